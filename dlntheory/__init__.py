@@ -1,0 +1,57 @@
+"""dlntheory: conservation laws, reduced dynamics and exact solutions for deep linear (and related) networks.
+
+A network's factorisation, written once as an ordinary JAX function, goes in; its laws, the smallest dynamics that its
+training obeys, and a numerical check of the one against the other come out. Put
+`jax.config.update("jax_enable_x64", True)` before the first computation: nothing here works in float32 silently.
+"""
+
+from . import data as data
+from ._errors import (
+    ConditionError as ConditionError,
+    InfeasibleError as InfeasibleError,
+    IntegrationError as IntegrationError,
+    NoReductionError as NoReductionError,
+    PrecisionError as PrecisionError,
+    UnsupportedPrimitiveError as UnsupportedPrimitiveError,
+)
+from ._version import __version__ as __version__
+from ._versions import versions as versions
+from .architecture import Architecture as Architecture
+from .catalogue import linear_network as linear_network
+from .claims import verify as verify
+from .compare import Comparison as Comparison, compare as compare
+from .dynamics import (
+    AbstractDynamics as AbstractDynamics,
+    AbstractIteration as AbstractIteration,
+    GradientDescent as GradientDescent,
+    GradientFlow as GradientFlow,
+    LossBelow as LossBelow,
+    SteadyState as SteadyState,
+    Training as Training,
+    Trajectory as Trajectory,
+    iterate as iterate,
+    log_times as log_times,
+    solve as solve,
+)
+from .initial import (
+    balanced as balanced,
+    gaussian as gaussian,
+    lambda_balanced as lambda_balanced,
+    orthogonal as orthogonal,
+)
+from .laws import balance as balance, imbalances as imbalances
+from .losses import (
+    AbstractLoss as AbstractLoss,
+    CrossEntropyLoss as CrossEntropyLoss,
+    ExponentialLoss as ExponentialLoss,
+    LogisticLoss as LogisticLoss,
+    MatrixCompletionLoss as MatrixCompletionLoss,
+    SquaredLoss as SquaredLoss,
+)
+from .reductions import (
+    AbstractReduction as AbstractReduction,
+    BalancedFlow as BalancedFlow,
+    Condition as Condition,
+    GramFlow as GramFlow,
+    reduce as reduce,
+)

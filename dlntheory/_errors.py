@@ -1,0 +1,61 @@
+"""The exceptions of dlntheory, in one message style: "Argument `x` must ..., but ..."."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class PrecisionError(RuntimeError):
+    """JAX is in float32 mode, where an integration fails silently (15 times the steps, 1000 times the error)."""
+
+
+class UnsupportedPrimitiveError(ValueError):
+    """φ uses an operation that has no meaning in the ring it is interpreted over.
+
+    Attributes:
+        primitive: name of the JAX primitive, for example `"tanh"`.
+        location: source line of φ that produced it, or `"unknown line"`.
+    """
+
+    def __init__(self, message: str, *, primitive: str, location: str):
+        super().__init__(message)
+        self.primitive = primitive
+        self.location = location
+
+
+class ConditionError(ValueError):
+    """The start does not meet the condition under which a reduction is a theorem.
+
+    Attributes:
+        measured: the violation found at this start.
+        tolerance: the largest violation that is accepted.
+        expected_error: the error to expect if one went on all the same, where theory gives it, else `None`.
+    """
+
+    def __init__(
+        self, message: str, *, measured: float, tolerance: float = 0.0, expected_error: float | None = None
+    ):
+        super().__init__(message)
+        self.measured = measured
+        self.tolerance = tolerance
+        self.expected_error = expected_error
+
+
+class InfeasibleError(ValueError):
+    """No point with the requested property exists (for example λ-balance in a network too wide for it)."""
+
+
+class NoReductionError(ValueError):
+    """No known reduction applies to this start; the message says why not, with numbers, and what would."""
+
+
+class IntegrationError(RuntimeError):
+    """A run stopped before its end.
+
+    Attributes:
+        trajectory: the part that was computed, a `Trajectory` (never lost), or `None` if nothing was.
+    """
+
+    def __init__(self, message: str, *, trajectory: Any = None):
+        super().__init__(message)
+        self.trajectory = trajectory

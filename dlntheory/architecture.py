@@ -1,0 +1,222 @@
+"""`Architecture`: a network's factorisation φ as an ordinary JAX function of named arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from .exact.symbolic import SymbolicMap
+
+Params = dict[str, Any]
+
+
+class Architecture(eqx.Module):
+    r"""A factorisation $z = \varphi(\theta)$: named factors with their shapes, and φ as a plain JAX function.
+
+    The one place where a model is written. Numbers come from calling it; mathematics comes from interpreting its
+    jaxpr over another ring (`symbolic`), so φ should be polynomial: `@`, `+`, `-`, `.T`, `reshape`, `einsum`, slices.
+
+    Args:
+        phi: maps a dict of named arrays to one array $z$.
+        shapes: name of each factor and its shape, for example `{"U": (4, 2), "V": (3, 2)}`.
+        name: how it is called in tables and figures.
+        chain: declares that $\varphi = W_L \cdots W_1$ with the factors of these names, first layer first. The
+            declaration is checked at a random point; closed forms for deep linear networks dispatch on it.
+
+    Attributes:
+        output_shape: the shape of $z$.
+        size: the number of parameters $D$.
+        widths: $(d_0, …, d_L)$, input to output, if `chain` is declared, else `None`.
+
+    Raises:
+        ValueError: a shape with a non-positive or non-integer entry, a φ that does not return one float array, that
+            loses precision (float32), that is not finite at a random point, or a `chain` that is not φ.
+
+    Example:
+        >>> arch = Architecture(lambda p: p["U"] @ p["V"].T, {"U": (4, 2), "V": (3, 2)}, name="factorisation")
+        >>> arch.output_shape, arch.size
+        ((4, 3), 14)
+    """
+
+    phi: Callable[[Params], Any] = eqx.field(static=True)
+    named_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+    chain: tuple[str, ...] | None = eqx.field(static=True)
+    output_shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        phi: Callable[[Params], Any],
+        shapes: Mapping[str, Sequence[int]],
+        *,
+        name: str = "architecture",
+        chain: Sequence[str] | None = None,
+    ):
+        if not callable(phi):
+            raise ValueError(f"Argument `phi` must be a function of a dict of arrays, but is {phi!r}.")
+        self.phi = phi
+        self.named_shapes = _checked_shapes(shapes)
+        self.name = str(name)
+        self.chain = None if chain is None else tuple(chain)
+        self.output_shape = _checked_output_shape(phi, self.named_shapes)
+        _check_at_random_point(self)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name of each factor and its shape, in the declared order."""
+        return dict(self.named_shapes)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters $D$."""
+        return sum(math.prod(shape) for _, shape in self.named_shapes)
+
+    @property
+    def widths(self) -> tuple[int, ...] | None:
+        """$(d_0, …, d_L)$ of a declared chain of matrices, else `None`."""
+        if self.chain is None:
+            return None
+        shapes = self.shapes
+        return (shapes[self.chain[0]][1], *(shapes[name][0] for name in self.chain))
+
+    def __call__(self, params: Params) -> jax.Array:
+        """$z = \\varphi(\\theta)$; goes through jit, vmap, grad. Nothing is validated here: see `check`."""
+        return self.phi(params)
+
+    def check(self, params: Mapping[str, Any], argument: str = "theta0") -> dict[str, jax.Array]:
+        """The parameters as arrays of JAX's float type in the declared order, or an error that names what is wrong.
+
+        A host verb: it looks at values, so it cannot run under jit.
+
+        Raises:
+            ValueError: a missing or unknown name, a wrong shape, a complex or non-numeric array, a non-finite entry.
+        """
+        if not isinstance(params, Mapping):
+            raise ValueError(
+                f"Argument `{argument}` must be a dict of named arrays, but is {type(params).__name__}."
+            )
+        expected = self.shapes
+        if set(params) != set(expected):
+            missing, unknown = sorted(set(expected) - set(params)), sorted(map(str, set(params) - set(expected)))
+            raise ValueError(
+                f"Argument `{argument}` must hold exactly the factors {list(expected)} of {self.name}, "
+                f"but {missing or 'none'} missing and {unknown or 'none'} unknown."
+            )
+        checked = {}
+        for factor, shape in expected.items():
+            value = np.asarray(params[factor])
+            if value.dtype.kind not in "fiub":
+                raise ValueError(f"Argument `{argument}['{factor}']` must be real, but has dtype {value.dtype}.")
+            if value.shape != shape:
+                raise ValueError(
+                    f"Argument `{argument}['{factor}']` must have shape {shape}, but has shape {value.shape}."
+                )
+            if not np.all(np.isfinite(value)):
+                bad = int(np.sum(~np.isfinite(value)))
+                raise ValueError(
+                    f"Argument `{argument}['{factor}']` must be finite, but {bad} of {value.size} entries are not."
+                )
+            checked[factor] = jnp.asarray(value, dtype=jnp.result_type(float))
+        return checked
+
+    def ravel(self, params: Params) -> jax.Array:
+        """The parameters as one vector (D,), factors in declared order, each row by row."""
+        return jnp.concatenate([jnp.ravel(params[factor]) for factor, _ in self.named_shapes])
+
+    def unravel(self, vector: jax.Array) -> Params:
+        """The inverse of `ravel`."""
+        params, start = {}, 0
+        for factor, shape in self.named_shapes:
+            stop = start + math.prod(shape)
+            params[factor] = jnp.reshape(vector[start:stop], shape)
+            start = stop
+        return params
+
+    def symbolic(self) -> SymbolicMap:
+        """φ in SymPy: its symbols by name, $z$ as expressions, LaTeX. Read off the jaxpr of φ, exactly.
+
+        A symbolic verb: not for jit. Float constants in φ are read as the simplest fraction that rounds to them.
+
+        Raises:
+            UnsupportedPrimitiveError: φ is not polynomial; the message names the operation and its source line.
+        """
+        from .exact.symbolic import symbolic_map
+
+        return symbolic_map(self.phi, self.shapes)
+
+    def __repr__(self) -> str:
+        factors = ", ".join(f"{factor}{list(shape)}" for factor, shape in self.named_shapes)
+        return f"Architecture({self.name}: {factors} -> z{list(self.output_shape)}, {self.size} parameters)"
+
+
+def _checked_shapes(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    if not isinstance(shapes, Mapping) or not shapes:
+        raise ValueError(
+            f"Argument `shapes` must be a non-empty dict of names and shapes, but is {shapes!r}."
+        )
+    checked = []
+    for factor, shape in shapes.items():
+        if not isinstance(factor, str) or not factor:
+            raise ValueError(f"Argument `shapes` must have non-empty strings as names, but has {factor!r}.")
+        entries = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+        if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in entries):
+            raise ValueError(
+                f"Argument `shapes['{factor}']` must be a tuple of positive integers, but is {shape!r}."
+            )
+        checked.append((factor, tuple(int(n) for n in entries)))
+    return tuple(checked)
+
+
+def _checked_output_shape(phi, named_shapes) -> tuple[int, ...]:
+    dtype = jnp.result_type(float)
+    structs = {factor: jax.ShapeDtypeStruct(shape, dtype) for factor, shape in named_shapes}
+    try:
+        output = jax.eval_shape(phi, structs)
+    except Exception as error:
+        error.add_note(f"(while evaluating `phi` on factors of shapes {dict(named_shapes)})")
+        raise
+    if not isinstance(output, jax.ShapeDtypeStruct):
+        raise ValueError(f"Argument `phi` must return one array, but returns {type(output).__name__}.")
+    if output.dtype != dtype:
+        raise ValueError(
+            f"Argument `phi` must keep the precision of its input ({dtype}), but returns {output.dtype}."
+        )
+    if math.prod(output.shape) == 0:
+        raise ValueError(f"Argument `phi` must return a non-empty array, but returns shape {output.shape}.")
+    return tuple(output.shape)
+
+
+def _check_at_random_point(arch: Architecture) -> None:
+    rng = np.random.default_rng(0)
+    point = {factor: rng.standard_normal(shape) for factor, shape in arch.named_shapes}
+    dtype = jnp.result_type(float)
+    value = np.asarray(arch.phi({factor: jnp.asarray(array, dtype) for factor, array in point.items()}))
+    if not np.all(np.isfinite(value)):
+        raise ValueError(
+            f"Argument `phi` must be finite at a generic point, but {np.sum(~np.isfinite(value))} of "
+            f"{value.size} entries of z are not."
+        )
+    if arch.chain is None:
+        return
+    if unknown := [factor for factor in arch.chain if factor not in point]:
+        raise ValueError(f"Argument `chain` must name factors of `shapes`, but {unknown} are unknown.")
+    if any(point[factor].ndim != 2 for factor in arch.chain):
+        raise ValueError("Argument `chain` must name matrices, but a factor in it is not two-dimensional.")
+    product = point[arch.chain[0]]
+    for factor in arch.chain[1:]:
+        if point[factor].shape[1] != product.shape[0]:
+            raise ValueError(
+                f"Argument `chain` must name matrices that can be multiplied, but '{factor}' of shape "
+                f"{point[factor].shape} cannot follow a product of shape {product.shape}."
+            )
+        product = point[factor] @ product
+    scale = np.max(np.abs(product))
+    if value.shape != product.shape or np.max(np.abs(value - product)) > 1e3 * jnp.finfo(dtype).eps * scale:
+        raise ValueError("Argument `chain` must multiply to `phi`, but does not at a random point.")

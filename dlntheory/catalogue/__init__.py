@@ -1,0 +1,3 @@
+"""Ready-made families of architectures, one family a file."""
+
+from .linear import linear_network as linear_network

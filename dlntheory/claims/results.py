@@ -1,0 +1,245 @@
+"""`Result` and `Report`: verdicts, counts, and how they print, in text, HTML and JSON."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import groupby
+from types import MappingProxyType
+from typing import Any
+
+from .._text import format_number, html_table, shorten, text_table
+from .._versions import versions
+from .base import PAPERS, Claim, Evidence
+
+LINE_WIDTH = 118
+VALUE_WIDTH = 14
+MESSAGE_WIDTH = 400
+
+
+class Verdict(StrEnum):
+    """What became of a claim; `VACUOUS`: its negative control passes too, so the check proves nothing."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    VACUOUS = "vacuous"
+    SKIPPED = "skipped"
+
+
+def is_within(error: float, tolerance: float) -> bool:
+    """The only comparison that makes a verdict; NaN and infinity are never within."""
+    return math.isfinite(error) and error <= tolerance
+
+
+def utc_now() -> str:
+    """Date and time in UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one claim.
+
+    Attributes:
+        claim: the claim.
+        verdict: see `Verdict`.
+        evidence: of the run where the hypotheses hold; `None` if it was not run to its end.
+        control: of the run where one is violated; `None` likewise.
+        seconds: time for both runs.
+        message: why it failed, is vacuous or was skipped; empty if it passed.
+        trace: the Python traceback, if a run raised.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    evidence: Evidence | None = None
+    control: Evidence | None = None
+    seconds: float = 0.0
+    message: str = ""
+    trace: str = ""
+
+    @property
+    def control_passed(self) -> bool | None:
+        """Whether the control is within the tolerance (it must not be); `None` if it has no evidence."""
+        return None if self.control is None else is_within(self.control.error, self.claim.tolerance)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Report.to_dict`."""
+        evidence, control = self.evidence, self.control
+        return {
+            "id": self.claim.id,
+            "paper": self.claim.paper,
+            "statement": self.claim.statement,
+            "predicted": None if evidence is None else evidence.predicted,
+            "measured": None if evidence is None else evidence.measured,
+            "error": None if evidence is None else evidence.error,
+            "tolerance": self.claim.tolerance,
+            "passed": self.verdict is Verdict.PASSED,
+            "control": {
+                "error": None if control is None else control.error,
+                "passed": self.control_passed,
+                "predicted": None if control is None else control.predicted,
+                "measured": None if control is None else control.measured,
+                "violates": self.claim.control,
+                "detail": "" if control is None else control.detail,
+                "data": {} if control is None else dict(control.data),
+            },
+            "seconds": self.seconds,
+            "verdict": str(self.verdict),
+            "message": self.message,
+            "summary": self.claim.summary,
+            "source": self.claim.source,
+            "tier": self.claim.tier,
+            "detail": "" if evidence is None else evidence.detail,
+            "data": {} if evidence is None else dict(evidence.data),
+            "traceback": self.trace,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `verify`. The four counts add up to the number of selected claims.
+
+    Attributes:
+        results: one `Result` for each selected claim, in order.
+        seconds: time of the whole run.
+        date: when it began, UTC.
+        versions: of the package and of what it computed with.
+        interrupted: whether the user stopped it before its end.
+    """
+
+    results: tuple[Result, ...]
+    seconds: float
+    date: str
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @classmethod
+    def of(cls, results: Iterable[Result], *, seconds: float, date: str, interrupted: bool = False) -> Report:
+        """A report on results that were just computed in this process, with its versions."""
+        return cls(tuple(results), seconds, date, MappingProxyType(versions(backend=True)), interrupted)
+
+    @property
+    def passed(self) -> int:
+        """Claims within their tolerance whose control is outside."""
+        return self._count(Verdict.PASSED)
+
+    @property
+    def failed(self) -> int:
+        """Claims outside their tolerance, or with a run that raised."""
+        return self._count(Verdict.FAILED)
+
+    @property
+    def vacuous(self) -> int:
+        """Claims within their tolerance whose control is within it too."""
+        return self._count(Verdict.VACUOUS)
+
+    @property
+    def skipped(self) -> int:
+        """Claims that were not run to their end."""
+        return self._count(Verdict.SKIPPED)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing failed, nothing is vacuous, nothing was interrupted."""
+        return not (self.failed or self.vacuous or self.interrupted)
+
+    def _count(self, verdict: Verdict) -> int:
+        return sum(result.verdict is verdict for result in self.results)
+
+    def by_paper(self) -> list[tuple[str, list[Result]]]:
+        """The keys of the papers with their results, in order."""
+        return [
+            (key, list(group)) for key, group in groupby(self.results, key=lambda result: result.claim.paper)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in plain types.
+
+        The keys of each claim: `id`, `paper`, `statement`, `predicted`, `measured`, `error`, `tolerance`,
+        `passed`, `control` with `error` and `passed`, `seconds`, and further ones. `passed` is true for the
+        verdict passed only: it is false for a vacuous claim, though its error is within the tolerance, and
+        for a skipped one. The `passed` of a control says that the control is within the tolerance, so it is
+        false for a sound claim. Numbers that were not computed are `None`. The counts `passed`, `failed`,
+        `vacuous` and `skipped` exclude each other.
+        """
+        return {
+            "claims": [result.to_dict() for result in self.results],
+            "passed": self.passed,
+            "failed": self.failed,
+            "vacuous": self.vacuous,
+            "skipped": self.skipped,
+            "ok": self.ok,
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+            "date": self.date,
+            "versions": dict(self.versions),
+        }
+
+    def summary(self) -> str:
+        """The counts in one line."""
+        counts = f"{self.passed} passed, {self.failed} failed, {self.vacuous} vacuous, {self.skipped} skipped"
+        stopped = ", interrupted" if self.interrupted else ""
+        number = len(self.results)
+        return f"{number} claim{'' if number == 1 else 's'}: {counts}{stopped}; {self.seconds:.1f} s"
+
+    def __repr__(self) -> str:
+        return f"Report({self.summary()})"
+
+    def __str__(self) -> str:
+        headers = ("claim", "predicted", "measured", "error", "tolerance", "control", "seconds", "verdict")
+        rows = [_numbers(result, VALUE_WIDTH) for result in self.results]
+        header, rule, *table = text_table(rows, headers, "lrrrrrrl").splitlines()
+        lines = [f"  {header}", f"  {rule}"]
+        row = iter(table)
+        for key, results in self.by_paper():
+            lines += ["", shorten(f"{key}: {PAPERS[key].title}", LINE_WIDTH)]
+            for result in results:
+                lines += [f"  {next(row)}", *_notes(result)]
+        return "\n".join([*lines, "", self.summary()])
+
+    def _repr_html_(self) -> str:
+        headers = (
+            *("paper", "claim", "summary", "predicted", "measured", "error", "tolerance"),
+            *("control error", "seconds", "verdict", "reason"),
+        )
+        rows = []
+        for result in self.results:
+            name, *numbers = _numbers(result)
+            rows.append((result.claim.paper, name, result.claim.summary, *numbers, result.message))
+        return html_table(rows, headers, "lllrrrrrrll") + f"<p>{html.escape(self.summary())}</p>"
+
+
+def _numbers(result: Result, width: int | None = None) -> tuple[str, ...]:
+    """Name, predicted, measured, error, tolerance, control error, seconds, verdict; values cut to `width`."""
+    evidence, control = result.evidence, result.control
+    values = [format_number(evidence and getattr(evidence, name), 6) for name in ("predicted", "measured")]
+    return (
+        result.claim.id,
+        *(value if width is None else shorten(value, width) for value in values),
+        format_number(evidence and evidence.error, 2),
+        format_number(result.claim.tolerance, 2),
+        format_number(control and control.error, 2),
+        format_number(None) if result.verdict is Verdict.SKIPPED else f"{result.seconds:.1f}",
+        str(result.verdict),
+    )
+
+
+def _notes(result: Result) -> list[str]:
+    notes = [result.claim.summary]
+    if evidence := result.evidence:
+        full = [format_number(value, 6) for value in (evidence.predicted, evidence.measured)]
+        if any(len(value) > VALUE_WIDTH for value in full):
+            notes.append(f"predicted {full[0]}; measured {full[1]}")
+    if result.message:
+        notes.append(shorten(f"{result.verdict}: {result.message}", MESSAGE_WIDTH))
+    return [
+        line
+        for note in notes
+        for line in textwrap.wrap(note, LINE_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 8)
+    ]

@@ -1,0 +1,117 @@
+"""`verify`: run claims with their negative controls and report what passed."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+
+from .._precision import require_float64
+from .base import Claim, Evidence
+from .registry import claims as registered_claims
+from .results import Report, Result, Verdict, is_within, utc_now
+
+INTERRUPTED = "interrupted"
+FULL_TIER = "full tier: runs with full=True (--full), or when named"
+
+
+def verify(
+    paper: str | None = None, claim: str | None = None, *, full: bool = False, progress: bool | None = None
+) -> Report:
+    """Check the theorems that the package builds on, each with its negative control.
+
+    A host verb: it times, catches and reports; it does not go through jit. Ctrl-C stops it without losing
+    what is done: the report then holds the finished claims, and the others as skipped.
+
+    Args:
+        paper: only the claims of this paper.
+        claim: only this claim, whatever its tier.
+        full: also the claims of the tier `"full"`, which may take minutes each.
+        progress: a progress bar on stderr; by default only if stderr is a terminal.
+
+    Returns:
+        A `Report`; print it, or read `.results`, `.ok`, `.to_dict()`.
+
+    Raises:
+        PrecisionError: JAX is in float32 mode.
+        SelectionError: an unknown paper or claim; a `ValueError` that lists the known ones.
+    """
+    require_float64("verify")
+    selected = registered_claims(paper, claim)
+    return run_claims(selected, full=full or claim is not None, progress=progress)
+
+
+def run_claims(claims: Iterable[Claim], *, full: bool = False, progress: bool | None = None) -> Report:
+    """`verify` for claims that are at hand, such as those of a notebook; arguments and result as there."""
+    require_float64("verify")
+    selected = tuple(claims)
+    started, date = time.perf_counter(), utc_now()
+    results: list[Result] = []
+    interrupted = False
+    with _progress_bar(len(selected), progress) as bar:
+        try:
+            for one in selected:
+                bar.set_postfix_str(one.id)
+                if one.tier == "full" and not full:
+                    results.append(Result(one, Verdict.SKIPPED, message=FULL_TIER))
+                else:
+                    result, interrupted = _run(one)
+                    results.append(result)
+                if interrupted:
+                    break
+                bar.update()
+        except KeyboardInterrupt:
+            interrupted = True
+    results += [Result(one, Verdict.SKIPPED, message=INTERRUPTED) for one in selected[len(results) :]]
+    return Report.of(results, seconds=time.perf_counter() - started, date=date, interrupted=interrupted)
+
+
+def _run(claim: Claim) -> tuple[Result, bool]:
+    """The result of one claim, and whether the user stopped it."""
+    evidence = control = None
+    trace = ""
+    started = time.perf_counter()
+    interrupted = False
+    try:
+        evidence = _evidence(claim, claim.holds)
+        control = _evidence(claim, claim.violated)
+        verdict, message = _judge(claim, evidence, control)
+    except KeyboardInterrupt:
+        verdict, message, interrupted = Verdict.SKIPPED, INTERRUPTED, True
+    except Exception as error:
+        # The one place for a broad except: one broken check must not lose the results of all the others.
+        where = "the check" if evidence is None else "the control (it must come out false by its number)"
+        verdict, message = Verdict.FAILED, f"{where} raised {type(error).__name__}: {error}"
+        trace = traceback.format_exc()
+    seconds = time.perf_counter() - started
+    return Result(claim, verdict, evidence, control, seconds, message, trace), interrupted
+
+
+def _evidence(claim: Claim, arguments) -> Evidence:
+    evidence = claim.check(**arguments)
+    if not isinstance(evidence, Evidence):
+        raise TypeError(
+            f"The check of a claim must return `Evidence`, but returned {type(evidence).__name__}."
+        )
+    return evidence
+
+
+def _judge(claim: Claim, evidence: Evidence, control: Evidence) -> tuple[Verdict, str]:
+    control_passes = is_within(control.error, claim.tolerance)
+    if not is_within(evidence.error, claim.tolerance):
+        too = "; the control is within it" if control_passes else ""
+        return Verdict.FAILED, f"the error is not within the tolerance{too}"
+    if control_passes:
+        return Verdict.VACUOUS, f"the control passes too ({claim.control})"
+    if control.error != control.error:
+        # NaN is a crash in disguise: it compares as false and would let every control succeed.
+        return Verdict.FAILED, "the error of the control is not a number, so that it proves nothing"
+    return Verdict.PASSED, ""
+
+
+def _progress_bar(total: int, progress: bool | None):
+    from tqdm import tqdm
+
+    wanted = sys.stderr.isatty() if progress is None else progress
+    return tqdm(total=total, desc="verify", unit="claim", leave=False, disable=not wanted, file=sys.stderr)

@@ -1,0 +1,13 @@
+"""Flows and iterations, and the two verbs that run them. diffrax is imported in this room only."""
+
+from .base import AbstractDynamics as AbstractDynamics, State as State, Training as Training
+from .descent import (
+    AbstractIteration as AbstractIteration,
+    GradientDescent as GradientDescent,
+    iterate as iterate,
+)
+from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState
+from .flow import GradientFlow as GradientFlow
+from .grids import log_times as log_times
+from .solve import solve as solve
+from .trajectory import Stats as Stats, Trajectory as Trajectory

@@ -1,0 +1,162 @@
+"""Explicit Runge-Kutta integration by diffrax: the default of `solve`, and the only place that drives diffrax."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+
+from .base import AbstractDynamics, State
+from .clocks import Clock
+from .events import AbstractEvent
+from .recording import record
+
+SOLVERS = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}
+
+
+@dataclasses.dataclass(frozen=True)
+class RawRun:
+    """What a back end hands to `solve`: arrays padded or cut as it saw fit, nothing interpreted."""
+
+    ts: np.ndarray
+    rows: dict[str, Any]
+    final_t: float
+    final_row: dict[str, Any]
+    counts: dict[str, int]
+    failure: str | None
+    event: int | None
+    method: str
+    compiled: bool
+
+
+class _Settings(eqx.Module):
+    """What decides the compiled program; everything else is traced."""
+
+    solver: str = eqx.field(static=True)
+    clock: Clock = eqx.field(static=True)
+    step_to_saves: bool = eqx.field(static=True)
+    save_states: bool = eqx.field(static=True)
+    progress: bool = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+
+
+class _Arguments(eqx.Module):
+    dynamics: AbstractDynamics
+    events: tuple[AbstractEvent, ...]
+    reference: dict[str, Any]
+
+
+def _finite_norm(error):
+    # A non-finite error estimate would make the next step size nan, and every later step is then rejected.
+    size = optx.rms_norm(error)
+    return jnp.where(jnp.isfinite(size), size, 1e10)
+
+
+def _event_values(arguments: _Arguments, t, state: State):
+    return jnp.stack([event.value(arguments.dynamics, t, state) for event in arguments.events])
+
+
+@eqx.filter_jit
+@eqx.debug.assert_max_traces(max_traces=None)
+def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0, rtol, atol):
+    """One compiled solve per shape; tolerances and times are arrays, so that they never retrace."""
+    clock = settings.clock
+
+    def field(s, state, args: _Arguments):
+        rate = clock.rate(s)
+        velocity = args.dynamics.velocity(clock.time(s), state)
+        return velocity if clock.name == "t" else {name: rate * v for name, v in velocity.items()}
+
+    def save(s, state, args: _Arguments):
+        return record(args.dynamics, state, args.reference, with_state=settings.save_states)
+
+    def save_last(s, state, args: _Arguments):
+        return record(args.dynamics, state, args.reference, with_state=True)
+
+    def first_event(t, y, args: _Arguments, **kwargs):
+        # diffrax passes t, y, args by keyword. The minimum crosses zero when the first of the events does.
+        return jnp.min(_event_values(args, clock.time(t), y))
+
+    # Below the spacing of floats near t1 a step no longer moves t: stop there instead of rejecting for ever.
+    shortest = 1e-16 * (ts[-1] - t0)
+    controller = diffrax.PIDController(
+        rtol=rtol, atol=atol, norm=_finite_norm, dtmin=shortest, force_dtmin=False
+    )
+    if settings.step_to_saves:
+        controller = diffrax.ClipStepSizeController(controller, step_ts=ts)
+    event = None
+    if arguments.events:
+        finder = optx.Bisection(rtol=1e-12, atol=1e-13, flip="detect")
+        event = diffrax.Event(first_event, finder, direction=False)
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
+        SOLVERS[settings.solver](),
+        t0,
+        ts[-1],
+        None,
+        state0,
+        arguments,
+        saveat=diffrax.SaveAt(
+            subs=[diffrax.SubSaveAt(ts=ts, fn=save), diffrax.SubSaveAt(t1=True, fn=save_last)]
+        ),
+        stepsize_controller=controller,
+        event=event,
+        max_steps=settings.max_steps,
+        throw=False,
+        progress_meter=diffrax.TqdmProgressMeter() if settings.progress else diffrax.NoProgressMeter(),
+    )
+
+
+def run_explicit(
+    dynamics: AbstractDynamics,
+    state0: State,
+    ts: np.ndarray,
+    t0: float,
+    *,
+    method: str,
+    clock: Clock,
+    rtol: float,
+    atol: float,
+    events: tuple[AbstractEvent, ...],
+    step_to_saves: bool,
+    save_states: bool,
+    max_steps: int,
+    progress: bool,
+) -> RawRun:
+    """Integrate with Tsit5 or Dopri8 and a proportional step controller. A host verb; see `solve`."""
+    settings = _Settings(method, clock, step_to_saves, save_states, progress, max_steps)
+    arguments = _Arguments(dynamics, events, dynamics.conserved(state0))
+    times = jnp.asarray(ts)
+    traces = eqx.debug.get_num_traces(integrate)
+    solution = integrate(
+        settings, arguments, state0, times, jnp.asarray(t0), jnp.asarray(rtol), jnp.asarray(atol)
+    )
+    failure, event = None, None
+    if solution.result == diffrax.RESULTS.event_occurred:
+        (_, (last_t,)), (_, last) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+        state = jax.tree.map(lambda leaf: leaf[0], last["state"])
+        event = int(np.argmin(_event_values(arguments, clock.time(last_t), state)))
+    elif solution.result != diffrax.RESULTS.successful:
+        failure = diffrax.RESULTS[solution.result].strip().splitlines()[0]
+    (grid_ts, last_ts), (rows, last_row) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+    return RawRun(
+        ts=np.asarray(grid_ts),
+        rows=jax.tree.map(np.asarray, rows),
+        final_t=float(last_ts[0]),
+        final_row=jax.tree.map(lambda leaf: np.asarray(leaf[0]), last_row),
+        counts={
+            "steps accepted": int(solution.stats["num_accepted_steps"]),
+            "steps rejected": int(solution.stats["num_rejected_steps"]),
+        },
+        failure=failure,
+        event=event,
+        method=method,
+        compiled=eqx.debug.get_num_traces(integrate) > traces,
+    )
+

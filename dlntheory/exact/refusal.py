@@ -1,0 +1,71 @@
+"""What is said when φ uses an operation that has no meaning over a ring: which one, where, what to do instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jax.extend import source_info_util
+
+from .._errors import UnsupportedPrimitiveError
+
+_NOT_POLYNOMIAL = "φ must be polynomial; put the nonlinearity in the loss"
+_COMPARISON = "φ must not compare or order parameters; a mask of constants is fine"
+_RATIONAL = (
+    "division by a parameter makes a rational map, and those are not read yet; multiply the denominator out"
+)
+_LINEAR_ALGEBRA = "matrix factorisations are not polynomial; write φ with products and sums"
+_PRECISION = "φ must stay in float64, since other types lose digits; remove the conversion"
+_LOOP = "use a Python loop, or `fori_loop` and `scan` with a length that does not depend on parameters"
+_GENERAL = "φ must be written with products, sums, constants and moves of entries"
+
+_HINTS = {
+    _NOT_POLYNOMIAL: (
+        "tanh exp exp2 log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh logistic erf "
+        "erfc erf_inv lgamma digamma sqrt rsqrt cbrt abs sign max min clamp reduce_max reduce_min floor ceil round "
+        "nextafter cummax cummin cumlogsumexp rem reduce_window_max select_and_scatter_add is_finite"
+    ),
+    _COMPARISON: (
+        "eq ne lt le gt ge eq_to lt_to le_to and or not xor sort argmax argmin top_k reduce_and reduce_or"
+    ),
+    _LINEAR_ALGEBRA: (
+        "cholesky lu qr eig eigh svd schur triangular_solve custom_linear_solve householder_product geqrf "
+        "hessenberg tridiagonal_solve lu_pivots_to_permutation fft"
+    ),
+    _RATIONAL: "div integer_pow",
+    _PRECISION: "convert_element_type reduce_precision bitcast_convert_type complex real imag",
+    _LOOP: "while",
+    "the branch must not depend on parameters; choose it with a Python `if`": "cond",
+    "the exponent must be a constant non-negative integer": "pow",
+}
+_HINT_OF = {primitive: hint for hint, primitives in _HINTS.items() for primitive in primitives.split()}
+
+
+def refusal(stack: list[Any], hint: str | None = None) -> UnsupportedPrimitiveError:
+    """The error for the innermost equation of `stack`, a list of nested jaxpr equations, outermost first.
+
+    The line of the outermost equation is the one in φ. The inner ones can be stale or missing, because JAX
+    traces a jitted function once and remembers the lines of its first caller; so they are only added in
+    brackets.
+    """
+    primitive = stack[-1].primitive.name
+    lines = [source_line(eqn) for eqn in stack]
+    location = next((line for line in lines if line), "unknown line")
+    inner = next((line for line in reversed(lines) if line), location)
+    inside = "" if inner == location else f" (in a function traced at {inner})"
+    hint = hint or _HINT_OF.get(primitive, _GENERAL)
+    return UnsupportedPrimitiveError(
+        f"Argument `phi` must be exact over every ring, but uses `{primitive}` on parameters at "
+        f"{location}{inside}. Hint: {hint}.",
+        primitive=primitive,
+        location=location,
+    )
+
+
+def source_line(eqn: Any) -> str:
+    """`file:line:column (function)` of user code that made an equation, or an empty string."""
+    try:
+        return source_info_util.summarize(eqn.source_info)
+    except (AttributeError, TypeError):
+        # The location only serves the message: a JAX that stores it elsewhere must not turn a refusal into a
+        # crash.
+        return ""
