@@ -104,7 +104,10 @@ class Architecture(eqx.Module):
             )
         expected = self.shapes
         if set(params) != set(expected):
-            missing, unknown = sorted(set(expected) - set(params)), sorted(map(str, set(params) - set(expected)))
+            missing, unknown = (
+                sorted(set(expected) - set(params)),
+                sorted(map(str, set(params) - set(expected))),
+            )
             raise ValueError(
                 f"Argument `{argument}` must hold exactly the factors {list(expected)} of {self.name}, "
                 f"but {missing or 'none'} missing and {unknown or 'none'} unknown."
@@ -113,7 +116,9 @@ class Architecture(eqx.Module):
         for factor, shape in expected.items():
             value = np.asarray(params[factor])
             if value.dtype.kind not in "fiub":
-                raise ValueError(f"Argument `{argument}['{factor}']` must be real, but has dtype {value.dtype}.")
+                raise ValueError(
+                    f"Argument `{argument}['{factor}']` must be real, but has dtype {value.dtype}."
+                )
             if value.shape != shape:
                 raise ValueError(
                     f"Argument `{argument}['{factor}']` must have shape {shape}, but has shape {value.shape}."

@@ -212,7 +212,7 @@ def all_losses(x, y, labels):
 
 
 def test_equal_data_gives_equal_structure_and_no_second_compilation(data):
-    x, y, z, labels = data
+    x, y, _, labels = data
     shapes = [(K, D), (K, D), y.shape, (D,), (D,), (K, D), y.shape]
 
     @jax.jit

@@ -159,4 +159,3 @@ def run_explicit(
         method=method,
         compiled=eqx.debug.get_num_traces(integrate) > traces,
     )
-

@@ -24,7 +24,8 @@ def record(
         "z": z,
         "loss": process.training.loss(z),
         "drift": {
-            name: jnp.max(jnp.abs(value - reference[name])) for name, value in process.conserved(state).items()
+            name: jnp.max(jnp.abs(value - reference[name]))
+            for name, value in process.conserved(state).items()
         },
         "monitors": process.monitors(state),
     }

@@ -130,6 +130,7 @@ def solve(
             atol=atol,
             events=events,
             save_states=save_states,
+            max_steps=max_steps,
             scipy_method=STIFF_METHODS[method],
         )
     else:

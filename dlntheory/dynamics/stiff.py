@@ -6,6 +6,7 @@ so the step count of an explicit method grows as $\\alpha^{-(L-2)}$; that of LSO
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import equinox as eqx
@@ -48,6 +49,21 @@ def _rows(dynamics: AbstractDynamics, reference, like: State, vectors):
     return jax.lax.map(lambda y: record(dynamics, unravel(y), reference, with_state=True), vectors)
 
 
+@dataclasses.dataclass
+class _March:
+    """Accepted steps of a SciPy solver, interpolated at the save times."""
+
+    times: list[float]
+    states: list[np.ndarray]
+    final_t: float
+    final: np.ndarray
+    event: int | None = None
+    failure: str | None = None
+    evaluations: int = 0
+    jacobians: int = 0
+    steps: int = 0
+
+
 def run_stiff(
     dynamics: AbstractDynamics,
     state0: State,
@@ -59,6 +75,7 @@ def run_stiff(
     atol: float,
     events: tuple[AbstractEvent, ...],
     save_states: bool,
+    max_steps: int,
     scipy_method: str = "LSODA",
 ) -> RawRun:
     """Integrate with LSODA, with BDF where LSODA gives up, or with Radau on request. A host verb; see `solve`.
@@ -66,9 +83,7 @@ def run_stiff(
     Raises:
         ValueError: more than 1000 numbers in the state, for which a dense Jacobian is too expensive.
     """
-    from scipy.integrate import solve_ivp
-
-    vector0, _ = ravel_pytree(state0)
+    vector0 = np.asarray(ravel_pytree(state0)[0])
     if vector0.size > MAX_PARAMETERS:
         raise ValueError(
             f'Argument `method` must not be "stiff" above {MAX_PARAMETERS} state variables (it factorises a dense '
@@ -82,61 +97,90 @@ def run_stiff(
     def jacobian(s, y):
         return np.asarray(_jacobian(dynamics, clock, state0, jnp.asarray(s), jnp.asarray(y)))
 
-    def terminal(event: AbstractEvent):
-        def value(s, y):
-            return float(_event_value(dynamics, clock, event, state0, jnp.asarray(s), jnp.asarray(y)))
+    def event_values(s, y):
+        values = [
+            float(_event_value(dynamics, clock, event, state0, jnp.asarray(s), jnp.asarray(y)))
+            for event in events
+        ]
+        return np.array(values)
 
-        value.terminal = True
-        value.direction = -1
-        return value
-
-    def attempt(name: str):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            solution = solve_ivp(
-                field,
-                (t0, float(ts[-1])),
-                np.asarray(vector0),
-                method=name,
-                t_eval=ts,
-                events=[terminal(event) for event in events] or None,
-                jac=jacobian,
-                rtol=rtol,
-                atol=atol,
-            )
-        reasons = [str(entry.message) for entry in caught] + [str(solution.message)]
-        return solution, "; ".join(dict.fromkeys(reasons))
+    def attempt(name: str) -> _March:
+        return _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps)
 
     label = f"stiff ({scipy_method})"
-    solution, message = attempt(scipy_method)
-    if solution.status < 0 and scipy_method == "LSODA":
+    march = attempt(scipy_method)
+    if march.failure and scipy_method == "LSODA" and march.steps < max_steps:
+        first, march = march.failure, attempt("BDF")
         label = "stiff (BDF, after LSODA gave up)"
-        solution, message = attempt("BDF")
+        if march.failure:
+            march.failure = f"LSODA: {first} BDF: {march.failure}"
 
-    # t_eval saves nothing at an event, and solve_ivp has no other door to the state there.
-    times, vectors = solution.t, solution.y.T
-    hit = None
-    if solution.status == 1:
-        hit = next(i for i, found in enumerate(solution.t_events) if len(found))
-        final_t, final = float(solution.t_events[hit][0]), solution.y_events[hit][0]
-    elif len(times):
-        final_t, final = float(times[-1]), vectors[-1]
-    else:
-        final_t, final = t0, np.asarray(vector0)
     reference = dynamics.conserved(state0)
-    everything = np.concatenate([vectors.reshape(-1, vector0.size), final[None]])
-    rows = jax.tree.map(np.asarray, _rows(dynamics, reference, state0, jnp.asarray(everything)))
-    grid_rows = {k: jax.tree.map(lambda a: a[:-1], v) for k, v in rows.items()}
-    if not save_states:
-        del grid_rows["state"]
+    vectors = np.stack([*march.states, march.final])
+    rows = jax.tree.map(np.asarray, _rows(dynamics, reference, state0, jnp.asarray(vectors)))
+    grid_rows = {
+        name: jax.tree.map(lambda leaf: leaf[:-1], row)
+        for name, row in rows.items()
+        if save_states or name != "state"
+    }
     return RawRun(
-        ts=np.asarray(times),
+        ts=np.asarray(march.times),
         rows=grid_rows,
-        final_t=final_t,
-        final_row={k: jax.tree.map(lambda a: a[-1], v) for k, v in rows.items()},
-        counts={"evaluations": int(solution.nfev), "jacobians": int(solution.njev)},
-        failure=message if solution.status < 0 else None,
-        event=hit,
+        final_t=march.final_t,
+        final_row={name: jax.tree.map(lambda leaf: leaf[-1], row) for name, row in rows.items()},
+        counts={
+            "steps": march.steps,
+            "evaluations": march.evaluations,
+            "Jacobians": march.jacobians,
+        },
+        failure=march.failure,
+        event=march.event,
         method=label,
         compiled=eqx.debug.get_num_traces(_field) > traces,
     )
+
+
+def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps) -> _March:
+    """Step a SciPy solver to the end, an event, or a failure; nothing that was reached is lost.
+
+    `solve_ivp` has no bound on steps, and near a blow-up LSODA takes ever smaller ones without end.
+    """
+    import scipy.integrate
+    from scipy.optimize import brentq
+
+    end = float(ts[-1])
+    out = _March([], [], t0, vector0)
+    if ts[0] == t0:
+        out.times.append(t0)
+        out.states.append(vector0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        solver = getattr(scipy.integrate, name)(field, t0, vector0, end, rtol=rtol, atol=atol, jac=jacobian)
+        before = event_values(t0, vector0)
+        while solver.status == "running" and out.failure is None and out.event is None:
+            message = solver.step()
+            moved = solver.t - out.final_t
+            if solver.status == "failed" or moved <= 1e-16 * (end - t0) or not np.all(np.isfinite(solver.y)):
+                reasons = [message or "", *(str(entry.message) for entry in caught)]
+                known = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+                out.failure = known or "The step size became too small."
+                break
+            out.steps += 1
+            interpolant = solver.dense_output()
+            stop = solver.t
+            after = event_values(solver.t, solver.y)
+            for index in np.flatnonzero((before > 0) & (after <= 0)):
+                crossing = brentq(
+                    lambda s, i=index: event_values(s, interpolant(s))[i], out.final_t, solver.t, xtol=1e-13
+                )
+                if out.event is None or crossing < stop:
+                    out.event, stop = int(index), float(crossing)
+            for save in ts[(ts > out.final_t) & (ts <= stop)]:
+                out.times.append(float(save))
+                out.states.append(interpolant(save))
+            out.final = interpolant(stop) if out.event is not None else np.array(solver.y)
+            out.final_t, before = float(stop), after
+            if out.steps >= max_steps and solver.status == "running":
+                out.failure = "The maximum number of solver steps was reached."
+    out.evaluations, out.jacobians = solver.nfev, solver.njev
+    return out

@@ -35,20 +35,29 @@ def _types(variables: Any) -> list[Any]:
 @rule("scan")
 def _scan(interpreter, eqn, inputs):
     params, builder = eqn.params, interpreter.builder
-    consts, carry, xs = _parts(inputs, params["num_consts"], params["num_carry"])
+    consts, carry, xs = _scan_operands(params, inputs)
+    num_carry = len(carry)
     body, length = params["jaxpr"], params["length"]
     steps = range(length) if not params["reverse"] else reversed(range(length))
     collected: list[list[Any]] = []
     for step in steps:
         outputs = interpreter.run(body, [*consts, *carry, *(builder.row(x, step) for x in xs)])
-        carry, ys = outputs[: params["num_carry"]], outputs[params["num_carry"] :]
+        carry, ys = outputs[:num_carry], outputs[num_carry:]
         collected.append(ys)
     if params["reverse"]:
         collected.reverse()
     stacked = [builder.stack(list(column)) for column in zip(*collected, strict=True)]
     if not collected:
-        stacked = [np.zeros(v.aval.shape, v.aval.dtype) for v in eqn.outvars[params["num_carry"] :]]
+        stacked = [np.zeros(v.aval.shape, v.aval.dtype) for v in eqn.outvars[num_carry:]]
     return [*carry, *stacked]
+
+
+def _scan_operands(params, inputs) -> tuple[list[Any], list[Any], list[Any]]:
+    """Constants, first carry and sequences: told apart by counts, from JAX 0.11 on by a tree."""
+    if "ft_in" in params:
+        consts, carry, xs = map(list, params["ft_in"].update(inputs).unpack())
+        return consts, carry, xs
+    return _parts(inputs, params["num_consts"], params["num_carry"])
 
 
 @rule("while")

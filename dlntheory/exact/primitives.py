@@ -28,8 +28,9 @@ RULES: dict[str, Rule] = {}
 # They move entries and nothing else, so that they may be run on positions. `name`, `copy` and the like move
 # none.
 _STRUCTURAL = (
-    "transpose broadcast_in_dim slice dynamic_slice rev pad concatenate split select_n dynamic_update_slice "
-    "scatter tile stack unstack stop_gradient copy copy_p optimization_barrier device_put sharding_constraint reshard pvary pcast name"
+    "dynamic_slice rev pad concatenate split select_n dynamic_update_slice "
+    "scatter tile stack unstack stop_gradient copy copy_p optimization_barrier device_put "
+    "sharding_constraint reshard pvary pcast name"
 )
 _RESHAPES = "reshape squeeze expand_dims"
 
@@ -53,7 +54,7 @@ def _reshape(interpreter, eqn, inputs):
 
 @rule(_STRUCTURAL)
 def _structural(interpreter, eqn, inputs):
-    """Float operands are data and give way to positions; integers and booleans stay: they say what goes where."""
+    """Float operands are data and give way to positions; integers and booleans say what goes where."""
     sources, operands, start = [], [], 0
     for variable, value in zip(eqn.invars, inputs, strict=True):
         if not jnp.issubdtype(variable.aval.dtype, jnp.floating):
@@ -66,6 +67,31 @@ def _structural(interpreter, eqn, inputs):
         start += size
     outputs = interpreter.bind(eqn, operands)
     return [interpreter.builder.take(sources, np.asarray(output).astype(np.int64)) for output in outputs]
+
+
+def _with_numpy(move: Callable[..., np.ndarray]) -> Rule:
+    """The commonest moves of one array, in NumPy: JAX would compile a program for every shape."""
+
+    def apply(interpreter, eqn, inputs):
+        return [interpreter.builder.rearrange(inputs[0], lambda x: move(x, **eqn.params))]
+
+    return apply
+
+
+def _broadcast_in_dim(x, *, shape, broadcast_dimensions, **_):
+    places = [1] * len(shape)
+    for axis, target in enumerate(broadcast_dimensions):
+        places[target] = x.shape[axis]
+    return np.broadcast_to(x.reshape(places), shape)
+
+
+def _slice(x, *, start_indices, limit_indices, strides, **_):
+    return x[tuple(map(slice, start_indices, limit_indices, strides or (1,) * x.ndim))]
+
+
+RULES["transpose"] = _with_numpy(lambda x, *, permutation, **_: x.transpose(permutation))
+RULES["broadcast_in_dim"] = _with_numpy(_broadcast_in_dim)
+RULES["slice"] = _with_numpy(_slice)
 
 
 @rule("gather")
@@ -179,6 +205,23 @@ def _square(interpreter, eqn, inputs):
     return [interpreter.builder.power(inputs[0], 2)]
 
 
+@rule("one_minus_square")
+def _one_minus_square(interpreter, eqn, inputs):
+    builder, shape = interpreter.builder, inputs[0].shape
+    return [builder.add(np.ones(()), builder.neg(builder.power(inputs[0], 2)), shape)]
+
+
+@rule("polynomial")
+def _polynomial(interpreter, eqn, inputs):
+    """Horner's rule; coefficients from the constant term upwards."""
+    x, *coefficients = inputs
+    shape = eqn.outvars[0].aval.shape
+    value = interpreter.builder.broadcast(coefficients[-1], shape)
+    for coefficient in reversed(coefficients[:-1]):
+        value = interpreter.builder.add(interpreter.builder.mul(value, x, shape), coefficient, shape)
+    return [value]
+
+
 @rule("integer_pow")
 def _integer_pow(interpreter, eqn, inputs):
     return [_power(interpreter, inputs[0], int(eqn.params["y"]))]
@@ -204,7 +247,7 @@ def _pow(interpreter, eqn, inputs):
 def _power(interpreter: Interpreter, base: Any, exponent: int) -> Any:
     power = interpreter.builder.power(base, exponent)
     if exponent < 0:
-        # JAX writes the derivative of x ** n as n * x ** (n - 1) also for n = 0, where nothing of it survives.
+        # JAX writes the derivative of x ** n as n * x ** (n - 1) even for n = 0; nothing of that survives.
         interpreter.refuse_if_needed(power)
     return power
 

@@ -14,8 +14,8 @@ import numpy as np
 def simplest_fraction(x: float) -> Fraction:
     r"""The fraction of least denominator that rounds to the float64 `x`, so that `0.1` is read as $1/10$.
 
-    All reals between the midpoints to the two neighbours of `x` round to it (the midpoints too if the last
-    bit of `x` is 0). A float that is an integer is read as that integer.
+    All reals between the midpoints to the two neighbours of `x` round to it. A float that is an integer is read
+    as that integer.
 
     Args:
         x: a finite float.
@@ -43,7 +43,8 @@ def simplest_fraction(x: float) -> Fraction:
         return -simplest_fraction(-x)
     low = (Fraction(x) + Fraction(math.nextafter(x, -math.inf))) / 2
     high = (Fraction(x) + Fraction(math.nextafter(x, math.inf))) / 2
-    return _simplest_between(low, high, closed=_last_bit(x) == 0)
+    # Whether the midpoints themselves round to x does not matter: their denominators are larger than that of x.
+    return _simplest_between(low, high)
 
 
 def exact_array(values: Any) -> np.ndarray:
@@ -91,24 +92,11 @@ def _as_fraction(entry: Any) -> Fraction:
     raise ValueError(f"Argument `values` must hold real numbers, but holds {entry!r}.")
 
 
-def _last_bit(x: float) -> int:
-    mantissa, _ = math.frexp(x)
-    # Subnormals have fewer bits: count in units of the gap to the next float.
-    return int(Fraction(x) / Fraction(math.ulp(x))) % 2 if mantissa else 0
-
-
-def _simplest_between(low: Fraction, high: Fraction, *, closed: bool) -> Fraction:
-    """The fraction of least denominator in (low, high) or [low, high], 0 < low < high, by continued fractions."""
+def _simplest_between(low: Fraction, high: Fraction) -> Fraction:
+    """The fraction of least denominator strictly between 0 <= low < high, by continued fractions."""
     whole = math.floor(low)
-    if closed and low == whole:
-        return low
-    if whole + 1 < high or (closed and whole + 1 == high):
+    if whole + 1 < high:
         return Fraction(whole + 1)
     if low == whole:
-        # The reciprocal of the left end is infinite: the best is whole + 1/n with the least n that lies below
-        # `high`.
-        n = math.floor(1 / (high - whole)) + 1
-        if closed and (high - whole) * (n - 1) == 1:
-            n -= 1
-        return whole + Fraction(1, n)
-    return whole + 1 / _simplest_between(1 / (high - whole), 1 / (low - whole), closed=closed)
+        return whole + Fraction(1, math.floor(1 / (high - whole)) + 1)
+    return whole + 1 / _simplest_between(1 / (high - whole), 1 / (low - whole))

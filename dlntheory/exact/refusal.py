@@ -1,4 +1,4 @@
-"""What is said when φ uses an operation that has no meaning over a ring: which one, where, what to do instead."""
+"""What is said when φ uses an operation that has no meaning over a ring: which, where, what instead."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _GENERAL = "φ must be written with products, sums, constants and moves of entri
 
 _HINTS = {
     _NOT_POLYNOMIAL: (
-        "tanh exp exp2 log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh logistic erf "
-        "erfc erf_inv lgamma digamma sqrt rsqrt cbrt abs sign max min clamp reduce_max reduce_min floor ceil round "
-        "nextafter cummax cummin cumlogsumexp rem reduce_window_max select_and_scatter_add is_finite"
+        "tanh exp exp2 log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh logistic "
+        "erf erfc erf_inv lgamma digamma sqrt rsqrt cbrt abs sign max min clamp reduce_max reduce_min floor "
+        "ceil round nextafter cummax cummin cumlogsumexp rem reduce_window_max select_and_scatter_add "
+        "is_finite"
     ),
     _COMPARISON: (
         "eq ne lt le gt ge eq_to lt_to le_to and or not xor sort argmax argmin top_k reduce_and reduce_or"

@@ -58,7 +58,7 @@ class AbstractRing(abc.ABC):
 
     @abc.abstractmethod
     def matmul(self, a: Any, b: Any) -> Any:
-        """Product of two stacks of matrices, (batch, m, k) and (batch, k, n): all contractions come down to it."""
+        """Product of stacks of matrices, (batch, m, k) and (batch, k, n); every contraction becomes one."""
 
     def constant(self, values: Any) -> Any:
         """The ring array of numbers; floats are read as the simplest fraction that rounds to them."""

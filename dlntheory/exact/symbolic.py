@@ -104,9 +104,9 @@ def symbolic_map(phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, tupl
     work = max(program.products, *sizes)
     if work > MAX_PRODUCTS:
         raise ValueError(
-            f"Argument `shapes` must be small enough to be read as expressions, at most {MAX_PRODUCTS} scalar "
-            f"products or entries, but this φ takes {work}. Take smaller shapes: the formulas are the same; or "
-            "evaluate φ exactly at points by `dlntheory.exact.interpret` over `Rationals()` or `NilpotentModular()`."
+            f"Argument `shapes` must be small enough to be read as expressions, at most {MAX_PRODUCTS} "
+            f"scalar products or entries, but this φ takes {work}. Take smaller shapes: the formulas are the "
+            "same; or evaluate φ exactly at points: `dlntheory.exact.interpret` over `Rationals()`."
         )
     symbols = {name: _symbols(name, shape) for name, shape in shapes.items()}
     _check_distinct(symbols)
@@ -154,7 +154,7 @@ def _entries(z: Any) -> list[Any]:
 
 
 def _leaves(expression: Any, counts: dict[Any, int]) -> int:
-    """Leaves of the expression tree; shared parts are walked once, as the tree can be exponentially larger."""
+    """Leaves of the expression tree; shared parts are walked once, as the tree can be far larger."""
     if not expression.args:
         return 1
     if expression not in counts:

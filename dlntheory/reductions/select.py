@@ -41,7 +41,9 @@ def reduce(arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> A
     rank = min(numerical_rank(checked[name]) for name in arch.chain)
     reasons = []
     if rank == 0:
-        reasons.append("a layer of `theta0` is zero, so the balanced flow (which then never moves) does not apply")
+        reasons.append(
+            "a layer of `theta0` is zero, so the balanced flow (which then never moves) does not apply"
+        )
     else:
         balanced = BalancedFlow(arch, loss, rank=rank)
         condition = balanced.condition(checked)

@@ -121,9 +121,7 @@ def build(steps):
 
 
 random_steps = st.lists(
-    st.tuples(
-        st.sampled_from(sorted(OPERATIONS)), st.integers(0, 7), st.integers(0, 7), st.integers(0, 5)
-    ),
+    st.tuples(st.sampled_from(sorted(OPERATIONS)), st.integers(0, 7), st.integers(0, 7), st.integers(0, 5)),
     min_size=1,
     max_size=5,
 )
@@ -166,7 +164,6 @@ def conv(x, w, **options):
     return lax.conv_general_dilated(x, w, **{"window_strides": (1, 1), "padding": "SAME"} | options)
 
 
-IMAGE, KERNEL = (2, 4, 3, 4), (4, 2, 2, 3)
 TABLE = {
     # name: (function of one argument per shape, shapes)
     "several contractions": (lambda a, b: jnp.einsum("bijk,bkjl->lbi", a, b), [(2, 3, 2, 2), (2, 2, 2, 3)]),
@@ -177,7 +174,7 @@ TABLE = {
     "constant output": (lambda a: (jnp.ones((2,)) * 0.5, a), [(2,)]),
     "input as output": (lambda a: (a, a), [(2,)]),
     "scalar": (lambda a: a * a - 2.0, [()]),
-    "power by a float": (lambda a: a**2.0 + a**1.0 + a**0.0, [(3,)]),
+    "power by a float": (lambda a: (a + 5.0) ** 2.0 + (a + 5.0) ** 1.0 + (a + 5.0) ** 0.0, [(3,)]),
     "power by several": (lambda a: a ** jnp.asarray([2.0, 2.0, 3.0]), [(3,)]),
     "square": (jnp.square, [(3,)]),
     "trace": (lambda a: jnp.trace(a), [(3, 3)]),
@@ -238,7 +235,6 @@ TABLE = {
         lambda a: jax.random.randint(jax.random.key(0), (2, 2), 0, 9).astype(float) @ a,
         [(2, 2)],
     ),
-    "conv": (conv, [(2, 2, 4, 3), (4, 2, 2, 3)]),
     "conv, stride, dilations": (
         lambda x, w: conv(
             x, w, window_strides=(2, 1), padding=((1, 0), (2, 1)), lhs_dilation=(1, 2), rhs_dilation=(2, 1)
@@ -252,5 +248,4 @@ TABLE = {
     "conv, groups": (lambda x, w: conv(x, w, feature_group_count=2), [(2, 4, 4, 3), (6, 2, 2, 3)]),
     "conv, batch groups": (lambda x, w: conv(x, w, batch_group_count=2), [(4, 2, 4, 3), (6, 2, 2, 3)]),
     "conv, vmapped filters": (jax.vmap(conv), [(2, 1, 2, 4, 3), (2, 4, 2, 2, 3)]),
-    "conv, no filter": (lambda x: conv(x, jnp.ones((1, 2, 2, 2))), [(1, 2, 3, 3)]),
 }

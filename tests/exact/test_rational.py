@@ -58,7 +58,7 @@ def test_no_smaller_denominator_rounds_to_the_float(q, steps):
 
 
 def test_ends_of_the_rounding_interval_count_when_the_last_bit_is_even():
-    # 1 + 2**-53 lies midway between 1 and the next float and rounds to the even one, 1; so does not 1 + 3 * 2**-53.
+    # 1 + 2**-53 lies midway between 1 and the next float and rounds to the even one, 1.
     x = 1 + 2**-52
     assert float(simplest_fraction(x)) == x
     tie = Fraction(2**53 + 1, 2**53)

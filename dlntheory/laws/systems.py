@@ -1,0 +1,254 @@
+r"""Systems of vector fields: what a training rule can do, whatever the loss and the data.
+
+A law is a function that every field of the system leaves constant; the Lie algebra of the fields counts the laws.
+A system is evaluated, never expanded: its field runs over the ring $\mathbb F_p[e]/(e^2)$, where brackets come from.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..architecture import Architecture
+from ..exact import NilpotentModular, Program, trace
+
+RingState = dict[str, np.ndarray]
+
+
+class AbstractSystem(abc.ABC):
+    """A finite family of polynomial vector fields on a space of named arrays, given by random combinations.
+
+    Coordinates are the entries of the blocks in order, each block row by row.
+    """
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """The training rule in words, for certificates."""
+
+    @property
+    @abc.abstractmethod
+    def architecture(self) -> Architecture:
+        """The network that is trained."""
+
+    @property
+    @abc.abstractmethod
+    def blocks(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes of the state's arrays, in the order of the coordinates."""
+
+    @abc.abstractmethod
+    def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
+        """Coefficients of `batch` random combinations of the generators, level 0."""
+
+    @abc.abstractmethod
+    def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
+        """The combined field at a state of the ring, block by block."""
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates."""
+        return sum(math.prod(shape) for _, shape in self.blocks)
+
+    def flatten(self, ring: NilpotentModular, state: RingState) -> np.ndarray:
+        """The blocks as one ring vector of shape (dimension,)."""
+        level = max(ring.level(state[name]) for name, _ in self.blocks)
+        batch = max(state[name].shape[1] for name, _ in self.blocks)
+        flat = [
+            np.broadcast_to(
+                ring.reshape(ring.lift(state[name], level), (math.prod(shape),)),
+                (2**level, batch, math.prod(shape)),
+            )
+            for name, shape in self.blocks
+        ]
+        return np.concatenate(flat, axis=2)
+
+    def unflatten(self, ring: NilpotentModular, vector: np.ndarray) -> RingState:
+        """The inverse of `flatten`."""
+        state, start = {}, 0
+        for name, shape in self.blocks:
+            stop = start + math.prod(shape)
+            state[name] = ring.reshape(vector[:, :, start:stop], shape)
+            start = stop
+        return state
+
+
+class GradientSystem(AbstractSystem):
+    r"""Gradient flow with an optional metric: $X_i = M(\theta)\,\nabla\varphi_i(\theta)$.
+
+    The field is the vector-Jacobian product of φ, taken by JAX before φ is read, with a random cotangent.
+
+    Args:
+        arch: the architecture.
+        metric: by factor name, `"theta"` for the diagonal metric of the factor itself (multiplicative updates,
+            mirror flow of the entropy); factors not named have the Euclidean metric.
+
+    Raises:
+        ValueError: `metric` names no factor, or an unknown metric.
+        UnsupportedPrimitiveError: φ is not polynomial.
+    """
+
+    def __init__(self, arch: Architecture, *, metric: Mapping[str, str] | None = None):
+        self._arch = arch
+        self._metric = _checked_metric(arch, metric, ("theta",))
+        self._pullback = pullback_program(arch)
+
+    @property
+    def label(self) -> str:
+        if not self._metric:
+            return "gradient flow"
+        return "metric flow, " + ", ".join(f"diag({name}) on {name}" for name in self._metric)
+
+    @property
+    def architecture(self) -> Architecture:
+        return self._arch
+
+    @property
+    def metric(self) -> dict[str, str]:
+        """The non-Euclidean factors and their metrics."""
+        return dict(self._metric)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return self._arch.named_shapes
+
+    def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
+        return _random_residues(ring, rng, batch, self._arch.output_shape)
+
+    def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
+        gradient = self._pullback.evaluate(ring, state, combination)
+        return {
+            name: ring.mul(state[name], gradient[name]) if name in self._metric else gradient[name]
+            for name, _ in self.blocks
+        }
+
+
+class MomentumSystem(AbstractSystem):
+    r"""Second-order training $\theta'' + \tau\theta' = -M\,\nabla(f\circ\varphi)$ on the state $(s, \theta, w)$, $w = \theta'$.
+
+    Generators: the drift and the impulses $(0, 0, M\nabla\varphi_i)$. The drift is $(1, w, 0)$ without friction,
+    $(\tau s, w, -\tau w)$ with $s = e^{\tau t}$ for friction $\tau > 0$, and $(s, s w, -c w)$ with $s = t$ for friction
+    $c/t$ (a field may be multiplied by a function).
+
+    Args:
+        arch: the architecture.
+        friction: $\tau \ge 0$ as an integer or a fraction, or `("over_t", c)`.
+        metric: by factor name, `"theta"` for diag(θ) or `"mirror"` for diag(τθ + w).
+
+    Raises:
+        ValueError: a negative friction, or an unknown metric.
+    """
+
+    def __init__(self, arch: Architecture, *, friction: Any = 0, metric: Mapping[str, str] | None = None):
+        self._arch = arch
+        self._metric = _checked_metric(arch, metric, ("theta", "mirror"))
+        self._over_t = isinstance(friction, tuple)
+        if self._over_t and (len(friction) != 2 or friction[0] != "over_t"):
+            raise ValueError(f'Argument `momentum` must be a number or ("over_t", c), but is {friction!r}.')
+        value = _friction(friction[1] if self._over_t else friction)
+        self._friction = value
+        if self._over_t and any(kind == "mirror" for kind in self._metric.values()):
+            raise ValueError('Argument `metric` must not be "mirror" with friction c/t.')
+        self._pullback = pullback_program(arch)
+
+    @property
+    def label(self) -> str:
+        damping = f"{self._friction}/t" if self._over_t else str(self._friction)
+        metric = "".join(f", metric {kind} on {name}" for name, kind in self._metric.items())
+        return f"momentum flow, friction {damping}{metric}"
+
+    @property
+    def architecture(self) -> Architecture:
+        return self._arch
+
+    @property
+    def friction(self) -> Any:
+        """The friction as given: a fraction, or `("over_t", fraction)`."""
+        return ("over_t", self._friction) if self._over_t else self._friction
+
+    @property
+    def metric(self) -> dict[str, str]:
+        """The non-Euclidean factors and their metrics."""
+        return dict(self._metric)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        positions = self._arch.named_shapes
+        velocities = tuple((velocity_name(name), shape) for name, shape in positions)
+        return (("s", ()), *positions, *velocities)
+
+    def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
+        drift = _random_residues(ring, rng, batch, ())
+        return drift, _random_residues(ring, rng, batch, self._arch.output_shape)
+
+    def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
+        drift, cotangent = combination
+        s = state["s"]
+        tau = ring.constant(np.asarray(self._friction, dtype=object))
+        theta = {name: state[name] for name, _ in self._arch.named_shapes}
+        gradient = self._pullback.evaluate(ring, theta, cotangent)
+        if self._over_t:
+            out = {"s": ring.mul(drift, s)}
+            speed = ring.mul(drift, s)
+        else:
+            # Without friction s is time itself; with it, s = exp(tau t).
+            out = {"s": ring.mul(drift, ring.mul(tau, s)) if self._friction else drift}
+            speed = drift
+        for name, shape in self._arch.named_shapes:
+            velocity = state[velocity_name(name)]
+            impulse = gradient[name]
+            if kind := self._metric.get(name):
+                weight = theta[name]
+                if kind == "mirror":
+                    weight = ring.add(ring.mul(_spread(ring, tau, shape), theta[name]), velocity)
+                impulse = ring.mul(weight, impulse)
+            damping = ring.mul(_spread(ring, ring.mul(drift, tau), shape), velocity)
+            out[name] = ring.mul(_spread(ring, speed, shape), velocity)
+            out[velocity_name(name)] = ring.add(impulse, ring.neg(damping))
+        return out
+
+
+def velocity_name(factor: str) -> str:
+    """The name of the velocity block of a factor."""
+    return f"{factor}'"
+
+
+def pullback_program(arch: Architecture) -> Program:
+    r"""The program of $(\theta, c) \mapsto \partial\varphi(\theta)^\top c$, block by block."""
+    dtype = jnp.result_type(float)
+    params = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in arch.named_shapes}
+    cotangent = jax.ShapeDtypeStruct(arch.output_shape, dtype)
+    return trace(lambda p, c: jax.vjp(arch.phi, p)[1](c)[0], params, cotangent)
+
+
+def _spread(ring: NilpotentModular, scalar: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return ring.take([ring.reshape(scalar, (1,))], np.zeros(shape, dtype=np.int64))
+
+
+def _random_residues(ring: NilpotentModular, rng: np.random.Generator, batch: int, shape: tuple[int, ...]):
+    return ring.from_integers(rng.integers(1, ring.prime, size=(batch, *shape)))
+
+
+def _checked_metric(arch: Architecture, metric: Mapping[str, str] | None, known: tuple[str, ...]):
+    for name, kind in (metric or {}).items():
+        if name not in arch.shapes:
+            raise ValueError(
+                f"Argument `metric` must name factors of {arch.name}, {list(arch.shapes)}, but names {name!r}."
+            )
+        if kind not in known:
+            raise ValueError(f"Argument `metric['{name}']` must be one of {known}, but is {kind!r}.")
+    return dict(metric or {})
+
+
+def _friction(value: Any):
+    from ..exact import simplest_fraction
+
+    fraction = simplest_fraction(value)
+    if fraction < 0:
+        raise ValueError(f"Argument `momentum` must be a friction of at least 0, but is {value}.")
+    return fraction
