@@ -90,6 +90,16 @@ def html_table(
     return f"<table>{title}{head}<tbody>{body}</tbody></table>"
 
 
+def html_key_values(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Names and values as a two-column HTML table without a head, every cell escaped."""
+    rows = "".join(
+        f'<tr><th style="text-align:left">{html.escape(str(name))}</th>'
+        f'<td style="text-align:left">{html.escape(str(value))}</td></tr>'
+        for name, value in pairs
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
 def key_values(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], indent: str = "") -> str:
     """Two aligned columns, names and values; the further lines of a value stand under its first.
 

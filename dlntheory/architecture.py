@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -29,6 +29,8 @@ class Architecture(eqx.Module):
         name: how it is called in tables and figures.
         chain: declares that $\varphi = W_L \cdots W_1$ with the factors of these names, first layer first. The
             declaration is checked at a random point; closed forms for deep linear networks dispatch on it.
+        facts: what is known of φ beyond its formula, by name, for faster algorithms to dispatch on, for example
+            `{"relu": ((3, 4, 2), False)}` for a path lifting. Nothing checks them: they are the author's word.
 
     Attributes:
         output_shape: the shape of $z$.
@@ -37,7 +39,8 @@ class Architecture(eqx.Module):
 
     Raises:
         ValueError: a shape with a non-positive or non-integer entry, a φ that does not return one float array, that
-            loses precision (float32), that is not finite at a random point, or a `chain` that is not φ.
+            loses precision (float32), that is not finite at a random point, a `chain` that is not φ, or a fact
+            that is not hashable.
 
     Example:
         >>> arch = Architecture(lambda p: p["U"] @ p["V"].T, {"U": (4, 2), "V": (3, 2)}, name="factorisation")
@@ -49,6 +52,7 @@ class Architecture(eqx.Module):
     named_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
     name: str = eqx.field(static=True)
     chain: tuple[str, ...] | None = eqx.field(static=True)
+    named_facts: tuple[tuple[str, Hashable], ...] = eqx.field(static=True)
     output_shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
@@ -58,6 +62,7 @@ class Architecture(eqx.Module):
         *,
         name: str = "architecture",
         chain: Sequence[str] | None = None,
+        facts: Mapping[str, Hashable] | None = None,
     ):
         if not callable(phi):
             raise ValueError(f"Argument `phi` must be a function of a dict of arrays, but is {phi!r}.")
@@ -65,6 +70,7 @@ class Architecture(eqx.Module):
         self.named_shapes = _checked_shapes(shapes)
         self.name = str(name)
         self.chain = None if chain is None else tuple(chain)
+        self.named_facts = _checked_facts(facts)
         self.output_shape = _checked_output_shape(phi, self.named_shapes)
         _check_at_random_point(self)
 
@@ -85,6 +91,11 @@ class Architecture(eqx.Module):
             return None
         shapes = self.shapes
         return (shapes[self.chain[0]][1], *(shapes[name][0] for name in self.chain))
+
+    @property
+    def facts(self) -> dict[str, Hashable]:
+        """What is declared of φ beyond its formula, by name."""
+        return dict(self.named_facts)
 
     def __call__(self, params: Params) -> jax.Array:
         """$z = \\varphi(\\theta)$; goes through jit, vmap, grad. Nothing is validated here: see `check`."""
@@ -144,6 +155,50 @@ class Architecture(eqx.Module):
             start = stop
         return params
 
+    def restricted_to(self, inputs: Any) -> Architecture:
+        r"""The same network seen through one data set: $\varphi_X(\theta) = z X^\top$, its outputs at the inputs.
+
+        Fewer functions of the parameters can be reached, so its laws are those of φ and possibly more.
+
+        Args:
+            inputs: $X$ of shape (n, d_0), one sample a row. Kept as given; exact verbs read each entry as the
+                simplest fraction that rounds to it.
+
+        Returns:
+            An `Architecture` with the same factors and an output of shape (d_L, n), one sample a column.
+
+        Raises:
+            ValueError: $z$ is no matrix, or `inputs` has another shape or a non-finite entry.
+
+        Example:
+            >>> arch = Architecture(lambda p: p["U"] @ p["V"].T, {"U": (4, 2), "V": (3, 2)}, name="factorisation")
+            >>> arch.restricted_to([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]])
+            Architecture(factorisation on 2 samples: U[4, 2], V[3, 2] -> z[4, 2], 14 parameters)
+        """
+        if len(self.output_shape) != 2:
+            raise ValueError(
+                f"Argument `inputs` must meet a matrix z, but z of {self.name} has shape {self.output_shape}."
+            )
+        samples = np.asarray(inputs)
+        if samples.dtype.kind not in "fiu":
+            raise ValueError(f"Argument `inputs` must be real numbers, but has dtype {samples.dtype}.")
+        if samples.ndim != 2 or not len(samples) or samples.shape[1] != self.output_shape[1]:
+            raise ValueError(
+                f"Argument `inputs` must have shape (n, {self.output_shape[1]}), one sample a row, but has shape "
+                f"{samples.shape}."
+            )
+        if not np.all(np.isfinite(samples)):
+            raise ValueError(
+                f"Argument `inputs` must be finite, but {np.sum(~np.isfinite(samples))} of {samples.size} "
+                "entries are not."
+            )
+        phi, columns = self.phi, np.array(samples.T, dtype=np.float64)
+        return Architecture(
+            lambda params: phi(params) @ jnp.asarray(columns, dtype=jnp.result_type(float)),
+            self.shapes,
+            name=f"{self.name} on {len(samples)} sample{'s' if len(samples) > 1 else ''}",
+        )
+
     def symbolic(self) -> SymbolicMap:
         """φ in SymPy: its symbols by name, $z$ as expressions, LaTeX. Read off the jaxpr of φ, exactly.
 
@@ -177,6 +232,15 @@ def _checked_shapes(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, tup
             )
         checked.append((factor, tuple(int(n) for n in entries)))
     return tuple(checked)
+
+
+def _checked_facts(facts: Mapping[str, Hashable] | None) -> tuple[tuple[str, Hashable], ...]:
+    for fact, value in (facts or {}).items():
+        try:
+            hash(value)
+        except TypeError:
+            raise ValueError(f"Argument `facts['{fact}']` must be hashable, but is {value!r}.") from None
+    return tuple((facts or {}).items())
 
 
 def _checked_output_shape(phi, named_shapes) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ._text import html_table, key_values
+from ._text import html_key_values, key_values
 from .dynamics import AbstractDynamics, Trajectory, solve
 from .reductions import AbstractReduction
 
@@ -103,7 +103,7 @@ class Comparison:
         return key_values(self._summary())
 
     def _repr_html_(self) -> str:
-        return html_table(self._summary(), headers=None)
+        return html_key_values(self._summary())
 
     def __repr__(self) -> str:
         return (

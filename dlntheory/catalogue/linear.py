@@ -1,4 +1,4 @@
-r"""Deep linear networks, $z = W_L \cdots W_1$."""
+r"""Deep linear networks, $z = W_L \cdots W_1$, with or without biases."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import matmul
 
-import numpy as np
+import jax.numpy as jnp
 
 from ..architecture import Architecture, Params
+from ._sizes import checked_sizes, dashed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,30 +26,62 @@ class MatrixProduct:
         return reduce(matmul, (params[name] for name in reversed(self.names)))
 
 
-def linear_network(widths: Sequence[int], *, name: str | None = None) -> Architecture:
+@dataclasses.dataclass(frozen=True)
+class AffineProduct:
+    r"""φ of a chain of affine maps $x \mapsto W_l x + b_l$: the matrix $[\,A \mid c\,]$ of $x \mapsto A x + c$."""
+
+    weights: tuple[str, ...]
+    biases: tuple[str, ...]
+
+    def __call__(self, params: Params):
+        linear, shift = params[self.weights[0]], params[self.biases[0]]
+        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            linear, shift = params[weight] @ linear, params[weight] @ shift + params[bias]
+        return jnp.concatenate([linear, shift[:, None]], axis=1)
+
+
+def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | None = None) -> Architecture:
     r"""The deep linear network $z = W_L \cdots W_1$ with $W_l$ of shape $(d_l, d_{l-1})$.
+
+    With biases, $z = [\,W_L \cdots W_1 \mid \sum_l W_L \cdots W_{l+1} b_l\,]$ of shape $(d_L, d_0 + 1)$: the affine
+    map as one matrix, to be used with inputs that end in a constant 1.
+
+    Laws of gradient flow: $W_{l+1}^\top W_{l+1} - W_l W_l^\top$ at each hidden layer, with biases
+    $W_{l+1}^\top W_{l+1} - W_l W_l^\top - b_l b_l^\top$; the output bias is in none. Their number is
+    $N = \sum_l [d_l(d_l+1)/2 - k_l(k_l+1)/2]$ with $k_l = \max(0, d_l - d_{l-1} - d_{l+1})$, and with biases the
+    same where $d_0 + 1$ stands for $d_0$. Between two layers of width 1 with two or more hidden layers between
+    them there are more laws than these.
 
     Args:
         widths: $(d_0, …, d_L)$ from input to output, all positive; at least two.
+        bias: whether every layer has a bias $b_l$ of shape $(d_l,)$, the output included.
         name: a name for tables; by default the widths.
 
     Returns:
-        An `Architecture` with factors `"W1"`, …, `"WL"`, and `chain` declared.
+        An `Architecture` with factors `"W1"`, …, `"WL"`, and `chain` declared; with biases also `"b1"`, …, `"bL"`,
+        and no `chain`.
 
     Raises:
         ValueError: fewer than two widths, or one that is not a positive integer.
 
+    References:
+        Marcotte, Gribonval, Peyré, NeurIPS 2023, Proposition 4.1 and Corollary 4.4.
+
     Example:
         >>> linear_network((3, 4, 2)).shapes
         {'W1': (4, 3), 'W2': (2, 4)}
+        >>> linear_network((3, 4, 2), bias=True).output_shape
+        (2, 4)
     """
-    entries = tuple(widths)
-    if len(entries) < 2 or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in entries):
-        raise ValueError(
-            "Argument `widths` must be at least two positive integers, input width first, "
-            f"but is {widths!r}."
-        )
+    entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
     names = tuple(f"W{layer}" for layer in range(1, len(entries)))
-    shapes = {name: (entries[i + 1], entries[i]) for i, name in enumerate(names)}
-    label = name or "linear " + "-".join(map(str, entries))
-    return Architecture(MatrixProduct(names), shapes, name=label, chain=names)
+    shapes: dict[str, tuple[int, ...]] = {
+        name: (entries[i + 1], entries[i]) for i, name in enumerate(names)
+    }
+    label = name or "linear " + dashed(entries)
+    if not bias:
+        return Architecture(MatrixProduct(names), shapes, name=label, chain=names)
+    biases = tuple(f"b{layer}" for layer in range(1, len(entries)))
+    shapes |= {bias: (width,) for bias, width in zip(biases, entries[1:], strict=True)}
+    label = name or f"linear {dashed(entries)} with biases"
+    return Architecture(AffineProduct(names, biases), shapes, name=label)

@@ -106,11 +106,20 @@ def balanced_end_to_end_digits(start: str) -> Evidence:
         theta0 = gaussian(arch, jax.random.key(0), scale=0.1)
         reduced = BalancedFlow(arch, digits(centred=True).loss())
         run = solve(
-            reduced, theta0, full.ts[-1], method="dopri8", rtol=1e-10, saves=60, step_to_saves=True, admit=False
+            reduced,
+            theta0,
+            full.ts[-1],
+            method="dopri8",
+            rtol=1e-10,
+            saves=60,
+            step_to_saves=True,
+            admit=False,
         )
         error = _relative_error(full.z, run.z)
         loss, predicted = full.loss[-1], run.loss[-1]
-    return Evidence(predicted=float(predicted), measured=float(loss), error=error, detail="final loss; error of z")
+    return Evidence(
+        predicted=float(predicted), measured=float(loss), error=error, detail="final loss; error of z"
+    )
 
 
 @claim(
@@ -137,7 +146,10 @@ def balanced_end_to_end_bottleneck(balanced: bool) -> Evidence:
     reduced = solve(BalancedFlow(arch, loss), theta0, 2.0, admit=balanced, **TIGHT)
     error = _relative_error(full.z, reduced.z)
     return Evidence(
-        predicted=float(reduced.loss[-1]), measured=float(full.loss[-1]), error=error, detail="final loss; error of z"
+        predicted=float(reduced.loss[-1]),
+        measured=float(full.loss[-1]),
+        error=error,
+        detail="final loss; error of z",
     )
 
 
@@ -166,7 +178,10 @@ def balanced_layer_rates(scaled: bool) -> Evidence:
     plain = solve(BalancedFlow(arch, loss), theta0, 2.0 * speed, admit=False, **TIGHT)
     error = _relative_error(full.z, plain.z)
     return Evidence(
-        predicted=float(plain.loss[-1]), measured=float(full.loss[-1]), error=error, detail="final loss; error of z"
+        predicted=float(plain.loss[-1]),
+        measured=float(full.loss[-1]),
+        error=error,
+        detail="final loss; error of z",
     )
 
 
@@ -190,7 +205,10 @@ def gram_closure(rate: float) -> Evidence:
     reduced = solve(GramFlow(arch, loss), theta0, 5.0, **TIGHT)
     error = _relative_error(full.z, reduced.z)
     return Evidence(
-        predicted=float(reduced.loss[-1]), measured=float(full.loss[-1]), error=error, detail="final loss; error of z"
+        predicted=float(reduced.loss[-1]),
+        measured=float(full.loss[-1]),
+        error=error,
+        detail="final loss; error of z",
     )
 
 
@@ -242,14 +260,15 @@ def gd_drift_identity(weight_decay: float) -> Evidence:
         residual = w3 @ w2 @ w1 - target
         g1, g2, g3 = (w3 @ w2).T @ residual, w3.T @ residual @ w1.T, residual @ (w2 @ w1).T
         predicted = [eta**2 * (g2.T @ g2 - g1 @ g1.T), eta**2 * (g3.T @ g3 - g2 @ g2.T)]
-        change = [
-            b - a for a, b in zip(_imbalances(arch, params), _imbalances(arch, after), strict=True)
-        ]
+        change = [b - a for a, b in zip(_imbalances(arch, params), _imbalances(arch, after), strict=True)]
         worst = max(worst, _distance(change, predicted, 1.0))
         scale = max(scale, *(float(np.linalg.norm(p)) for p in predicted))
         params = after
     return Evidence(
-        predicted=scale, measured=scale, error=worst, detail="largest predicted change; absolute error over 5 steps"
+        predicted=scale,
+        measured=scale,
+        error=worst,
+        detail="largest predicted change; absolute error over 5 steps",
     )
 
 

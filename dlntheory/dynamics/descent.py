@@ -71,7 +71,9 @@ class AbstractIteration(eqx.Module):
 
 
 class GradientDescent(AbstractIteration):
-    r"""Gradient descent $\theta_l \leftarrow \theta_l - \eta e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\theta_l)$.
+    r"""Gradient descent with step size $\eta$.
+
+    $$\theta_l \leftarrow \theta_l - \eta e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\theta_l)$$
 
     One step of size $\eta$ is the explicit Euler step of `GradientFlow`, and time is $t = k\eta$.
 
@@ -142,7 +144,7 @@ class GradientDescent(AbstractIteration):
 @eqx.filter_jit
 @eqx.debug.assert_max_traces(max_traces=None)
 def _run_chunk(iteration: AbstractIteration, state: State, k, gaps, reference, with_state: bool):
-    """Advance by `gaps[0]`, `gaps[1]`, … steps, recording after each; the gaps are traced, so any grid compiles once."""
+    """Advance by `gaps[0]`, `gaps[1]`, … steps, recording after each; gaps are traced: any grid compiles once."""
 
     def advance(carry, gap):
         k, state = carry
@@ -194,7 +196,7 @@ def iterate(
     for start in range(0, len(padded), CHUNK):
         gaps, before = padded[start : start + CHUNK], (k, state)
         (k, state), rows = _run_chunk(iteration, state, k, jnp.asarray(gaps), reference, save_states)
-        rows = jax.tree.map(lambda leaf, n=len(grid) - start: np.asarray(leaf[:n]), rows)
+        rows = {name: _cut(row, len(grid) - start) for name, row in rows.items()}
         chunks.append(rows)
         finite = np.isfinite(rows["loss"])
         good = len(finite) if finite.all() else int(np.argmin(finite))
@@ -233,6 +235,10 @@ def iterate(
         )
     assert run is not None  # row 0 is the checked, finite start
     return run
+
+
+def _cut(row: Any, count: int) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf[:count]), row)
 
 
 def _step_grid(saves: int | Sequence[int] | np.ndarray, steps: int) -> np.ndarray:

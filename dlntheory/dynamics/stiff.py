@@ -170,9 +170,7 @@ def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max
             stop = solver.t
             after = event_values(solver.t, solver.y)
             for index in np.flatnonzero((before > 0) & (after <= 0)):
-                crossing = brentq(
-                    lambda s, i=index: event_values(s, interpolant(s))[i], out.final_t, solver.t, xtol=1e-13
-                )
+                crossing = brentq(_along(event_values, interpolant, index), out.final_t, solver.t, xtol=1e-13)
                 if out.event is None or crossing < stop:
                     out.event, stop = int(index), float(crossing)
             for save in ts[(ts > out.final_t) & (ts <= stop)]:
@@ -184,3 +182,7 @@ def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max
                 out.failure = "The maximum number of solver steps was reached."
     out.evaluations, out.jacobians = solver.nfev, solver.njev
     return out
+
+
+def _along(event_values, interpolant, index: int):
+    return lambda s: event_values(s, interpolant(s))[index]

@@ -149,9 +149,9 @@ class Trajectory:
         return key_values(self._summary())
 
     def _repr_html_(self) -> str:
-        from .._text import html_table
+        from .._text import html_key_values
 
-        return html_table(self._summary(), headers=None)
+        return html_key_values(self._summary())
 
     def __repr__(self) -> str:
         return (

@@ -14,8 +14,8 @@ import numpy as np
 def simplest_fraction(x: float) -> Fraction:
     r"""The fraction of least denominator that rounds to the float64 `x`, so that `0.1` is read as $1/10$.
 
-    All reals between the midpoints to the two neighbours of `x` round to it. A float that is an integer is read
-    as that integer.
+    All reals between the midpoints to the two neighbours of `x` round to it. A float that is an integer is
+    read as that integer.
 
     Args:
         x: a finite float.
@@ -43,7 +43,8 @@ def simplest_fraction(x: float) -> Fraction:
         return -simplest_fraction(-x)
     low = (Fraction(x) + Fraction(math.nextafter(x, -math.inf))) / 2
     high = (Fraction(x) + Fraction(math.nextafter(x, math.inf))) / 2
-    # Whether the midpoints themselves round to x does not matter: their denominators are larger than that of x.
+    # Whether the midpoints themselves round to x does not matter: their denominators are larger than that of
+    # x.
     return _simplest_between(low, high)
 
 

@@ -1,7 +1,7 @@
 r"""The operator of the balanced end-to-end flow, $K(z)[G] = \sum_{l=1}^L P_l(z)\, G\, Q_l(z)$.
 
 $P_l = (zz^\top)^{(L-l)/L}$, $Q_l = (z^\top z)^{(l-1)/L}$. Evaluated from one thin SVD; differentiated by divided
-differences, since differentiating through `svd` is wrong (8 to 71 % relative error, no NaN) at repeated singular values.
+differences, since differentiating through `svd` is wrong at repeated singular values (8 to 71 % off, no NaN).
 """
 
 from __future__ import annotations

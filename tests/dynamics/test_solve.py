@@ -111,7 +111,7 @@ def test_logarithmic_clock_reaches_the_same_state(scalar_flow):
 
 
 def test_one_trace_per_shape(general):
-    arch, theta0, loss, _ = general
+    arch, theta0, _, _ = general
     # A second network object of equal widths and a second loss object of equal shape must not compile again.
     target = np.ones((5, 4))
     dln.solve(dln.GradientFlow(arch, dln.SquaredLoss.from_target(target)), theta0, 1.0, saves=5)

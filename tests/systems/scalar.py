@@ -1,4 +1,6 @@
-r"""The two-layer scalar network $z = ab$ with $f = \frac12(z - \sigma)^2$: $a' = b(\sigma - ab)$, $b' = a(\sigma - ab)$.
+r"""The two-layer scalar network $z = ab$ with $f = \frac12(z - \sigma)^2$.
+
+It trains by $a' = b(\sigma - ab)$, $b' = a(\sigma - ab)$.
 
 With $p = (a+b)^2$, $q = (a-b)^2$ and the conserved $\lambda = a^2 - b^2$: $p' = 2(a+b)(a'+b') = 2p(\sigma - z)$ and
 $z = (p - q)/4$, $pq = \lambda^2$, hence $p' = -p^2/2 + 2\sigma p + \lambda^2/2$, a scalar Riccati equation whose
