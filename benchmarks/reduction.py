@@ -13,7 +13,7 @@ from .harness import Row, paired
 
 HIDDEN = (32, 256, 1024)
 END = 100.0
-ROUNDS = 5
+ROUNDS = 7
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,

@@ -17,10 +17,10 @@ REDUCED_STYLE: dict[str, Any] = {"color": COLOURS["reduced"], "linewidth": 1.3, 
 
 
 def plot_loss(trajectory: Trajectory, ax=None, **style: Any):
-    """Loss against time, logarithmic in the loss if it is positive throughout."""
+    """Loss against time, on a logarithmic scale if it is positive throughout and spans more than a decade."""
     ax = ax if ax is not None else _new_axes()
     ax.plot(trajectory.ts, trajectory.loss, **{"color": COLOURS["full"], "label": trajectory.label, **style})
-    if np.all(trajectory.loss > 0):
+    if np.all(trajectory.loss > 0) and np.max(trajectory.loss) > 10 * np.min(trajectory.loss):
         ax.set_yscale("log")
     ax.set_xlabel(_time_label(trajectory))
     ax.set_ylabel("loss $f(z)$")
@@ -87,7 +87,7 @@ def plot_comparison(comparison: Comparison, axes=None):
     right.plot(full.ts[seen], comparison.error[seen], color=COLOURS["error"])
     right.set_yscale("log")
     right.set_xlabel(_time_label(full))
-    right.set_ylabel(r"$\|z_{\rm full} - z_{\rm red}\| \,/\, \max_t \|z_{\rm full}\|$")
+    right.set_ylabel(r"$\|z_{\rm full} - z_{\rm red}\| \,/\, \max\, \|z_{\rm full}\|$")
     right.set_title("relative error", fontsize="medium")
     return axes
 

@@ -33,7 +33,9 @@ def checked_sizes(argument: str, values: Any, *, at_least: int, meaning: str = "
         ValueError: no sequence, too few entries, or one that is not a positive integer.
     """
     needed = {1: "at least one positive integer", 2: "at least two positive integers"}
-    wanted = needed.get(at_least, f"at least {at_least} positive integers") + (f", {meaning}" if meaning else "")
+    wanted = needed.get(at_least, f"at least {at_least} positive integers") + (
+        f", {meaning}" if meaning else ""
+    )
     if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, str):
         raise ValueError(f"Argument `{argument}` must be {wanted}, but is {values!r}.")
     entries = tuple(values)

@@ -75,9 +75,7 @@ def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | Non
     """
     entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
     names = tuple(f"W{layer}" for layer in range(1, len(entries)))
-    shapes: dict[str, tuple[int, ...]] = {
-        name: (entries[i + 1], entries[i]) for i, name in enumerate(names)
-    }
+    shapes: dict[str, tuple[int, ...]] = {name: (entries[i + 1], entries[i]) for i, name in enumerate(names)}
     label = name or "linear " + dashed(entries)
     if not bias:
         return Architecture(MatrixProduct(names), shapes, name=label, chain=names)

@@ -97,9 +97,7 @@ def shortcut_network(inputs: int, hidden: int, outputs: int) -> Architecture:
     """
     d, h, m = checked_size("inputs", inputs), checked_size("hidden", hidden), checked_size("outputs", outputs)
     shapes = {"W1": (h, d), "W2": (m, h), "W3": (m, d)}
-    return Architecture(
-        lambda p: p["W2"] @ p["W1"] + p["W3"], shapes, name=f"shortcut {dashed((d, h, m))}"
-    )
+    return Architecture(lambda p: p["W2"] @ p["W1"] + p["W3"], shapes, name=f"shortcut {dashed((d, h, m))}")
 
 
 def _product_of_residuals(params: Params):

@@ -2,11 +2,13 @@ r"""Linear algebra modulo a prime, by python-flint: ranks, kernels, and the way 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import isqrt
 
 import flint
 import numpy as np
+import sympy
 
 DEFAULT_PRIME = 2**31 - 1
 
@@ -17,7 +19,7 @@ def modular_rank(matrix: np.ndarray, prime: int = DEFAULT_PRIME) -> int:
 
 
 def modular_nullspace(matrix: np.ndarray, prime: int = DEFAULT_PRIME) -> np.ndarray:
-    """A basis (k, n) of $\\{x : A x = 0\\}$ modulo `prime`, in reduced echelon form with pivots from the left.
+    r"""A basis (k, n) of $\{x : A x = 0\}$ modulo `prime`, in reduced echelon form with pivots from the left.
 
     The echelon form makes the basis canonical, so that its entries are reductions of the rational ones whenever
     the rational kernel has the same dimension.
@@ -50,6 +52,28 @@ def reconstruct(residue: int, prime: int = DEFAULT_PRIME) -> Fraction | None:
     return Fraction(a1, b1)
 
 
+def random_prime(rng: np.random.Generator, exclude: Sequence[int] = ()) -> int:
+    """A random prime between 2**30 and 2**31 that is none of `exclude`."""
+    while True:
+        candidate = int(rng.integers(2**30, 2**31))
+        if candidate not in exclude and sympy.isprime(candidate):
+            return candidate
+
+
+def check_prime(prime: int, argument: str = "prime") -> int:
+    """`prime` itself if it is a prime below 2**31.
+
+    Raises:
+        ValueError: it is not; residues would not fit the arithmetic, or not form a field.
+    """
+    if not isinstance(prime, (int, np.integer)) or not 2 <= prime < 2**31 or not sympy.isprime(int(prime)):
+        raise ValueError(f"Argument `{argument}` must be a prime below 2**31, but is {prime!r}.")
+    return int(prime)
+
+
 def _modular_matrix(matrix: np.ndarray, prime: int) -> flint.nmod_mat:
+    check_prime(prime)
     rows, columns = matrix.shape
-    return flint.nmod_mat(rows, columns, (np.asarray(matrix, dtype=np.int64) % prime).ravel().tolist(), prime)
+    residues = np.asarray(matrix, dtype=np.int64) % prime
+    # A flat list of Python integers is the fastest way in; it costs about as much as the elimination itself.
+    return flint.nmod_mat(rows, columns, residues.ravel().tolist(), prime)

@@ -9,22 +9,27 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..architecture import Architecture
-from ..exact import NilpotentModular, Program, trace
-
-RingState = dict[str, np.ndarray]
+from ..exact import NilpotentModular, exact_array
+from .sweeps import (
+    AbstractPullback,
+    RingState as RingState,
+    pullback_of,
+    pullback_program as pullback_program,
+    random_residues,
+)
 
 
 class AbstractSystem(abc.ABC):
     """A finite family of polynomial vector fields on a space of named arrays, given by random combinations.
 
-    Coordinates are the entries of the blocks in order, each block row by row.
+    Coordinates are the entries of the blocks in order, each block row by row. The combinations that `draw` returns
+    must span all combinations; they need not be all of them.
     """
 
     @property
@@ -55,6 +60,29 @@ class AbstractSystem(abc.ABC):
         """The number of coordinates."""
         return sum(math.prod(shape) for _, shape in self.blocks)
 
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """The names of the coordinates in order, entries counted from one: `W1[1,2]`."""
+        return tuple(
+            name + (f"[{','.join(str(i + 1) for i in index)}]" if shape else "")
+            for name, shape in self.blocks
+            for index in np.ndindex(*shape)
+        )
+
+    @property
+    def words(self) -> int:
+        """The size of the largest array that one evaluation forms, for chunks that fit the memory."""
+        return self.dimension
+
+    @property
+    def generators(self) -> int | None:
+        """The number of generators, which bounds the rank of the fields themselves, where it is known."""
+        return None
+
+    def admits(self, prime: int) -> bool:
+        """Whether no denominator of the fields is divisible by `prime`."""
+        return True
+
     def flatten(self, ring: NilpotentModular, state: RingState) -> np.ndarray:
         """The blocks as one ring vector of shape (dimension,)."""
         level = max(ring.level(state[name]) for name, _ in self.blocks)
@@ -81,22 +109,27 @@ class AbstractSystem(abc.ABC):
 class GradientSystem(AbstractSystem):
     r"""Gradient flow with an optional metric: $X_i = M(\theta)\,\nabla\varphi_i(\theta)$.
 
-    The field is the vector-Jacobian product of φ, taken by JAX before φ is read, with a random cotangent.
-
     Args:
         arch: the architecture.
         metric: by factor name, `"theta"` for the diagonal metric of the factor itself (multiplicative updates,
             mirror flow of the entropy); factors not named have the Euclidean metric.
+        pullback: how gradients are computed; by default the cheapest way, see `pullback_of`.
 
     Raises:
         ValueError: `metric` names no factor, or an unknown metric.
         UnsupportedPrimitiveError: φ is not polynomial.
     """
 
-    def __init__(self, arch: Architecture, *, metric: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        arch: Architecture,
+        *,
+        metric: Mapping[str, str] | None = None,
+        pullback: AbstractPullback | None = None,
+    ):
         self._arch = arch
         self._metric = _checked_metric(arch, metric, ("theta",))
-        self._pullback = pullback_program(arch)
+        self._pullback = pullback or pullback_of(arch)
 
     @property
     def label(self) -> str:
@@ -117,11 +150,27 @@ class GradientSystem(AbstractSystem):
     def blocks(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         return self._arch.named_shapes
 
+    @property
+    def pullback(self) -> AbstractPullback:
+        """How gradients are computed."""
+        return self._pullback
+
+    @property
+    def words(self) -> int:
+        return max(self.dimension, self._pullback.words)
+
+    @property
+    def generators(self) -> int | None:
+        return self._pullback.outputs
+
+    def admits(self, prime: int) -> bool:
+        return self._pullback.admits(prime)
+
     def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
-        return _random_residues(ring, rng, batch, self._arch.output_shape)
+        return self._pullback.draw(ring, rng, batch)
 
     def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
-        gradient = self._pullback.evaluate(ring, state, combination)
+        gradient = self._pullback(ring, state, combination)
         return {
             name: ring.mul(state[name], gradient[name]) if name in self._metric else gradient[name]
             for name, _ in self.blocks
@@ -129,9 +178,9 @@ class GradientSystem(AbstractSystem):
 
 
 class MomentumSystem(AbstractSystem):
-    r"""Second-order training $\theta'' + \tau\theta' = -M\,\nabla(f\circ\varphi)$ on the state $(s, \theta, w)$, $w = \theta'$.
+    r"""Second-order training $\theta'' + \tau\theta' = -M\,\nabla(f\circ\varphi)$ on the state $(s, \theta, \theta')$.
 
-    Generators: the drift and the impulses $(0, 0, M\nabla\varphi_i)$. The drift is $(1, w, 0)$ without friction,
+    Generators, with $w = \theta'$: the drift and the impulses $(0, 0, M\nabla\varphi_i)$. The drift is $(1, w, 0)$ without friction,
     $(\tau s, w, -\tau w)$ with $s = e^{\tau t}$ for friction $\tau > 0$, and $(s, s w, -c w)$ with $s = t$ for friction
     $c/t$ (a field may be multiplied by a function).
 
@@ -139,22 +188,34 @@ class MomentumSystem(AbstractSystem):
         arch: the architecture.
         friction: $\tau \ge 0$ as an integer or a fraction, or `("over_t", c)`.
         metric: by factor name, `"theta"` for diag(θ) or `"mirror"` for diag(τθ + w).
+        pullback: how gradients are computed; by default the cheapest way, see `pullback_of`.
 
     Raises:
         ValueError: a negative friction, or an unknown metric.
     """
 
-    def __init__(self, arch: Architecture, *, friction: Any = 0, metric: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        arch: Architecture,
+        *,
+        friction: Any = 0,
+        metric: Mapping[str, str] | None = None,
+        pullback: AbstractPullback | None = None,
+    ):
         self._arch = arch
         self._metric = _checked_metric(arch, metric, ("theta", "mirror"))
-        self._over_t = isinstance(friction, tuple)
+        self._over_t = isinstance(friction, (tuple, list))
         if self._over_t and (len(friction) != 2 or friction[0] != "over_t"):
             raise ValueError(f'Argument `momentum` must be a number or ("over_t", c), but is {friction!r}.')
-        value = _friction(friction[1] if self._over_t else friction)
-        self._friction = value
+        self._friction = _friction(friction[1] if self._over_t else friction)
         if self._over_t and any(kind == "mirror" for kind in self._metric.values()):
-            raise ValueError('Argument `metric` must not be "mirror" with friction c/t.')
-        self._pullback = pullback_program(arch)
+            raise ValueError('Argument `metric` must not be "mirror" with friction c/t, but is.')
+        names = [name for name, _ in self.blocks]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"Argument `arch` must have no factor called like the time `s` or a velocity, but has {repeated}."
+            )
+        self._pullback = pullback or pullback_of(arch)
 
     @property
     def label(self) -> str:
@@ -182,16 +243,31 @@ class MomentumSystem(AbstractSystem):
         velocities = tuple((velocity_name(name), shape) for name, shape in positions)
         return (("s", ()), *positions, *velocities)
 
+    @property
+    def pullback(self) -> AbstractPullback:
+        """How gradients are computed."""
+        return self._pullback
+
+    @property
+    def words(self) -> int:
+        return max(self.dimension, self._pullback.words)
+
+    @property
+    def generators(self) -> int | None:
+        return 1 + self._pullback.outputs
+
+    def admits(self, prime: int) -> bool:
+        return self._friction.denominator % prime != 0 and self._pullback.admits(prime)
+
     def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
-        drift = _random_residues(ring, rng, batch, ())
-        return drift, _random_residues(ring, rng, batch, self._arch.output_shape)
+        return random_residues(ring, rng, batch, ()), self._pullback.draw(ring, rng, batch)
 
     def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
-        drift, cotangent = combination
+        drift, impulses = combination
         s = state["s"]
         tau = ring.constant(np.asarray(self._friction, dtype=object))
         theta = {name: state[name] for name, _ in self._arch.named_shapes}
-        gradient = self._pullback.evaluate(ring, theta, cotangent)
+        gradient = self._pullback(ring, theta, impulses)
         if self._over_t:
             out = {"s": ring.mul(drift, s)}
             speed = ring.mul(drift, s)
@@ -218,20 +294,24 @@ def velocity_name(factor: str) -> str:
     return f"{factor}'"
 
 
-def pullback_program(arch: Architecture) -> Program:
-    r"""The program of $(\theta, c) \mapsto \partial\varphi(\theta)^\top c$, block by block."""
-    dtype = jnp.result_type(float)
-    params = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in arch.named_shapes}
-    cotangent = jax.ShapeDtypeStruct(arch.output_shape, dtype)
-    return trace(lambda p, c: jax.vjp(arch.phi, p)[1](c)[0], params, cotangent)
+def training_system(
+    arch: Architecture, *, momentum: Any = None, metric: Mapping[str, str] | None = None
+) -> GradientSystem | MomentumSystem:
+    r"""The system of a training rule.
+
+    Args:
+        arch: the architecture.
+        momentum: `None` for first-order gradient flow; the friction $\tau \ge 0$, or `("over_t", c)`, for
+            second-order training.
+        metric: by factor name, see `GradientSystem` and `MomentumSystem`.
+    """
+    if momentum is None:
+        return GradientSystem(arch, metric=metric)
+    return MomentumSystem(arch, friction=momentum, metric=metric)
 
 
 def _spread(ring: NilpotentModular, scalar: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return ring.take([ring.reshape(scalar, (1,))], np.zeros(shape, dtype=np.int64))
-
-
-def _random_residues(ring: NilpotentModular, rng: np.random.Generator, batch: int, shape: tuple[int, ...]):
-    return ring.from_integers(rng.integers(1, ring.prime, size=(batch, *shape)))
 
 
 def _checked_metric(arch: Architecture, metric: Mapping[str, str] | None, known: tuple[str, ...]):
@@ -245,10 +325,11 @@ def _checked_metric(arch: Architecture, metric: Mapping[str, str] | None, known:
     return dict(metric or {})
 
 
-def _friction(value: Any):
-    from ..exact import simplest_fraction
-
-    fraction = simplest_fraction(value)
+def _friction(value: Any) -> Fraction:
+    try:
+        fraction = exact_array(value).item()
+    except ValueError as error:
+        raise ValueError(f"Argument `momentum` must be a finite friction, but is {value!r}.") from error
     if fraction < 0:
         raise ValueError(f"Argument `momentum` must be a friction of at least 0, but is {value}.")
     return fraction

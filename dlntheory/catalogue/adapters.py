@@ -1,0 +1,75 @@
+r"""Low-rank adapters beside frozen weights, $\prod_l (W^0_l + B_l A_l)$."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..architecture import Architecture, Params
+from ._sizes import checked_size, checked_sizes, dashed
+
+
+def low_rank_adapter(
+    widths: Sequence[int], rank: int, *, frozen: Sequence[Any] | None = None, seed: int = 0
+) -> Architecture:
+    r"""A deep linear network whose layers are frozen and adapted: $z = \prod_l (W^0_l + B_l A_l)$, last layer left.
+
+    Laws of gradient flow: $B_l^\top B_l - A_l A_l^\top$ of each adapter, and none across. $N = L\, r(r+1)/2$
+    while $r \le d_{l-1} + d_l$ and the frozen matrices are generic.
+
+    Args:
+        widths: $(d_0, …, d_L)$ from input to output.
+        rank: r, of every adapter.
+        frozen: the matrices $W^0_1, …, W^0_L$, of shapes (d_l, d_{l-1}). By default random integers between -9 and
+            9, so that exact verbs stay exact.
+        seed: of these random integers.
+
+    Returns:
+        An `Architecture` with factors `"A1"` (r, d_0), `"B1"` (d_1, r), `"A2"`, …; $W^0$ is part of φ.
+
+    Raises:
+        ValueError: a size that is not a positive integer, or frozen matrices of another number, shape or kind.
+
+    References:
+        Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+
+    Example:
+        >>> low_rank_adapter((4, 3), 1, frozen=[[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]])
+        Architecture(adapters 4-3, rank 1: A1[1, 4], B1[3, 1] -> z[3, 4], 7 parameters)
+    """
+    entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
+    r = checked_size("rank", rank)
+    layers = [(entries[i + 1], entries[i]) for i in range(len(entries) - 1)]
+    if frozen is None:
+        rng = np.random.default_rng(seed)
+        constants = [rng.integers(-9, 10, size=shape).astype(np.float64) for shape in layers]
+    else:
+        constants = _checked_frozen(frozen, layers)
+    shapes: dict[str, tuple[int, int]] = {}
+    for i, (rows, columns) in enumerate(layers, start=1):
+        shapes |= {f"A{i}": (r, columns), f"B{i}": (rows, r)}
+
+    def phi(params: Params):
+        product = None
+        for i, constant in enumerate(constants, start=1):
+            adapter = params[f"B{i}"] @ params[f"A{i}"]
+            factor = jnp.asarray(constant, dtype=adapter.dtype) + adapter
+            product = factor if product is None else factor @ product
+        return product
+
+    return Architecture(phi, shapes, name=f"adapters {dashed(entries)}, rank {r}")
+
+
+def _checked_frozen(frozen: Sequence[Any], layers: list[tuple[int, int]]) -> list[np.ndarray]:
+    constants = [np.asarray(constant) for constant in frozen]
+    for position, constant in enumerate(constants):
+        if constant.dtype.kind not in "fiu" or not np.all(np.isfinite(constant)):
+            raise ValueError(
+                f"Argument `frozen[{position}]` must be finite real numbers, but is {constant!r}."
+            )
+    if (found := [constant.shape for constant in constants]) != layers:
+        raise ValueError(f"Argument `frozen` must be matrices of shapes {layers}, but has shapes {found}.")
+    return [constant.astype(np.float64) for constant in constants]
