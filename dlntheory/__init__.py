@@ -26,6 +26,8 @@ from .dynamics import (
     GradientDescent as GradientDescent,
     GradientFlow as GradientFlow,
     LossBelow as LossBelow,
+    MirrorFlow as MirrorFlow,
+    MomentumFlow as MomentumFlow,
     SteadyState as SteadyState,
     Training as Training,
     Trajectory as Trajectory,

@@ -9,5 +9,6 @@ from .descent import (
 from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState
 from .flow import GradientFlow as GradientFlow
 from .grids import log_times as log_times
+from .momentum import MirrorFlow as MirrorFlow, MomentumFlow as MomentumFlow
 from .solve import solve as solve
 from .trajectory import Stats as Stats, Trajectory as Trajectory
