@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -29,8 +29,6 @@ class Architecture(eqx.Module):
         name: how it is called in tables and figures.
         chain: declares that $\varphi = W_L \cdots W_1$ with the factors of these names, first layer first. The
             declaration is checked at a random point; closed forms for deep linear networks dispatch on it.
-        facts: what is known of φ beyond its formula, by name, for faster algorithms to dispatch on, for example
-            `{"relu": ((3, 4, 2), False)}` for a path lifting. Nothing checks them: they are the author's word.
 
     Attributes:
         output_shape: the shape of $z$.
@@ -39,8 +37,7 @@ class Architecture(eqx.Module):
 
     Raises:
         ValueError: a shape with a non-positive or non-integer entry, a φ that does not return one float array, that
-            loses precision (float32), that is not finite at a random point, a `chain` that is not φ, or a fact
-            that is not hashable.
+            loses precision (float32), that is not finite at a random point, or a `chain` that is not φ.
 
     Example:
         >>> arch = Architecture(lambda p: p["U"] @ p["V"].T, {"U": (4, 2), "V": (3, 2)}, name="factorisation")
@@ -52,7 +49,6 @@ class Architecture(eqx.Module):
     named_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
     name: str = eqx.field(static=True)
     chain: tuple[str, ...] | None = eqx.field(static=True)
-    named_facts: tuple[tuple[str, Hashable], ...] = eqx.field(static=True)
     output_shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
@@ -62,7 +58,6 @@ class Architecture(eqx.Module):
         *,
         name: str = "architecture",
         chain: Sequence[str] | None = None,
-        facts: Mapping[str, Hashable] | None = None,
     ):
         if not callable(phi):
             raise ValueError(f"Argument `phi` must be a function of a dict of arrays, but is {phi!r}.")
@@ -70,7 +65,6 @@ class Architecture(eqx.Module):
         self.named_shapes = _checked_shapes(shapes)
         self.name = str(name)
         self.chain = None if chain is None else tuple(chain)
-        self.named_facts = _checked_facts(facts)
         self.output_shape = _checked_output_shape(phi, self.named_shapes)
         _check_at_random_point(self)
 
@@ -91,11 +85,6 @@ class Architecture(eqx.Module):
             return None
         shapes = self.shapes
         return (shapes[self.chain[0]][1], *(shapes[name][0] for name in self.chain))
-
-    @property
-    def facts(self) -> dict[str, Hashable]:
-        """What is declared of φ beyond its formula, by name."""
-        return dict(self.named_facts)
 
     def __call__(self, params: Params) -> jax.Array:
         """$z = \\varphi(\\theta)$; goes through jit, vmap, grad. Nothing is validated here: see `check`."""
@@ -225,22 +214,13 @@ def _checked_shapes(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, tup
     for factor, shape in shapes.items():
         if not isinstance(factor, str) or not factor:
             raise ValueError(f"Argument `shapes` must have non-empty strings as names, but has {factor!r}.")
-        entries = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+        entries: tuple[Any, ...] = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
         if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in entries):
             raise ValueError(
                 f"Argument `shapes['{factor}']` must be a tuple of positive integers, but is {shape!r}."
             )
         checked.append((factor, tuple(int(n) for n in entries)))
     return tuple(checked)
-
-
-def _checked_facts(facts: Mapping[str, Hashable] | None) -> tuple[tuple[str, Hashable], ...]:
-    for fact, value in (facts or {}).items():
-        try:
-            hash(value)
-        except TypeError:
-            raise ValueError(f"Argument `facts['{fact}']` must be hashable, but is {value!r}.") from None
-    return tuple((facts or {}).items())
 
 
 def _checked_output_shape(phi, named_shapes) -> tuple[int, ...]:

@@ -50,8 +50,13 @@ def plot_singular_values(trajectory: Trajectory, ax=None, count: int | None = No
     return ax
 
 
-def plot_drift(trajectory: Trajectory, ax=None):
-    """Largest absolute change of each conserved quantity since the start.
+def plot_drift(trajectory: Trajectory, ax=None, **style: Any):
+    """Largest absolute change of each conserved quantity since the start, one line for each.
+
+    Args:
+        trajectory: a run that monitors conserved quantities.
+        ax: where to draw.
+        **style: of the lines; a `label` is put before the name of the quantity, to tell several runs apart.
 
     Raises:
         ValueError: the run monitored no conserved quantity.
@@ -61,9 +66,10 @@ def plot_drift(trajectory: Trajectory, ax=None):
             f"Argument `trajectory` must monitor a conserved quantity, but {trajectory.label} monitors none."
         )
     ax = ax if ax is not None else _new_axes()
+    prefix = f"{style.pop('label')}: " if "label" in style else ""
     for name, values in trajectory.drift.items():
-        later = values > 0
-        ax.plot(trajectory.ts[later], values[later], label=f"${name}$" if name.startswith("D_") else name)
+        later = values > 0  # a logarithmic axis has no place for the zero at the start
+        ax.plot(trajectory.ts[later], values[later], label=prefix + _law_label(name), **style)
     ax.set_yscale("log")
     ax.set_xlabel(_time_label(trajectory))
     ax.set_ylabel("absolute drift")
@@ -90,6 +96,15 @@ def plot_comparison(comparison: Comparison, axes=None):
     right.set_ylabel(r"$\|z_{\rm full} - z_{\rm red}\| \,/\, \max\, \|z_{\rm full}\|$")
     right.set_title("relative error", fontsize="medium")
     return axes
+
+
+def _law_label(name: str) -> str:
+    """`D_1` and `tr (MJ)^2` as mathematics, words as they are."""
+    if name.startswith("D_"):
+        return f"$D_{{{name.removeprefix('D_')}}}$"
+    if name.startswith("tr "):
+        return rf"$\mathrm{{tr}}\,{name.removeprefix('tr ')}$"
+    return name
 
 
 def _time_label(trajectory: Trajectory) -> str:

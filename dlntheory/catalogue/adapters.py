@@ -18,7 +18,8 @@ def low_rank_adapter(
     r"""A deep linear network whose layers are frozen and adapted: $z = \prod_l (W^0_l + B_l A_l)$, last layer left.
 
     Laws of gradient flow: $B_l^\top B_l - A_l A_l^\top$ of each adapter, and none across. $N = L\, r(r+1)/2$
-    while $r \le d_{l-1} + d_l$ and the frozen matrices are generic.
+    while $r \le d_{l-1} + d_l$, z is no scalar, and the frozen matrices are generic. A hidden direction that both
+    of its frozen neighbours ignore brings laws across.
 
     Args:
         widths: $(d_0, …, d_L)$ from input to output.

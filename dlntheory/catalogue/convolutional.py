@@ -27,7 +27,9 @@ class _Convolution:
         composed = jnp.pad(filters[0], ((0, 0), (0, 0), (0, self.length - filters[0].shape[2])))
         for w in filters[1:]:
             shifted = (np.arange(self.length)[:, None] - np.arange(w.shape[2])[None, :]) % self.length
-            composed = jnp.einsum("abt,bcst->acs", w, composed[:, :, shifted])
+            # All positions are in range; "clip" only spares the arithmetic that negative ones would need.
+            aligned = jnp.take(composed, shifted, axis=2, mode="clip")
+            composed = jnp.einsum("abt,bcst->acs", w, aligned)
         return composed[0, 0] if scalar else composed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..architecture import Architecture
 from .adapters import low_rank_adapter
@@ -30,7 +31,7 @@ class Family:
         usage: what the sizes mean.
         counts: the least and the largest number of sizes; `None` for no limit.
         takes_bias: whether it can have biases.
-        metric: the metric with which it is meant to be trained, by factor; empty for gradient flow.
+        metric: the metric with which it is meant to be trained without momentum, by factor; empty for gradient flow.
 
     Example:
         >>> FAMILIES["diagonal"]([3, 2])
@@ -61,6 +62,10 @@ class Family:
         if bias and not self.takes_bias:
             raise ValueError(f"Argument `bias` must not be set for {self.key}, but is: it has no biases.")
         return self.build(*sizes, bias=True) if bias else self.build(*sizes)
+
+    def metric_with(self, momentum: Any = None) -> dict[str, str]:
+        r"""The metric for a training rule: with momentum diag(θ) becomes diag(τθ + θ'), the mirror flow's own."""
+        return dict(self.metric) if momentum is None else dict.fromkeys(self.metric, "mirror")
 
 
 def _circular(length: int, *filters: int) -> Architecture:

@@ -52,8 +52,8 @@ def relu_network(widths: Sequence[int], bias: bool = False) -> Architecture:
 
     Returns:
         An `Architecture` with factors `"W1"`, …, `"WL"` of shapes (d_l, d_{l-1}), with biases also `"b1"`, …,
-        `"b(L-1)"`, and z of shape (d_L, paths to one output). It declares the fact
-        `{"relu": (widths, bias)}`, so that verbs need not walk all paths.
+        `"b(L-1)"`, and z of shape (d_L, paths to one output). Its φ is a `PathLifting`, by which verbs know that
+        they need not walk all paths.
 
     Raises:
         ValueError: fewer than two widths, one that is not a positive integer, or more than a million paths.
@@ -79,7 +79,7 @@ def relu_network(widths: Sequence[int], bias: bool = False) -> Architecture:
     }
     shapes |= {name: (entries[i + 1],) for i, name in enumerate(biases)}
     name = f"ReLU {dashed(entries)}" + (" with biases" if bias else "")
-    return Architecture(PathLifting(weights, biases), shapes, name=name, facts={"relu": (entries, bias)})
+    return Architecture(PathLifting(weights, biases), shapes, name=name)
 
 
 def path_count(widths: Sequence[int], bias: bool = False) -> int:

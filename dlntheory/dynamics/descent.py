@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -18,7 +18,7 @@ from .._precision import require_float64
 from ..architecture import Architecture
 from .base import State, Training
 from .flow import chain_imbalances, layer_velocity
-from .recording import number_count, record
+from .recording import LawMonitor, number_count, quantities, record
 from .solve import MAX_RECORDED
 from .trajectory import Stats, Trajectory, trajectory_of
 
@@ -143,13 +143,23 @@ class GradientDescent(AbstractIteration):
 
 @eqx.filter_jit
 @eqx.debug.assert_max_traces(max_traces=None)
-def _run_chunk(iteration: AbstractIteration, state: State, k, gaps, reference, with_state: bool):
+def _run_chunk(
+    iteration: AbstractIteration,
+    state: State,
+    k,
+    gaps,
+    reference,
+    monitor: LawMonitor | None,
+    with_state: bool,
+):
     """Advance by `gaps[0]`, `gaps[1]`, … steps, recording after each; gaps are traced: any grid compiles once."""
 
     def advance(carry, gap):
         k, state = carry
         state = jax.lax.fori_loop(k, k + gap, lambda i, s: iteration.step(i, s), state)
-        return (k + gap, state), record(iteration, state, reference, with_state=with_state)
+        t = jnp.asarray(k + gap, dtype=float) * iteration.time_step
+        row = record(iteration, t, state, reference, monitor=monitor, with_state=with_state)
+        return (k + gap, state), row
 
     return jax.lax.scan(advance, (k, state), gaps)
 
@@ -161,6 +171,7 @@ def iterate(
     *,
     saves: int | Sequence[int] | np.ndarray = 200,
     stop_loss: float | None = None,
+    laws: Callable[[dict[str, Any]], Any] | None = None,
     save_states: bool | None = None,
     allow_float32: bool = False,
 ) -> Trajectory:
@@ -173,6 +184,7 @@ def iterate(
         theta0: the network's parameters.
         steps: number of steps, at least 1.
         saves: number of evenly spaced saves (step 0 and the last included), or increasing step numbers.
+        laws: conservation laws to watch, a function of the dict of factors; see `solve`.
         stop_loss: end the run at the first save at which the loss is at or below this.
         save_states: keep the state at every save; by default if that takes at most 0.5 GB.
         allow_float32: run in float32 and mark the result.
@@ -187,7 +199,8 @@ def iterate(
     state = {name: jnp.asarray(leaf) for name, leaf in iteration.initial(checked).items()}
     if save_states is None:
         save_states = number_count(state, len(grid)) <= MAX_RECORDED
-    reference = iteration.conserved(state)
+    monitor = None if laws is None else LawMonitor(laws)
+    reference = quantities(iteration, jnp.asarray(0.0), state, monitor)
     traces = eqx.debug.get_num_traces(_run_chunk)
     begin = time.perf_counter()
     gaps = np.diff(grid, prepend=0)
@@ -195,7 +208,7 @@ def iterate(
     k, chunks, kept, stopped, diverged = jnp.asarray(0), [], 0, None, False
     for start in range(0, len(padded), CHUNK):
         gaps, before = padded[start : start + CHUNK], (k, state)
-        (k, state), rows = _run_chunk(iteration, state, k, jnp.asarray(gaps), reference, save_states)
+        (k, state), rows = _run_chunk(iteration, state, k, jnp.asarray(gaps), reference, monitor, save_states)
         rows = {name: _cut(row, len(grid) - start) for name, row in rows.items()}
         chunks.append(rows)
         finite = np.isfinite(rows["loss"])
@@ -209,7 +222,7 @@ def iterate(
             # Replay the chunk up to its last good row, so that the final state is the one reported.
             gaps = np.where(np.arange(CHUNK) < good, gaps, 0)
             (k, state), _ = _run_chunk(
-                iteration, before[1], before[0], jnp.asarray(gaps), reference, save_states
+                iteration, before[1], before[0], jnp.asarray(gaps), reference, monitor, save_states
             )
             break
     rows = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:kept], *chunks)

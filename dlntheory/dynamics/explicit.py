@@ -15,7 +15,7 @@ import optimistix as optx
 from .base import AbstractDynamics, State
 from .clocks import Clock
 from .events import AbstractEvent
-from .recording import record
+from .recording import LawMonitor, quantities, record
 
 SOLVERS = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}
 
@@ -50,6 +50,7 @@ class _Arguments(eqx.Module):
     dynamics: AbstractDynamics
     events: tuple[AbstractEvent, ...]
     reference: dict[str, Any]
+    monitor: LawMonitor | None
 
 
 def _finite_norm(error):
@@ -73,11 +74,16 @@ def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0,
         velocity = args.dynamics.velocity(clock.time(s), state)
         return velocity if clock.name == "t" else {name: rate * v for name, v in velocity.items()}
 
+    def row(s, state, args: _Arguments, with_state: bool):
+        return record(
+            args.dynamics, clock.time(s), state, args.reference, monitor=args.monitor, with_state=with_state
+        )
+
     def save(s, state, args: _Arguments):
-        return record(args.dynamics, state, args.reference, with_state=settings.save_states)
+        return row(s, state, args, settings.save_states)
 
     def save_last(s, state, args: _Arguments):
-        return record(args.dynamics, state, args.reference, with_state=True)
+        return row(s, state, args, True)
 
     def first_event(t, y, args: _Arguments, **kwargs):
         # diffrax passes t, y, args by keyword. The minimum crosses zero when the first of the events does.
@@ -126,6 +132,7 @@ def run_explicit(
     rtol: float,
     atol: float,
     events: tuple[AbstractEvent, ...],
+    monitor: LawMonitor | None,
     step_to_saves: bool,
     save_states: bool,
     max_steps: int,
@@ -133,7 +140,8 @@ def run_explicit(
 ) -> RawRun:
     """Integrate with Tsit5 or Dopri8 and a proportional step controller. A host verb; see `solve`."""
     settings = _Settings(method, clock, step_to_saves, save_states, progress, max_steps)
-    arguments = _Arguments(dynamics, events, dynamics.conserved(state0))
+    reference = quantities(dynamics, clock.time(jnp.asarray(t0)), state0, monitor)
+    arguments = _Arguments(dynamics, events, reference, monitor)
     times = jnp.asarray(ts)
     traces = eqx.debug.get_num_traces(integrate)
     solution = integrate(

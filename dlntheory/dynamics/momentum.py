@@ -37,6 +37,7 @@ class MomentumFlow(AbstractDynamics):
     arch: Architecture
     settings: Training
     friction: np.ndarray
+    has_friction: bool = eqx.field(static=True)
     start_velocity: dict[str, np.ndarray]
 
     def __init__(
@@ -53,6 +54,7 @@ class MomentumFlow(AbstractDynamics):
         self.settings = Training(loss)
         self.settings.check(arch)
         self.friction = np.asarray(float(friction))
+        self.has_friction = float(friction) > 0
         given = {name: np.asarray(value, dtype=float) for name, value in (velocity or {}).items()}
         at_rest = {name: np.zeros(shape) for name, shape in arch.named_shapes}
         checked = arch.check({**at_rest, **given}, "velocity")

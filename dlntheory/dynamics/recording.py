@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from .momentum import MomentumFlow
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LawMonitor:
+    """Laws to watch along a run: a function of the named arrays that returns an array or a dict of them.
+
+    Compared by the identity of the function, so that runs with the same laws share one compiled program.
+    """
+
+    laws: Callable[[dict[str, Any]], Any]
+
+    def __call__(self, process: Any, t, state: dict[str, Any]) -> dict[str, Any]:
+        values = self.laws(_coordinates(process, t, state))
+        return values if isinstance(values, dict) else {str(getattr(self.laws, "name", "law")): values}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LawMonitor) and other.laws is self.laws
+
+    def __hash__(self) -> int:
+        return id(self.laws)
+
 
 def record(
-    process: Any, state: dict[str, Any], reference: dict[str, Any], *, with_state: bool
+    process: Any,
+    t: Any,
+    state: dict[str, Any],
+    reference: dict[str, Any],
+    *,
+    monitor: LawMonitor | None,
+    with_state: bool,
 ) -> dict[str, Any]:
     """One row of a trajectory: $z$, loss, largest change of each conserved quantity, monitors, state. Pure.
 
     Args:
         process: an `AbstractDynamics` or `AbstractIteration`.
+        t: gradient-flow time.
         state: its state.
-        reference: its conserved quantities at the start.
+        reference: its conserved quantities at the start, see `quantities`.
+        monitor: further laws to watch.
         with_state: whether the state itself is part of the row.
     """
     z = process.observe(state)
-    row = {
-        "z": z,
-        "loss": process.training.loss(z),
-        "drift": {
-            name: jnp.max(jnp.abs(value - reference[name]))
-            for name, value in process.conserved(state).items()
-        },
-        "monitors": process.monitors(state),
+    drift = {
+        name: jnp.max(jnp.abs(value - reference[name]))
+        for name, value in quantities(process, t, state, monitor).items()
     }
+    row = {"z": z, "loss": process.training.loss(z), "drift": drift, "monitors": process.monitors(state)}
     if with_state:
         row["state"] = state
     return row
 
 
+def quantities(process: Any, t: Any, state: dict[str, Any], monitor: LawMonitor | None) -> dict[str, Any]:
+    """What the run should conserve: what its dynamics is known to, and the laws of the monitor."""
+    known = process.conserved(state)
+    return known if monitor is None else known | monitor(process, t, state)
+
+
 def number_count(state: Any, rows: int) -> int:
     """How many numbers `rows` recorded states take."""
     return rows * sum(leaf.size for leaf in jax.tree.leaves(state))
+
+
+def _coordinates(process: Any, t: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """The arrays in which laws are written: the state, for momentum flows with s = t or exp(friction t) beside it."""
+    if not isinstance(process, MomentumFlow):
+        return state
+    s = jnp.exp(process.friction * t) if process.has_friction else jnp.asarray(t)
+    return {"s": s, **state}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from .clocks import clock_named
 from .events import AbstractEvent
 from .explicit import SOLVERS, RawRun, run_explicit
 from .grids import save_grid
-from .recording import number_count
+from .recording import LawMonitor, number_count
 from .stiff import run_stiff
 from .trajectory import Stats, Trajectory, trajectory_of
 
@@ -37,6 +37,7 @@ def solve(
     atol: float | None = None,
     clock: str = "t",
     stop: AbstractEvent | Sequence[AbstractEvent] = (),
+    laws: Callable[[dict[str, Any]], Any] | None = None,
     step_to_saves: bool = False,
     save_states: bool | None = None,
     admit: bool = True,
@@ -61,6 +62,8 @@ def solve(
             of the start (its root mean square, at most 1), so that a small initialisation keeps its digits.
         clock: `"t"`, or `"log_t"` for $s = \log(1 + t)$.
         stop: events that end the run early: `LossBelow(level)`, `SteadyState(rtol)`.
+        laws: conservation laws to watch, a function of the dict of factors (`conservation_laws(arch)` or one of its
+            laws): their drift is recorded beside what the dynamics itself is known to conserve.
         step_to_saves: make every save a step of the solver. Otherwise saves are interpolated, which adds an error of
             its own order and shows in the drift of conserved quantities. Explicit methods only; no events.
         save_states: keep the state at every save; by default if that takes at most 0.5 GB. The last one is always
@@ -115,6 +118,13 @@ def solve(
     for event in events:
         if not float(event.value(dynamics, t_start, state0)) > 0:
             raise ValueError(f"Argument `stop` must not hold at the start already, but: {event.label}.")
+    monitor = None
+    if laws is not None:
+        if missing := [name for name in arch.shapes if name not in state0]:
+            raise ValueError(
+                f"Argument `laws` must be None for {dynamics.label}, whose state does not hold the factors {missing}."
+            )
+        monitor = LawMonitor(laws)
     if save_states is None:
         save_states = number_count(state0, len(ts)) <= MAX_RECORDED
 
@@ -129,6 +139,7 @@ def solve(
             rtol=rtol,
             atol=atol,
             events=events,
+            monitor=monitor,
             save_states=save_states,
             max_steps=max_steps,
             scipy_method=STIFF_METHODS[method],
@@ -144,6 +155,7 @@ def solve(
             rtol=rtol,
             atol=atol,
             events=events,
+            monitor=monitor,
             step_to_saves=step_to_saves,
             save_states=save_states,
             max_steps=max_steps,

@@ -19,7 +19,7 @@ from .base import AbstractDynamics, State
 from .clocks import Clock
 from .events import AbstractEvent
 from .explicit import RawRun
-from .recording import record
+from .recording import LawMonitor, quantities, record
 
 MAX_PARAMETERS = 1000
 
@@ -44,9 +44,17 @@ def _event_value(dynamics: AbstractDynamics, clock: Clock, event: AbstractEvent,
 
 
 @eqx.filter_jit
-def _rows(dynamics: AbstractDynamics, reference, like: State, vectors):
+def _rows(
+    dynamics: AbstractDynamics, clock: Clock, monitor: LawMonitor | None, reference, like: State, points
+):
     _, unravel = ravel_pytree(like)
-    return jax.lax.map(lambda y: record(dynamics, unravel(y), reference, with_state=True), vectors)
+
+    def row(point):
+        s, vector = point
+        state = unravel(vector)
+        return record(dynamics, clock.time(s), state, reference, monitor=monitor, with_state=True)
+
+    return jax.lax.map(row, points)
 
 
 @dataclasses.dataclass
@@ -74,6 +82,7 @@ def run_stiff(
     rtol: float,
     atol: float,
     events: tuple[AbstractEvent, ...],
+    monitor: LawMonitor | None,
     save_states: bool,
     max_steps: int,
     scipy_method: str = "LSODA",
@@ -115,9 +124,9 @@ def run_stiff(
         if march.failure:
             march.failure = f"LSODA: {first} BDF: {march.failure}"
 
-    reference = dynamics.conserved(state0)
-    vectors = np.stack([*march.states, march.final])
-    rows = jax.tree.map(np.asarray, _rows(dynamics, reference, state0, jnp.asarray(vectors)))
+    reference = quantities(dynamics, clock.time(jnp.asarray(t0)), state0, monitor)
+    points = jnp.asarray([*march.times, march.final_t]), jnp.asarray(np.stack([*march.states, march.final]))
+    rows = jax.tree.map(np.asarray, _rows(dynamics, clock, monitor, reference, state0, points))
     grid_rows = {
         name: jax.tree.map(lambda leaf: leaf[:-1], row)
         for name, row in rows.items()

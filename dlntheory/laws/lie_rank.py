@@ -146,7 +146,7 @@ def lie_rank(
         if not generic.is_open:
             goal, reached = generic.rank, "generic"
     runs: list[_Run] = []
-    for prime in _primes(system, given, seed, rational):
+    for prime in usable_primes(system, given, seed, rational):
         run = _Run(system, prime, seed, rational)
         run.search(goal, depth_limit, deadline)
         runs.append(run)
@@ -280,7 +280,8 @@ class _Run:
     def _level(self, depth: int, goal: int) -> Iterator[int]:
         """Ranks after each chunk of strings of one depth, until some strings in a chunk add nothing."""
         generators = self.system.generators
-        chunk, limit = 64, max(1, _WORDS // (3**depth * 4 * self.system.words))
+        # Chunks grow with the rank, since each one costs an elimination of all rows so far.
+        limit = max(1, _WORDS // (3**depth * 4 * self.system.words))
         idle = 0
         # A random string adds nothing once its level is exhausted; a few idle ones make that certain enough.
         while idle < _SPARE:
@@ -288,12 +289,11 @@ class _Run:
             wanted = goal - rank + _SPARE
             if depth == 0 and generators is not None:
                 wanted = min(wanted, generators - rank + _SPARE)
-            count = min(wanted, chunk, limit)
+            count = min(wanted, limit, 64 + rank // 2)
             self._rows = np.concatenate([self._rows, self._strings(depth, count)])
             grown = modular_rank(self._rows, self.prime)
             yield grown
             idle += count - (grown - rank)
-            chunk *= 2
 
     def _strings(self, depth: int, count: int) -> np.ndarray:
         slots = [self.system.draw(self.ring, self._rng, count) for _ in range(depth)]
@@ -312,10 +312,10 @@ def _combined(ranks: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(map(max, zip(*padded, strict=True)))
 
 
-def _primes(
-    system: AbstractSystem, given: Sequence[int], seed: int, rational: np.ndarray | None
+def usable_primes(
+    system: AbstractSystem, given: Sequence[int], seed: int, rational: np.ndarray | None = None
 ) -> Iterator[int]:
-    """The given primes and then random ones, without those that divide a denominator."""
+    """The given primes and then random ones, without those that divide a denominator of the system or the point."""
     rng = np.random.default_rng([seed, 2])
     denominators = set() if rational is None else {entry.denominator for entry in rational}
     used: list[int] = []

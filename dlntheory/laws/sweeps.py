@@ -162,6 +162,16 @@ class PathPullback(AbstractPullback):
         self._widths = (shapes[self._weights[0]][1], *(shapes[weight][0] for weight in self._weights))
 
     @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of $W_1, …, W_L$."""
+        return self._weights
+
+    @property
+    def biases(self) -> tuple[str | None, ...]:
+        """Names of $b_1, …, b_L$, `None` where a layer has none."""
+        return self._biases
+
+    @property
     def label(self) -> str:
         return "path sweep"
 
@@ -222,7 +232,7 @@ def random_residues(
     return ring.from_integers(rng.integers(1, ring.prime, size=(batch, *shape)))
 
 
-# Ring arrays carry two leading axes, coefficients and batch; what follows broadcasts as in NumPy.
+# Whatever leading axes a ring has, the last ones are those of the array, and these broadcast as in NumPy.
 
 
 def matrix_vector(ring: NilpotentModular, matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:

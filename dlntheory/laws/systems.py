@@ -61,15 +61,6 @@ class AbstractSystem(abc.ABC):
         return sum(math.prod(shape) for _, shape in self.blocks)
 
     @property
-    def coordinates(self) -> tuple[str, ...]:
-        """The names of the coordinates in order, entries counted from one: `W1[1,2]`."""
-        return tuple(
-            name + (f"[{','.join(str(i + 1) for i in index)}]" if shape else "")
-            for name, shape in self.blocks
-            for index in np.ndindex(*shape)
-        )
-
-    @property
     def words(self) -> int:
         """The size of the largest array that one evaluation forms, for chunks that fit the memory."""
         return self.dimension
@@ -180,9 +171,9 @@ class GradientSystem(AbstractSystem):
 class MomentumSystem(AbstractSystem):
     r"""Second-order training $\theta'' + \tau\theta' = -M\,\nabla(f\circ\varphi)$ on the state $(s, \theta, \theta')$.
 
-    Generators, with $w = \theta'$: the drift and the impulses $(0, 0, M\nabla\varphi_i)$. The drift is $(1, w, 0)$ without friction,
-    $(\tau s, w, -\tau w)$ with $s = e^{\tau t}$ for friction $\tau > 0$, and $(s, s w, -c w)$ with $s = t$ for friction
-    $c/t$ (a field may be multiplied by a function).
+    Generators, with $w = \theta'$: the drift and the impulses $(0, 0, M\nabla\varphi_i)$. The drift is $(1, w, 0)$
+    without friction, $(\tau s, w, -\tau w)$ with $s = e^{\tau t}$ for friction $\tau > 0$, and $(s, s w, -c w)$
+    with $s = t$ for friction $c/t$ (a field may be multiplied by a function).
 
     Args:
         arch: the architecture.

@@ -1,7 +1,7 @@
 r"""`Term`: a Gram matrix, norm, sum or Noether form of named blocks, with its entries as index arrays.
 
-The same term is needed as an exact polynomial, as a derivative modulo a prime and as a JAX value. The first two read the
-index arrays of `indexed`; the third, `factor_value`, multiplies matrices.
+The same term is needed as an exact polynomial, as a derivative modulo a prime and as a JAX value. The first two read
+the index arrays of `indexed`; the third, `factor_value`, multiplies matrices.
 """
 
 from __future__ import annotations
@@ -113,49 +113,54 @@ def term_of_label(
     return Term(coefficient, form, names, batch, axes)
 
 
-@functools.lru_cache(maxsize=512)
-def _layout(term: Term, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """`indexed` for coefficient 1."""
-    positions, one = _positions(blocks)
-    first, *others = (
-        _arranged(positions[name], term.batch, axis)
-        for name, axis in zip(term.blocks, term.axes or (None,) * len(term.blocks), strict=True)
-    )
-    if term.form == "sum":
-        indices = first[:, 0, :, None]
-    elif term.form == "symmetric":
+def indexed(
+    term: Term, blocks: Blocks, chosen: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The independent entries of a form, without its coefficient, as sums of signed monomials.
+
+    Args:
+        term: the form.
+        blocks: names and shapes of the arrays that hold the coordinates.
+        chosen: which independent entries; all by default.
+
+    Returns:
+        Coordinates (entries, summands, degree), with the index D for a factor 1, and signs (summands,).
+    """
+    positions, _ = _positions(blocks)
+    axes = term.axes or (None,) * len(term.blocks)
+    arrays = [
+        _arranged(positions[name], term.batch, axis) for name, axis in zip(term.blocks, axes, strict=True)
+    ]
+    first, last = arrays[0], arrays[-1]
+    pick = slice(None) if chosen is None else chosen
+    if term.form == "symmetric":
         square = positions[term.blocks[0]]
-        upper = np.triu_indices(len(square))
-        indices = np.stack([square[upper], square.T[upper]], axis=1)[..., None]
+        a, b = (index[pick] for index in np.triu_indices(len(square)))
+        indices = np.stack([square[a, b], square[b, a]], axis=1)[..., None]
     elif term.form == "autocorrelation":
         vector = positions[term.blocks[0]]
-        shifted = [np.roll(vector, -shift) for shift in range(len(vector) // 2 + 1)]
-        indices = np.stack([np.broadcast_to(vector, (len(shifted), len(vector))), np.stack(shifted)], axis=2)
-    elif term.form == "product":
-        second = others[0]
-        shape = (len(first), first.shape[1], second.shape[1], first.shape[2])
-        left, right = np.broadcast_to(first[:, :, None], shape), np.broadcast_to(second[:, None], shape)
-        indices = np.stack([left, right], axis=-1).reshape(-1, shape[-1], 2)
+        shifted = np.stack([np.roll(vector, -shift) for shift in range(len(vector) // 2 + 1)])[pick]
+        indices = np.stack(np.broadcast_arrays(vector, shifted), axis=2)
+    elif term.form == "sum":
+        indices = first[pick, 0, :, None]
     else:
-        second = others[0] if term.form == "skew" else first
-        a, b = np.triu_indices(first.shape[1], k=1 if term.form == "skew" else 0)
-        indices = np.stack([first[:, a], second[:, b]], axis=-1)
+        n, m = first.shape[1], last.shape[1]
+        if term.form == "product":
+            a, b = (index.ravel() for index in np.indices((n, m)))
+        else:
+            a, b = np.triu_indices(n, k=1 if term.form == "skew" else 0)
+        beta = np.repeat(np.arange(len(first)), len(a))[pick]
+        a, b = np.tile(a, len(first))[pick], np.tile(b, len(first))[pick]
+        indices = np.stack([first[beta, a], last[beta, b]], axis=-1)
         if term.form == "skew":
-            mirrored = np.stack([first[:, b], second[:, a]], axis=-1)
-            indices = np.concatenate([indices, mirrored], axis=2)
-        indices = indices.reshape(-1, *indices.shape[2:])
+            indices = np.concatenate([indices, np.stack([first[beta, b], last[beta, a]], axis=-1)], axis=1)
     signs = np.ones(indices.shape[1], dtype=np.int64)
     if term.form == "skew":
         signs[len(signs) // 2 :] = -1
     if term.time:
         clock = np.full((*indices.shape[:2], term.time), positions[TIME], dtype=np.int64)
         indices = np.concatenate([indices, clock], axis=2)
-    return indices.astype(np.int64), signs
-
-
-def indexed(term: Term, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """The independent entries as sums of signed monomials: coordinates (entries, summands, degree), signs."""
-    return _layout(term.scaled(Fraction(1)), blocks)
+    return indices, signs
 
 
 def value_shape(term: Term, blocks: Blocks) -> tuple[int, ...]:

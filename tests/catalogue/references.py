@@ -77,7 +77,7 @@ def multichannel(p):
     return z
 
 
-FROZEN = [[[1, 2], [0, 1], [-1, 0]], [[0, 1, 2], [1, 0, -1]]]
+FROZEN = [[[1, 2], [0, 1], [-1, 3]], [[0, 1, 2], [1, 0, -1]]]
 
 
 def adapters(p):

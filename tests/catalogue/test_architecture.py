@@ -1,25 +1,15 @@
-"""Declared facts, and an architecture seen through one data set."""
+"""An architecture seen through one data set."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlntheory.architecture import Architecture
 from dlntheory.catalogue import diagonal_network, linear_network, residual_network
 from dlntheory.exact import Rationals, interpret
 from dlntheory.laws.lie_rank import lie_rank
 from dlntheory.laws.systems import GradientSystem
 
 INPUTS = [[1.0, 0.0, 0.1], [0.5, -2.0, 0.0]]
-
-
-def test_facts_are_static_and_checked():
-    arch = Architecture(lambda p: p["u"], {"u": (2,)}, facts={"answer": (1, 2)})
-    assert arch.facts == {"answer": (1, 2)}
-    assert hash(arch.named_facts)
-    assert Architecture(lambda p: p["u"], {"u": (2,)}).facts == {}
-    with pytest.raises(ValueError, match=r"`facts\['answer'\]` must be hashable, but is \[1\]"):
-        Architecture(lambda p: p["u"], {"u": (2,)}, facts={"answer": [1]})
 
 
 @pytest.mark.parametrize("arch", [linear_network((3, 2, 2)), residual_network(3, 2)], ids=repr)

@@ -92,8 +92,7 @@ def test_sizes_may_be_any_integers():
     assert c.diagonal_network(np.int64(2), np.int32(3)).size == 6
 
 
-@pytest.mark.parametrize("widths", [(3, 2), (2, 3, 1), (4, 2, 3, 2)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_path_count(widths, bias):
-    arch = c.relu_network(widths, bias)
-    assert int(np.prod(arch.output_shape)) == c.relu.path_count(widths, bias)
+def test_path_count(bias):
+    arch = c.relu_network((4, 2, 3, 2), bias)
+    assert int(np.prod(arch.output_shape)) == c.relu.path_count((4, 2, 3, 2), bias)

@@ -78,3 +78,29 @@ def test_refusals(problem):
         dln.MomentumFlow(arch, loss, velocity={"W1": np.ones(3)})
     with pytest.raises(ValueError, match="`metric` must map factors"):
         dln.MirrorFlow(arch, loss, metric={"W1": "entropy"})
+
+
+@pytest.mark.parametrize("method", ["dopri8", "stiff"])
+def test_any_law_can_be_watched_along_a_run(problem, method):
+    arch, theta0, velocity, loss, _ = problem
+
+    def angular(coordinates):
+        speed = {name: coordinates[f"{name}'"] for name in arch.shapes}
+        return {"S": coordinates["s"] * noether(coordinates, speed)}
+
+    flow = dln.MomentumFlow(arch, loss, friction=0.7, velocity=velocity)
+    run = dln.solve(flow, theta0, 3.0, saves=4, rtol=1e-10, method=method, laws=angular)
+    assert run.max_drift < 1e-7
+    # Without the factor exp(friction t) it is no law.
+    decaying = dln.solve(flow, theta0, 3.0, saves=4, method=method, laws=lambda c: angular({**c, "s": 1.0})["S"])
+    assert decaying.drift["law"][-1] > 0.1
+
+
+def test_laws_need_the_factors_in_the_state(problem):
+    arch, theta0, _, loss, _ = problem
+    with pytest.raises(ValueError, match="must be None for Gram flow"):
+        dln.solve(dln.GramFlow(arch, loss), theta0, 1.0, laws=lambda p: p["W1"])
+    descent = dln.GradientDescent(arch, loss, 0.01)
+    run = dln.iterate(descent, theta0, 10, saves=3, laws=lambda p: p["W1"][0])
+    moved = np.abs(run.states["W1"][:, 0] - theta0["W1"][0]).max(axis=1)
+    np.testing.assert_allclose(run.drift["law"], moved)

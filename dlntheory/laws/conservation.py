@@ -1,0 +1,261 @@
+"""`conservation_laws`: what training conserves, whatever the loss, with a certificate of how much of it was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import html
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import sympy
+
+from .._precision import require_float64
+from .._text import text_table
+from ..architecture import Architecture
+from ..exact import NilpotentModular
+from ..exact.modular import DEFAULT_PRIME
+from ..exact.polynomials import SparsePolynomial
+from .certificate import Certificate, assembled, law_rank
+from .find import find_laws
+from .gram import gram_laws
+from .law import Law, coordinate_names, law_of_expressions, law_of_polynomials
+from .lie_rank import lie_rank, random_point, usable_primes
+from .systems import AbstractSystem, training_system
+from .verify import require, sample_fields, verify
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ConservationLaws:
+    """The laws of a training rule and the certificate that says whether they are all.
+
+    Attributes:
+        system: the training rule.
+        certificate: the laws, both bounds on their number, and the evidence.
+        unused: names of coordinates that no generator moves, such as parameters absent from φ; each is a trivial law.
+        seconds: the time it took.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from dlntheory.catalogue import linear_network
+        >>> laws = conservation_laws(linear_network((2, 3, 2)))
+        >>> laws.count, laws.status, laws.laws[0].name
+        (6, 'complete', 'W2^T W2 - W1 W1^T')
+    """
+
+    system: AbstractSystem
+    certificate: Certificate
+    unused: tuple[str, ...]
+    seconds: float
+
+    @property
+    def laws(self) -> tuple[Law, ...]:
+        """The laws, matrices first; each may have many entries."""
+        return self.certificate.laws
+
+    @property
+    def count(self) -> int | None:
+        """The number $N$ of independent laws if it is proven, else `None`; then see `lower` and `upper`."""
+        return self.certificate.count
+
+    @property
+    def lower(self) -> int:
+        """Proven lower bound on the number of independent laws."""
+        return self.certificate.lower
+
+    @property
+    def upper(self) -> int:
+        """Proven upper bound on the number of independent laws."""
+        return self.certificate.upper
+
+    @property
+    def status(self) -> str:
+        """`"complete"`, `"saturated"`, `"open"` or `"unverified"`, see `Certificate`."""
+        return self.certificate.status
+
+    @functools.cached_property
+    def expressions(self) -> tuple[sympy.Expr, ...]:
+        """Every independent entry of every law in SymPy, in the order of the laws."""
+        return tuple(expression for law in self.laws for expression in law.expressions)
+
+    @functools.cached_property
+    def matrices(self) -> dict[str, sympy.ImmutableDenseMatrix]:
+        """The laws whose value is a matrix, in SymPy, by name."""
+        found = {law.name: law.matrix for law in self.laws}
+        return {name: matrix for name, matrix in found.items() if matrix is not None}
+
+    def __call__(self, params: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """The values of the laws by name, at arrays for all blocks of the system. Pure: jit, vmap, grad.
+
+        The blocks of momentum are the time coordinate `s`, the factors, and their velocities such as `"W1'"`.
+        """
+        return {law.name: law(params) for law in self.laws}
+
+    def latex(self) -> str:
+        r"""The laws as one `aligned` environment."""
+        lines = [rf"{law.statement} &= \text{{const}}" for law in self.laws]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines or [r"&\text{no law}"]) + "\n\\end{aligned}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON types: what `dlntheory laws --json` prints."""
+        names = coordinate_names(self.system.blocks)
+        return {
+            "parameters": self.system.architecture.size,
+            "laws": self.certificate.law_rank,
+            "lower": self.lower,
+            "upper": self.upper,
+            "status": self.status,
+            "lie_rank": self.certificate.lie.rank,
+            "expressions": [text for law in self.laws for text in _texts(law, names)],
+            "matrices": [
+                law.name for law in self.laws if law.terms is not None and len(law.value_shape) == 2
+            ],
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        return f"ConservationLaws({self.system.architecture.name}, {self.system.label}: {self.certificate.statement})"
+
+    def __str__(self) -> str:
+        rows = [(law.name, law.size, law.rank, law.verified) for law in self.laws]
+        table = text_table(rows, ("law", "entries", "rank", "verified")) if rows else "no law"
+        title = f"Conservation laws of {self.system.architecture.name}, {self.system.label}"
+        lines = [title, self.certificate.statement, "", table]
+        if self.unused:
+            lines += ["", f"never moved, trivial laws: {', '.join(self.unused)}"]
+        return "\n".join(lines)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"
+
+    def _repr_html_(self) -> str:
+        caption = html.escape(f"{self.system.architecture.name}, {self.system.label}")
+        items = "".join(
+            f"<li>$\\displaystyle {html.escape(law.statement)}$ ({law.size} entries, {html.escape(law.verified)})</li>"
+            for law in self.laws
+        )
+        unused = f"<p>never moved: {html.escape(', '.join(self.unused))}</p>" if self.unused else ""
+        statement = html.escape(self.certificate.statement)
+        return f"<div><b>Conservation laws of {caption}</b><p>{statement}</p><ul>{items}</ul>{unused}</div>"
+
+
+def conservation_laws(
+    arch: Architecture,
+    *,
+    momentum: Any = None,
+    metric: Mapping[str, str] | None = None,
+    degree: int = 2,
+    laws: Sequence[Law | sympy.Expr] | None = None,
+    time_limit: float | None = None,
+    max_depth: int | None = None,
+    seed: int = 0,
+) -> ConservationLaws:
+    r"""What training conserves for every differentiable loss and all data, and whether anything is missing.
+
+    Laws are looked for among combinations of Gram matrices first; if they leave a gap to the rank of the brackets,
+    among polynomials of degree up to `degree`. A search that ends early is no error: `status` and both bounds say
+    what is known.
+
+    Args:
+        arch: the architecture; φ must be polynomial.
+        momentum: `None` for gradient flow; else the friction $\tau \ge 0$ of $\theta'' + \tau\theta' = -\nabla$, or
+            `("over_t", c)` for friction $c/t$.
+        metric: by factor name: `"theta"` for multiplicative updates.
+        degree: the largest degree of polynomial laws that are looked for.
+        laws: certify these instead of searching: `Law`s, or SymPy polynomials in the symbols of `arch.symbolic()`.
+        time_limit: seconds after which no further search is begun.
+        max_depth: the largest depth of brackets.
+        seed: determines all random points and combinations.
+
+    Returns:
+        A `ConservationLaws`; call it with parameters for values, print it for a table.
+
+    Raises:
+        NotConservedError: a law in `laws` is none.
+        UnsupportedPrimitiveError: φ is not polynomial.
+        ValueError: a constant in φ that is no simple fraction, or an unknown metric or friction.
+
+    Validity:
+        Laws hold for gradient flow, and for every time-dependent or random mixture of gradients, exactly. The count
+        is that of functionally independent laws near a generic point.
+
+    References:
+        Marcotte, Gribonval and Peyré 2023 and 2024.
+    """
+    require_float64("conservation_laws")
+    started = time.perf_counter()
+    deadline = None if time_limit is None else started + time_limit
+    system = training_system(arch, momentum=momentum, metric=metric)
+    prime = next(usable_primes(system, (DEFAULT_PRIME,), seed))
+    if laws is not None:
+        found = [require(system, _as_law(system, law)) for law in laws]
+        unused: tuple[int, ...] = ()
+    else:
+        unused = _unmoved(system, prime, seed)
+        found = _first_laws(system, unused, random_point(system, prime, seed), prime)
+    independent = law_rank(found, random_point(system, prime, seed), prime)
+    lie = lie_rank(
+        system,
+        target=system.dimension - independent,
+        max_depth=max_depth,
+        seed=seed,
+        primes=(prime,),
+        time_limit=_left(deadline),
+    )
+    certificate = assembled(system, tuple(found), lie, lie.seconds)
+    if laws is None and certificate.status != "complete" and lie.status not in ("time limit", "interrupted"):
+        further = find_laws(system, degree=degree, time_limit=_left(deadline))
+        certificate = assembled(system, _with(found, further, system, prime, seed), lie, lie.seconds)
+    names = coordinate_names(system.blocks)
+    return ConservationLaws(
+        system, certificate, tuple(names[index] for index in unused), time.perf_counter() - started
+    )
+
+
+def _first_laws(system: AbstractSystem, unused: Sequence[int], point: np.ndarray, prime: int) -> list[Law]:
+    """The verified laws of the Gram ansatz, and the coordinates that never move."""
+    found = [verification.law for law in gram_laws(system) if (verification := verify(system, law))]
+    entries = [SparsePolynomial({(index,): 1}) for index in unused]
+    if entries:
+        trivial = require(system, law_of_polynomials(system.blocks, entries))
+        if law_rank([*found, trivial], point, prime) > law_rank(found, point, prime):
+            found.append(trivial)
+    return found
+
+
+def _with(
+    found: Sequence[Law], further: Sequence[Law], system: AbstractSystem, prime: int, seed: int
+) -> tuple[Law, ...]:
+    """What the longer search found, and what the first one had beyond it."""
+    point = random_point(system, prime, seed)
+    laws = list(further)
+    rank = law_rank(laws, point, prime)
+    for law in found:
+        grown = law_rank([*laws, law], point, prime)
+        if grown > rank:
+            laws, rank = [*laws, law], grown
+    return tuple(laws)
+
+
+def _unmoved(system: AbstractSystem, prime: int, seed: int) -> tuple[int, ...]:
+    """Coordinates that no field moves at random points."""
+    rng = np.random.default_rng([seed, 4])
+    _, fields = sample_fields(system, NilpotentModular(prime), rng, 4)
+    return tuple(int(index) for index in np.flatnonzero(~np.any(fields, axis=0)))
+
+
+def _as_law(system: AbstractSystem, law: Law | sympy.Expr) -> Law:
+    return law if isinstance(law, Law) else law_of_expressions(system.blocks, [law])
+
+
+def _texts(law: Law, names: Sequence[str]) -> list[str]:
+    if law.is_rational:
+        return [f"({top.text(names)})/({bottom.text(names)})" for top, bottom in law.polynomials]
+    return [polynomial.text(names) for polynomial in law.polynomials]
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.perf_counter())
