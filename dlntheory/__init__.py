@@ -5,7 +5,7 @@ training obeys, and a numerical check of the one against the other come out. Put
 `jax.config.update("jax_enable_x64", True)` before the first computation: nothing here works in float32 silently.
 """
 
-from . import data as data
+from . import catalogue as catalogue, data as data
 from ._errors import (
     ConditionError as ConditionError,
     InfeasibleError as InfeasibleError,
@@ -17,7 +17,7 @@ from ._errors import (
 from ._version import __version__ as __version__
 from ._versions import versions as versions
 from .architecture import Architecture as Architecture
-from .catalogue import linear_network as linear_network
+from .catalogue import linear_network as linear_network, relu_network as relu_network
 from .claims import verify as verify
 from .compare import Comparison as Comparison, compare as compare
 from .dynamics import (
@@ -41,7 +41,14 @@ from .initial import (
     lambda_balanced as lambda_balanced,
     orthogonal as orthogonal,
 )
-from .laws import balance as balance, imbalances as imbalances
+from .laws import (
+    Certificate as Certificate,
+    ConservationLaws as ConservationLaws,
+    Law as Law,
+    balance as balance,
+    conservation_laws as conservation_laws,
+    imbalances as imbalances,
+)
 from .losses import (
     AbstractLoss as AbstractLoss,
     CrossEntropyLoss as CrossEntropyLoss,

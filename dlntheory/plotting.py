@@ -90,8 +90,9 @@ def plot_comparison(comparison: Comparison, axes=None):
     left.set_title(full.architecture, fontsize="medium")
     left.legend(frameon=False)
     seen = comparison.error > 0
-    right.plot(full.ts[seen], comparison.error[seen], color=COLOURS["error"])
+    right.plot(full.ts[seen], comparison.error[seen], color=COLOURS["error"], linewidth=1.4)
     right.set_yscale("log")
+    _widen_to_decades(right, comparison.error[seen])
     right.set_xlabel(_time_label(full))
     right.set_ylabel(r"$\|z_{\rm full} - z_{\rm red}\| \,/\, \max\, \|z_{\rm full}\|$")
     right.set_title("relative error", fontsize="medium")
@@ -107,10 +108,15 @@ def _law_label(name: str) -> str:
     return name
 
 
+def _widen_to_decades(ax, values: np.ndarray) -> None:
+    """Whole decades around the values: within less than one, a logarithmic axis has no readable ticks."""
+    if values.size:
+        low, high = np.floor(np.log10(np.min(values))), np.ceil(np.log10(np.max(values)))
+        ax.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
+
+
 def _time_label(trajectory: Trajectory) -> str:
-    return (
-        "gradient-flow time $t$" if trajectory.clock == "t" else r"$s = \log(1+t)$, $t$ gradient-flow time"
-    )
+    return "gradient-flow time $t$" if trajectory.clock == "t" else r"$s = \log(1+t)$, $t$ gradient-flow time"
 
 
 def _new_axes():

@@ -1,3 +1,6 @@
 """Conservation laws: finding them, proving that none is missing, and measuring them."""
 
 from .balancedness import Balance as Balance, balance as balance, imbalances as imbalances
+from .certificate import Certificate as Certificate, check as check
+from .conservation import ConservationLaws as ConservationLaws, conservation_laws as conservation_laws
+from .law import Law as Law

@@ -20,12 +20,11 @@ from ..exact import NilpotentModular
 from ..exact.modular import DEFAULT_PRIME
 from ..exact.polynomials import SparsePolynomial
 from .certificate import Certificate, assembled, law_rank
-from .find import find_laws
-from .gram import gram_laws
+from .find import search_stages
 from .law import Law, coordinate_names, law_of_expressions, law_of_polynomials
 from .lie_rank import lie_rank, random_point, usable_primes
 from .systems import AbstractSystem, training_system
-from .verify import require, sample_fields, verify
+from .verify import require, sample_fields
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -36,6 +35,7 @@ class ConservationLaws:
         system: the training rule.
         certificate: the laws, both bounds on their number, and the evidence.
         unused: names of coordinates that no generator moves, such as parameters absent from φ; each is a trivial law.
+        searched: the stages of the search for laws, and why one was skipped.
         seconds: the time it took.
 
     Example:
@@ -49,6 +49,7 @@ class ConservationLaws:
     system: AbstractSystem
     certificate: Certificate
     unused: tuple[str, ...]
+    searched: tuple[str, ...]
     seconds: float
 
     @property
@@ -124,6 +125,8 @@ class ConservationLaws:
         table = text_table(rows, ("law", "entries", "rank", "verified")) if rows else "no law"
         title = f"Conservation laws of {self.system.architecture.name}, {self.system.label}"
         lines = [title, self.certificate.statement, "", table]
+        if self.status != "complete":
+            lines += ["", f"searched: {'; '.join(self.searched)}"]
         if self.unused:
             lines += ["", f"never moved, trivial laws: {', '.join(self.unused)}"]
         return "\n".join(lines)
@@ -190,54 +193,39 @@ def conservation_laws(
     deadline = None if time_limit is None else started + time_limit
     system = training_system(arch, momentum=momentum, metric=metric)
     prime = next(usable_primes(system, (DEFAULT_PRIME,), seed))
-    if laws is not None:
-        found = [require(system, _as_law(system, law)) for law in laws]
-        unused: tuple[int, ...] = ()
+    point = random_point(system, prime, seed)
+    unused = _unmoved(system, prime, seed) if laws is None else ()
+    if laws is None:
+        stages = search_stages(system, degree=degree, time_limit=time_limit)
     else:
-        unused = _unmoved(system, prime, seed)
-        found = _first_laws(system, unused, random_point(system, prime, seed), prime)
-    independent = law_rank(found, random_point(system, prime, seed), prime)
+        stages = iter([("laws given", tuple(require(system, _as_law(system, law)) for law in laws))])
+    # One cheap stage of search, then the brackets, then as much more search as they call for.
+    name, found = next(stages, ("none", ()))
+    searched, found = [name], _with_unused(system, found, unused, point, prime)
+    rank = law_rank(found, point, prime)
     lie = lie_rank(
         system,
-        target=system.dimension - independent,
+        target=system.dimension - rank,
         max_depth=max_depth,
         seed=seed,
         primes=(prime,),
-        time_limit=_left(deadline),
+        time_limit=None if deadline is None else max(0.0, deadline - time.perf_counter()),
     )
-    certificate = assembled(system, tuple(found), lie, lie.seconds)
-    if laws is None and certificate.status != "complete" and lie.status not in ("time limit", "interrupted"):
-        further = find_laws(system, degree=degree, time_limit=_left(deadline))
-        certificate = assembled(system, _with(found, further, system, prime, seed), lie, lie.seconds)
+    while rank < system.dimension - lie.rank and lie.status not in ("time limit", "interrupted"):
+        if (stage := next(stages, None)) is None:
+            break
+        searched.append(stage[0])
+        found = _with_unused(system, stage[1], unused, point, prime)
+        rank = law_rank(found, point, prime)
+    certificate = assembled(system, found, lie, time.perf_counter() - started)
     names = coordinate_names(system.blocks)
     return ConservationLaws(
-        system, certificate, tuple(names[index] for index in unused), time.perf_counter() - started
+        system=system,
+        certificate=certificate,
+        unused=tuple(names[index] for index in unused),
+        searched=tuple(searched),
+        seconds=time.perf_counter() - started,
     )
-
-
-def _first_laws(system: AbstractSystem, unused: Sequence[int], point: np.ndarray, prime: int) -> list[Law]:
-    """The verified laws of the Gram ansatz, and the coordinates that never move."""
-    found = [verification.law for law in gram_laws(system) if (verification := verify(system, law))]
-    entries = [SparsePolynomial({(index,): 1}) for index in unused]
-    if entries:
-        trivial = require(system, law_of_polynomials(system.blocks, entries))
-        if law_rank([*found, trivial], point, prime) > law_rank(found, point, prime):
-            found.append(trivial)
-    return found
-
-
-def _with(
-    found: Sequence[Law], further: Sequence[Law], system: AbstractSystem, prime: int, seed: int
-) -> tuple[Law, ...]:
-    """What the longer search found, and what the first one had beyond it."""
-    point = random_point(system, prime, seed)
-    laws = list(further)
-    rank = law_rank(laws, point, prime)
-    for law in found:
-        grown = law_rank([*laws, law], point, prime)
-        if grown > rank:
-            laws, rank = [*laws, law], grown
-    return tuple(laws)
 
 
 def _unmoved(system: AbstractSystem, prime: int, seed: int) -> tuple[int, ...]:
@@ -245,6 +233,21 @@ def _unmoved(system: AbstractSystem, prime: int, seed: int) -> tuple[int, ...]:
     rng = np.random.default_rng([seed, 4])
     _, fields = sample_fields(system, NilpotentModular(prime), rng, 4)
     return tuple(int(index) for index in np.flatnonzero(~np.any(fields, axis=0)))
+
+
+def _with_unused(
+    system: AbstractSystem, found: tuple[Law, ...], unused: Sequence[int], point: np.ndarray, prime: int
+) -> tuple[Law, ...]:
+    """The coordinates that never move, and the laws that say more than that."""
+    if not unused:
+        return found
+    trivial = law_of_polynomials(system.blocks, [SparsePolynomial({(index,): 1}) for index in unused])
+    kept, rank = [require(system, trivial)], len(unused)
+    for law in found:
+        grown = law_rank([*kept, law], point, prime)
+        if grown > rank:
+            kept, rank = [*kept, law], grown
+    return tuple(kept)
 
 
 def _as_law(system: AbstractSystem, law: Law | sympy.Expr) -> Law:
@@ -255,7 +258,3 @@ def _texts(law: Law, names: Sequence[str]) -> list[str]:
     if law.is_rational:
         return [f"({top.text(names)})/({bottom.text(names)})" for top, bottom in law.polynomials]
     return [polynomial.text(names) for polynomial in law.polynomials]
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.perf_counter())

@@ -14,7 +14,7 @@ from .law import Law
 from .presentation import sorted_laws
 from .quadratic import MAX_COORDINATES, quadratic_laws
 from .rational_laws import MAX_PAIRS, count_pairs, rational_laws
-from .systems import AbstractSystem
+from .systems import AbstractSystem, MomentumSystem
 from .verify import check_constants, expand, verify
 
 FORMS = ("auto", "gram", "polynomial", "rational")
@@ -139,15 +139,15 @@ def _stages(
         for k in range(3, degree + 1):
             laws = polynomial_laws(system, generators, k, collection.gradients, collection.point)
             yield f"degree {k} search", laws
-    if forms in ("auto", "rational"):
+    if forms == "rational" or (forms == "auto" and not isinstance(system, MomentumSystem)):
         if (generators := expand(system)) is None:
             yield "rational search skipped: φ has too many terms to be expanded", ()
             return
-        for k in (1, 2) if forms == "auto" else range(1, degree + 1):
+        for k in (1, 2, 3) if forms == "auto" else range(1, degree + 1):
             if (pairs := count_pairs(system.dimension, k)) > MAX_PAIRS:
                 yield f"rational search of degree {k} skipped: {pairs} unknowns, at most {MAX_PAIRS}", ()
                 return
-            yield f"rational search of degree {k}", rational_laws(system, generators, k, collection)
+            yield f"rational search of degree {k}", rational_laws(system, generators, k)
 
 
 def _refuse_large(system: AbstractSystem, degree: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..exact import NilpotentModular
 from ..exact.modular import DEFAULT_PRIME, modular_nullspace, modular_rank, reconstruct
+from .ansatz import pivot_columns
 from .law import Law, law_of_terms
 from .presentation import canonical, minimal_span_basis
 from .systems import AbstractSystem, MomentumSystem, velocity_name
@@ -51,7 +52,8 @@ def gram_laws(system: AbstractSystem, *, prime: int = DEFAULT_PRIME) -> Iterator
     points, fields = sample_fields(system, ring, rng, count)
     found: list[tuple[Term, ...]] = []
     time = time_latex(system)
-    for family in families:
+    for candidates in families:
+        family = _independent(candidates, blocks, points, prime)
         kernel = _kernel(family, blocks, points, fields, prime, rng)
         for terms in _new_combinations(kernel, family, found, prime):
             if not _holds(terms, blocks, points[:2], fields[:2], prime):
@@ -88,37 +90,48 @@ def time_latex(system: AbstractSystem) -> str:
 def _gram_terms(blocks: Blocks) -> Iterator[Term]:
     one = Fraction(1)
     for name, shape in blocks:
-        axes = range(len(shape))
-        # The last axis first: W^T W before W W^T.
-        for axis in reversed(axes):
-            others = [k for k in axes if k != axis]
-            for batch in _subsets(others):
-                if len(batch) < max(1, len(others)) or not batch:
+        axes = _proper(shape)
+        for axis in axes:
+            for batch in _subsets([k for k in axes if k != axis]):
+                # Shared indices are for arrays of matrices: a matrix entry by entry is no Gram matrix.
+                if not batch or len(batch) < len(axes) - 1:
                     yield Term(one, "gram", (name,), batch, (axis,))
-        for batch in _subsets(list(axes)):
+        for batch in _subsets(axes):
             yield Term(one, "gram", (name,), batch)
-        if len(shape) == 1 and shape[0] > 1:
+        if len(shape) == 1 and axes:
             yield Term(one, "autocorrelation", (name,))
 
 
 def _linear_terms(blocks: Blocks) -> Iterator[Term]:
     one = Fraction(1)
-    for name, shape in blocks:
-        for batch in _subsets(list(range(len(shape)))):
-            yield Term(one, "sum", (name,), batch)
-        if len(shape) == 2 and shape[0] == shape[1]:
+    for name, shape in reversed(blocks):
+        if len(shape) == 2 and shape[0] == shape[1] > 1:
             yield Term(one, "symmetric", (name,))
+    for name, shape in blocks:
+        for batch in _subsets(_proper(shape)):
+            yield Term(one, "sum", (name,), batch)
 
 
 def _mixed_terms(blocks: Blocks) -> Iterator[Term]:
     one = Fraction(1)
     for (left, a), (right, b) in itertools.combinations(blocks, 2):
-        for i, j in itertools.product(reversed(range(len(a))), reversed(range(len(b)))):
-            if len(a) > 1 and a[:i] + a[i + 1 :] == b[:j] + b[j + 1 :]:
+        proper = _proper(a), _proper(b)
+        for i, j in itertools.product(*(reversed(axes) for axes in proper)):
+            rest = [
+                tuple(shape[k] for k in axes if k != free)
+                for shape, axes, free in zip((a, b), proper, (i, j), strict=True)
+            ]
+            if rest[0] == rest[1] != ():
                 yield Term(one, "product", (left, right), (), (i, j))
         if a == b:
-            yield Term(one, "product", (left, right), tuple(range(len(a))))
+            if proper[0]:
+                yield Term(one, "product", (left, right), tuple(proper[0]))
             yield Term(one, "product", (left, right))
+
+
+def _proper(shape: tuple[int, ...]) -> list[int]:
+    """The axes with more than one index; along the others there is nothing to tell apart."""
+    return [axis for axis, size in enumerate(shape) if size > 1]
 
 
 def _momentum_terms(system: MomentumSystem) -> Iterator[Term]:
@@ -133,16 +146,17 @@ def _momentum_terms(system: MomentumSystem) -> Iterator[Term]:
     if power is not None:
         for (left, a), (right, b) in itertools.product(positions, repeat=2):
             for i, j in itertools.product(range(len(a)), range(len(b))):
-                if a[i] != b[j] or a[i] < 2 or math.prod(a) != math.prod(b):
+                same = left == right
+                if a[i] != b[j] or a[i] < 2 or math.prod(a) != math.prod(b) or (same and i != j):
                     continue
                 term = Term(one, "skew", (left, velocity_name(right)), (), (i, j), power)
                 yield term
-                if left == right and i == j and len(a) > 2:
+                if same and len(a) > 2:
                     for k in range(len(a)):
                         if k != i:
                             yield dataclasses.replace(term, batch=(k,))
     for name, shape in positions:
-        for batch in _subsets(list(range(len(shape)))):
+        for batch in _subsets(_proper(shape)):
             sums = Term(one, "sum", (name,), batch)
             velocity = dataclasses.replace(sums, blocks=(velocity_name(name),))
             yield from (sums, velocity, dataclasses.replace(velocity, time=1))
@@ -161,6 +175,19 @@ def _display_order(family: Family) -> Family:
         family,
         key=lambda term: (term.form in ("sum", "symmetric"), [-axis for axis in term.axes or term.batch]),
     )
+
+
+def _independent(family: Family, blocks: Blocks, points: np.ndarray, prime: int) -> Family:
+    """The family without the forms that are combinations of earlier ones; mixed forms can be, in small sizes."""
+    if family[0].form not in ("skew", "product"):
+        return family
+    # The plain forms come first, so that they are kept.
+    ordered = sorted(family, key=lambda term: term.blocks[-1] != velocity_name(term.blocks[0]))
+    directions = np.roll(points, 1, axis=0)
+    entries = np.arange(min(len(value_triangle(family[0], blocks)), _POSITIONS))
+    rates = [_rates(term, blocks, points, directions, prime, entries).ravel() for term in ordered]
+    kept = {ordered[column] for column in pivot_columns(np.stack(rates, axis=1), prime)}
+    return [term for term in family if term in kept]
 
 
 def _kernel(
@@ -254,7 +281,9 @@ def _coarsened(term: Term, keep: tuple[int, ...]) -> Term | None:
     """The diagonal in the kept indices, summed over the others; an autocorrelation has its first entry."""
     if term.form == "autocorrelation":
         return Term(Fraction(1), "gram", term.blocks)
-    if term.form not in ("gram", "sum") and not (term.form == "product" and not term.axes):
+    if term.form == "product" and term.axes and (keep or term.axes[0] != term.axes[1]):
+        return None
+    if term.form not in ("gram", "sum", "product"):
         return None
     free = (*term.batch, *term.axes)
     batch = tuple(sorted(free[place] for place in keep))

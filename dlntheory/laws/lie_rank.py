@@ -280,16 +280,17 @@ class _Run:
     def _level(self, depth: int, goal: int) -> Iterator[int]:
         """Ranks after each chunk of strings of one depth, until some strings in a chunk add nothing."""
         generators = self.system.generators
-        # Chunks grow with the rank, since each one costs an elimination of all rows so far.
+        # Few chunks, growing with the rank, since each one costs an elimination of all rows so far.
         limit = max(1, _WORDS // (3**depth * 4 * self.system.words))
         idle = 0
         # A random string adds nothing once its level is exhausted; a few idle ones make that certain enough.
         while idle < _SPARE:
             rank = self.rank
-            wanted = goal - rank + _SPARE
             if depth == 0 and generators is not None:
-                wanted = min(wanted, generators - rank + _SPARE)
-            count = min(wanted, limit, 64 + rank // 2)
+                wanted = min(goal, generators) - rank + _SPARE
+            else:
+                wanted = min(goal - rank + _SPARE, max(64, rank))
+            count = min(wanted, limit)
             self._rows = np.concatenate([self._rows, self._strings(depth, count)])
             grown = modular_rank(self._rows, self.prime)
             yield grown

@@ -235,3 +235,10 @@ def test_logarithmic_grid_and_printing(scalar_flow):
     for bad in (dict(count=2), dict(decades=0.0)):
         with pytest.raises(ValueError, match="Argument"):
             dln.log_times(1.0, **bad)
+
+
+def test_a_progress_bar_can_be_shown_and_changes_nothing(scalar_flow, capfd):
+    plain = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3)
+    shown = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3, progress=True)
+    np.testing.assert_array_equal(plain.z, shown.z)
+    assert "100.00%" in capfd.readouterr().err

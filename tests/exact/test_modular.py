@@ -57,12 +57,13 @@ def test_reconstruction_inverts_reduction(fraction):
     assert reconstruct(fraction.numerator * pow(fraction.denominator, -1, p) % p) == fraction
 
 
-def test_reconstruction_fails_where_there_is_no_small_fraction():
-    p = DEFAULT_PRIME
-    large = Fraction(10**6 + 3, 10**6 + 33)
-    found = reconstruct(large.numerator * pow(large.denominator, -1, p) % p)
-    assert found is None or found != large
-    assert reconstruct(5, 11) is None
+def test_reconstruction_finds_all_small_fractions_and_nothing_else():
+    p, bound = 101, 7
+    small = {Fraction(a, b) for a in range(-bound, bound + 1) for b in range(1, bound + 1)}
+    expected = {f.numerator * pow(f.denominator, -1, p) % p: f for f in small}
+    assert len(expected) == len(small)
+    assert all(reconstruct(residue, p) == expected.get(residue) for residue in range(p))
+    assert len(expected) < p
 
 
 def test_random_primes_are_primes_of_31_bits_and_follow_the_seed():

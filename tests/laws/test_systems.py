@@ -117,7 +117,9 @@ def test_sweep_and_interpreter_give_equal_ranks_by_depth(arch, options):
 
 
 def test_factors_outside_the_chain_never_move():
-    arch = Architecture(lambda p: p["W2"] @ p["W1"], {"W1": (2, 2), "W2": (2, 2), "c": (3,)}, chain=("W1", "W2"))
+    arch = Architecture(
+        lambda p: p["W2"] @ p["W1"], {"W1": (2, 2), "W2": (2, 2), "c": (3,)}, chain=("W1", "W2")
+    )
     system = GradientSystem(arch)
     field = system.field(RING, random_state(system, 7), system.draw(RING, np.random.default_rng(0), 1))
     assert not np.any(field["c"])
@@ -183,7 +185,9 @@ def test_metrics():
 
 def test_refusals():
     arch = linear_network((2, 2))
-    with pytest.raises(ValueError, match=r"`metric` must name factors of linear 2-2, \['W1'\], but names 'V'"):
+    with pytest.raises(
+        ValueError, match=r"`metric` must name factors of linear 2-2, \['W1'\], but names 'V'"
+    ):
         GradientSystem(arch, metric={"V": "theta"})
     with pytest.raises(ValueError, match=r"`metric\['W1'\]` must be one of .* but is 'fisher'"):
         GradientSystem(arch, metric={"W1": "fisher"})
@@ -193,7 +197,7 @@ def test_refusals():
         training_system(arch, momentum=float("nan"))
     with pytest.raises(ValueError, match=r'`momentum` must be a number or \("over_t", c\), but is'):
         training_system(arch, momentum=("per_t", 3))
-    with pytest.raises(ValueError, match="`metric` must not be \"mirror\" with friction c/t"):
+    with pytest.raises(ValueError, match='`metric` must not be "mirror" with friction c/t'):
         training_system(arch, momentum=("over_t", 3), metric={"W1": "mirror"})
     clash = Architecture(lambda p: p["s"] * p["w"], {"s": (), "w": ()})
     with pytest.raises(ValueError, match=r"no factor called like the time `s` .* but has \['s'\]"):
