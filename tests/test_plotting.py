@@ -21,7 +21,14 @@ def both():
     loss = dln.SquaredLoss.from_target([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     theta0 = dln.gaussian(arch, jax.random.key(0), scale=0.3)
     return dln.compare(
-        dln.GradientFlow(arch, loss), dln.reduce(arch, theta0), theta0, 10.0, saves=30, timing=False
+        dln.GradientFlow(arch, loss),
+        dln.reduce(arch, theta0),
+        theta0,
+        10.0,
+        saves=30,
+        timing=False,
+        method="tsit5",
+        rtol=1e-8,
     )
 
 

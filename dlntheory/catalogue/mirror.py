@@ -14,7 +14,8 @@ def nonnegative_factorisation(rows: int, rank: int, columns: int) -> Architectur
     The entropic mirror flow $U' = -U \odot \nabla_U$, $V' = -V \odot \nabla_V$ keeps all weights positive.
 
     Laws of that flow: $\sum_i U_{ik} - \sum_j V_{kj}$ for each k, N = h; for widths (1, h, 1) with $h \ge 2$ there are
-    $2h - 1$ laws. With momentum there are none. Without a metric this is a linear network of two layers.
+    $2h - 1$ laws. With momentum and its own metric, `"mirror"`, there are none; with `"theta"` each of these sums
+    s obeys $s'' + \tau s' = 0$, which makes 2h laws. Without a metric this is a linear network of two layers.
 
     Args:
         rows: n.
@@ -46,7 +47,7 @@ def input_convex(outputs: int, hidden: int, inputs: int, bias: bool = False) -> 
     To be used with the metric `{"U": "theta"}`: mirror flow on U, gradient flow on V and b.
 
     Laws of that flow: $\sum_i U_{ik} - (\lVert V_k \rVert^2 + b_k^2)/2$ for each hidden neuron k, N = h. With momentum
-    there are none.
+    there are none, for either metric of U.
 
     Args:
         outputs: n.

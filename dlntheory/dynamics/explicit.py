@@ -49,8 +49,21 @@ class _Settings(eqx.Module):
 class _Arguments(eqx.Module):
     dynamics: AbstractDynamics
     events: tuple[AbstractEvent, ...]
-    reference: dict[str, Any]
     monitor: LawMonitor | None
+
+
+class _Outcome(eqx.Module):
+    """What leaves the compiled program: everything the host asks for, computed inside it."""
+
+    ts: Any
+    rows: dict[str, Any]
+    final_t: Any
+    final_row: dict[str, Any]
+    accepted: Any
+    rejected: Any
+    is_finished: Any
+    is_event: Any
+    result: Any
 
 
 def _finite_norm(error):
@@ -68,6 +81,8 @@ def _event_values(arguments: _Arguments, t, state: State):
 def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0, rtol, atol):
     """One compiled solve per shape; tolerances and times are arrays, so that they never retrace."""
     clock = settings.clock
+    # The conserved quantities at the start; computed here, a call of `solve` costs no eager operations.
+    reference = quantities(arguments.dynamics, clock.time(t0), state0, arguments.monitor)
 
     def field(s, state, args: _Arguments):
         rate = clock.rate(s)
@@ -76,7 +91,7 @@ def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0,
 
     def row(s, state, args: _Arguments, with_state: bool):
         return record(
-            args.dynamics, clock.time(s), state, args.reference, monitor=args.monitor, with_state=with_state
+            args.dynamics, clock.time(s), state, reference, monitor=args.monitor, with_state=with_state
         )
 
     def save(s, state, args: _Arguments):
@@ -100,7 +115,7 @@ def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0,
     if arguments.events:
         finder = optx.Bisection(rtol=1e-12, atol=1e-13, flip="detect")
         event = diffrax.Event(first_event, finder, direction=False)
-    return diffrax.diffeqsolve(
+    solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
         SOLVERS[settings.solver](),
         t0,
@@ -118,6 +133,18 @@ def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0,
         max_steps=settings.max_steps,
         throw=False,
         progress_meter=diffrax.TqdmProgressMeter() if settings.progress else diffrax.NoProgressMeter(),
+    )
+    (grid_ts, last_ts), (rows, last) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+    return _Outcome(
+        ts=grid_ts,
+        rows=rows,
+        final_t=last_ts[0],
+        final_row=jax.tree.map(lambda leaf: leaf[0], last),
+        accepted=solution.stats["num_accepted_steps"],
+        rejected=solution.stats["num_rejected_steps"],
+        is_finished=solution.result == diffrax.RESULTS.successful,
+        is_event=solution.result == diffrax.RESULTS.event_occurred,
+        result=solution.result,
     )
 
 
@@ -140,30 +167,21 @@ def run_explicit(
 ) -> RawRun:
     """Integrate with Tsit5 or Dopri8 and a proportional step controller. A host verb; see `solve`."""
     settings = _Settings(method, clock, step_to_saves, save_states, progress, max_steps)
-    reference = quantities(dynamics, clock.time(jnp.asarray(t0)), state0, monitor)
-    arguments = _Arguments(dynamics, events, reference, monitor)
-    times = jnp.asarray(ts)
+    arguments = _Arguments(dynamics, events, monitor)
     traces = eqx.debug.get_num_traces(integrate)
-    solution = integrate(
-        settings, arguments, state0, times, jnp.asarray(t0), jnp.asarray(rtol), jnp.asarray(atol)
-    )
+    out = integrate(settings, arguments, state0, ts, np.asarray(t0), np.asarray(rtol), np.asarray(atol))
     failure, event = None, None
-    if solution.result == diffrax.RESULTS.event_occurred:
-        (_, (last_t,)), (_, last) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
-        state = jax.tree.map(lambda leaf: leaf[0], last["state"])
-        event = int(np.argmin(_event_values(arguments, clock.time(last_t), state)))
-    elif solution.result != diffrax.RESULTS.successful:
-        failure = diffrax.RESULTS[solution.result].strip().splitlines()[0]
-    (grid_ts, last_ts), (rows, last_row) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+    if out.is_event:
+        values = _event_values(arguments, clock.time(out.final_t), out.final_row["state"])
+        event = int(np.argmin(values))
+    elif not out.is_finished:
+        failure = diffrax.RESULTS[out.result].strip().splitlines()[0]
     return RawRun(
-        ts=np.asarray(grid_ts),
-        rows=jax.tree.map(np.asarray, rows),
-        final_t=float(last_ts[0]),
-        final_row=jax.tree.map(lambda leaf: np.asarray(leaf[0]), last_row),
-        counts={
-            "steps accepted": int(solution.stats["num_accepted_steps"]),
-            "steps rejected": int(solution.stats["num_rejected_steps"]),
-        },
+        ts=np.asarray(out.ts),
+        rows=jax.tree.map(np.asarray, out.rows),
+        final_t=float(out.final_t),
+        final_row=jax.tree.map(np.asarray, out.final_row),
+        counts={"steps accepted": int(out.accepted), "steps rejected": int(out.rejected)},
         failure=failure,
         event=event,
         method=method,

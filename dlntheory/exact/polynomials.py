@@ -100,7 +100,7 @@ class SparsePolynomial:
                 parts.setdefault(variable, {})[rest] = value * monomial.count(variable)
         return {variable: SparsePolynomial._of(terms) for variable, terms in parts.items()}
 
-    def evaluate_mod(self, point: Sequence[int], prime: int) -> int:
+    def evaluate_mod(self, point: Sequence[int] | np.ndarray, prime: int) -> int:
         """The value modulo a prime at a point of residues.
 
         Raises:
@@ -221,7 +221,9 @@ def residue(value: flint.fmpq, prime: int) -> int:
     if value.q == 1:
         return int(value.p) % prime
     if value.q % prime == 0:
-        raise ValueError(f"Argument `prime` must not divide a denominator, but {prime} divides that of {value}.")
+        raise ValueError(
+            f"Argument `prime` must not divide a denominator, but {prime} divides that of {value}."
+        )
     return int(value.p) * pow(int(value.q), -1, prime) % prime
 
 

@@ -1,64 +1,28 @@
 r"""All polynomial laws of a degree: a sparse linear system for their coefficients, solved modulo a prime.
 
-Unknown are the coefficients $a_m$ of monomials $m$; each generator $X_i$ and each monomial $t$ gives the equation that the
-coefficient of $t$ in $\sum_m a_m \langle\nabla m, X_i\rangle$ vanishes. Nearly all of them have one or two terms.
+Unknown are the coefficients $a_m$ of monomials $m$; each generator $X_i$ and each monomial $t$ gives the equation
+that the coefficient of $t$ in $\sum_m a_m \langle\nabla m, X_i\rangle$ vanishes. Nearly all have one or two terms.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
 
-import flint
 import numpy as np
 
-from ..exact.modular import DEFAULT_PRIME, modular_nullspace, reconstruct
+from ..exact.modular import DEFAULT_PRIME, reconstruct
 from ..exact.polynomials import SparsePolynomial, residue
+from .elimination import AnsatzTooLargeError, Kernel, merged, pivot_columns, solve_sparse
 from .law import Law, law_of_polynomials
 from .systems import AbstractSystem
 from .verify import Generators
 
 MAX_UNKNOWNS = 3000
-MAX_CLASSES = 4000
 SECOND_PRIME = 2**31 - 19
-_CHUNK = 2000
-
-
-class AnsatzTooLargeError(MemoryError):
-    """A search was refused before it took any memory.
-
-    Attributes:
-        unknowns: the number of coefficients it would have.
-        limit: the largest number that is accepted.
-    """
-
-    def __init__(self, unknowns: int, limit: int, what: str = "monomials"):
-        super().__init__(
-            f"Argument `degree` must be such that the search has at most {limit} unknowns, but it has {unknowns} "
-            f'({what}). Use a lower degree, or forms="gram", which has no such limit.'
-        )
-        self.unknowns, self.limit = unknowns, limit
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
-    """Solutions modulo a prime: sparse vectors over the unknowns, in reduced echelon form.
-
-    Attributes:
-        places: the unknowns of each vector, ascending.
-        values: its residues there; the first is 1.
-        prime: the prime.
-    """
-
-    places: list[np.ndarray]
-    values: list[np.ndarray]
-    prime: int
-
-    def __len__(self) -> int:
-        return len(self.places)
+_SIMPLE = 64
 
 
 def count_unknowns(dimension: int, degree: int) -> int:
@@ -104,7 +68,8 @@ def laws_among(
     second: Kernel | None = None
     for number in independent(kernel, unknowns, known, point):
         polynomial = _lifted(kernel, unknowns, number, None, generators.dimension)
-        if polynomial is None:
+        # Modulo one prime a large fraction can pass for a small one of some thousands, but not of some dozens.
+        if polynomial is None or (not _is_simple(polynomial) and generators.defect(polynomial)):
             second = second or kernel_mod_p(generators, unknowns, SECOND_PRIME)
             polynomial = _lifted(kernel, unknowns, number, second, generators.dimension)
         if polynomial is not None:
@@ -122,18 +87,6 @@ def independent(kernel: Kernel, unknowns: np.ndarray, known: np.ndarray, point: 
     columns = np.concatenate([known, np.stack(gradients)]).T
     pivots = pivot_columns(columns, kernel.prime)
     return [order[column - len(known)] for column in pivots if column >= len(known)]
-
-
-def pivot_columns(matrix: np.ndarray, prime: int) -> list[int]:
-    """The columns that are independent of the columns to their left."""
-    rows, columns = matrix.shape
-    echelon, rank = flint.nmod_mat(rows, columns, (matrix % prime).ravel().tolist(), prime).rref()
-    pivots, column = [], 0
-    for row in range(rank):
-        while not echelon[row, column]:
-            column += 1
-        pivots.append(column)
-    return pivots
 
 
 def kernel_mod_p(generators: Generators, unknowns: np.ndarray, prime: int) -> Kernel:
@@ -185,8 +138,9 @@ class Equations:
                 strict=True,
             ):
                 piece.append(value)
-        joined = tuple(np.concatenate(piece) for piece in pieces)
-        return cls(field_tables(generators, words, prime), joined, len(unknowns), dimension, prime)
+        component, number, word, value = (np.concatenate(piece) for piece in pieces)
+        tables = field_tables(generators, words, prime)
+        return cls(tables, (component, number, word, value), len(unknowns), dimension, prime)
 
     def solve(self) -> Kernel:
         """Set unknowns to zero, join proportional ones, and finish with dense elimination."""
@@ -196,12 +150,13 @@ class Equations:
                 self._triples(table)
             if self._count == before:
                 break
-        parts = [self._triples(table) for table in self._tables]
+        empty = np.zeros(0, dtype=np.int64)
+        parts = [(empty, empty, empty), *(self._triples(table) for table in self._tables)]
         offsets = np.cumsum([0] + [int(part[0][-1]) + 1 if len(part[0]) else 0 for part in parts])
         rows = np.concatenate([part[0] + offset for part, offset in zip(parts, offsets, strict=False)])
         columns = np.concatenate([part[1] for part in parts])
         values = np.concatenate([part[2] for part in parts])
-        return _solve_classes(np.flatnonzero(self._alive), rows, columns, values, self._prime)
+        return solve_sparse(np.flatnonzero(self._alive), rows, columns, values, self._prime)
 
     def _compact(self) -> None:
         kept = self._alive[self._pieces[1]]
@@ -260,148 +215,8 @@ def field_tables(
     return tables
 
 
-def merged(key: np.ndarray, unknown: np.ndarray, weight: np.ndarray, prime: int) -> tuple[np.ndarray, ...]:
-    """Triples sorted by equation and unknown, with equal ones added up and zeros removed."""
-    if not len(key):
-        return key, unknown, weight
-    order = np.lexsort((unknown, key))
-    key, unknown, weight = key[order], unknown[order], weight[order]
-    new = np.flatnonzero((np.diff(key, prepend=key[:1] + np.uint64(1)) != 0) | (np.diff(unknown, prepend=-1) != 0))
-    weight = np.add.reduceat(weight, new) % prime
-    kept = weight != 0
-    return key[new][kept], unknown[new][kept], weight[kept]
-
-
-def _solve_classes(alive: np.ndarray, rows, columns, values, prime: int) -> Kernel:
-    """Union of proportional unknowns by equations of two terms, then a dense kernel over the classes."""
-    index = np.full(alive.max(initial=-1) + 1, -1)
-    index[alive] = np.arange(len(alive))
-    columns = index[columns]
-    classes = _Classes(len(alive), prime)
-    while True:
-        sizes = np.bincount(rows, minlength=1)
-        twos = sizes[rows] == 2
-        first = np.flatnonzero(twos)[::2]
-        pairs = np.stack(
-            [columns[first], columns[first + 1], values[first], values[first + 1]], axis=1
-        ) if len(first) else np.zeros((0, 4), dtype=np.int64)
-        ones = columns[sizes[rows] == 1]
-        if not len(pairs) and not len(ones):
-            break
-        for member in np.unique(ones).tolist():
-            classes.kill(member)
-        for a, b, x, y in np.unique(pairs, axis=0).tolist():
-            classes.join(a, b, x, y)
-        rest = sizes[rows] > 2
-        root, ratio = classes.roots()
-        rows, columns, values = rows[rest], columns[rest], values[rest]
-        values, columns = values * ratio[columns] % prime, root[columns]
-        kept = values != 0
-        keys, columns, values = merged(
-            rows[kept].astype(np.uint64), columns[kept], values[kept], prime
-        )
-        rows = np.cumsum(np.diff(keys.astype(np.int64), prepend=-1) != 0) - 1 if len(keys) else keys.astype(np.int64)
-    root, ratio = classes.roots()
-    heads = np.unique(root[ratio != 0])
-    if len(heads) > MAX_CLASSES:
-        raise AnsatzTooLargeError(len(heads), MAX_CLASSES, "after elimination of the sparse equations")
-    basis = _dense_kernel(np.searchsorted(heads, columns), rows, values, len(heads), prime)
-    position = np.searchsorted(heads, root)
-    places, vectors = [], []
-    for vector in basis:
-        full = np.where(ratio != 0, vector[np.minimum(position, len(heads) - 1)] * ratio % prime, 0)
-        support = np.flatnonzero(full)
-        leading = pow(int(full[support[0]]), -1, prime)
-        places.append(alive[support])
-        vectors.append(full[support] * leading % prime)
-    return Kernel(places, vectors, prime)
-
-
-class _Classes:
-    """Unknowns that are known multiples of one another; the root is the first of its class."""
-
-    def __init__(self, count: int, prime: int):
-        self._parent, self._ratio, self._prime = list(range(count)), [1] * count, prime
-
-    def find(self, member: int) -> tuple[int, int]:
-        """The root and the ratio to it; ratio 0 if the class is zero."""
-        path, ratio = [], 1
-        while self._parent[member] != member:
-            path.append(member)
-            member = self._parent[member]
-        ratio = self._ratio[member]
-        for step in reversed(path):
-            ratio = self._ratio[step] = self._ratio[step] * ratio % self._prime
-            self._parent[step] = member
-        if not path:
-            return member, ratio
-        # The ratios along the path now refer to the root; a dead root makes them zero.
-        return member, ratio
-
-    def kill(self, member: int) -> None:
-        root, _ = self.find(member)
-        self._ratio[root] = 0
-
-    def join(self, a: int, b: int, x: int, y: int) -> None:
-        """The equation x a + y b = 0."""
-        prime = self._prime
-        (root_a, ratio_a), (root_b, ratio_b) = self.find(a), self.find(b)
-        x, y = x * ratio_a % prime, y * ratio_b % prime
-        if root_a == root_b:
-            if (x + y) % prime:
-                self._ratio[root_a] = 0
-            return
-        if not x or not y:
-            # One class is zero already; then so is the other, unless its coefficient vanished.
-            if x:
-                self._ratio[root_a] = 0
-            if y:
-                self._ratio[root_b] = 0
-            return
-        if root_a > root_b:
-            root_a, root_b, x, y = root_b, root_a, y, x
-        self._parent[root_b] = root_a
-        self._ratio[root_b] = -x * pow(y, -1, prime) % prime
-
-    def roots(self) -> tuple[np.ndarray, np.ndarray]:
-        found = [self.find(member) for member in range(len(self._parent))]
-        return np.array([root for root, _ in found], dtype=np.int64), np.array(
-            [ratio for _, ratio in found], dtype=np.int64
-        )
-
-
-def _dense_kernel(columns, rows, values, width: int, prime: int) -> np.ndarray:
-    """The kernel over the classes, chunk by chunk of distinct equations."""
-    current = np.zeros((0, width), dtype=np.int64)
-    if not width:
-        return current
-    count = int(rows[-1]) + 1 if len(rows) else 0
-    starts = np.searchsorted(rows, np.arange(count + 1))
-    seen: set[bytes] = set()
-    pending: list[np.ndarray] = []
-
-    def reduce() -> np.ndarray:
-        stacked = np.concatenate([current, np.stack(pending)]) if pending else current
-        echelon, rank = flint.nmod_mat(*stacked.shape, stacked.ravel().tolist(), prime).rref()
-        table = [[int(entry) for entry in row] for row in echelon.tolist()[:rank]]
-        return np.array(table, dtype=np.int64).reshape(rank, width)
-
-    for i in range(count):
-        part = slice(starts[i], starts[i + 1])
-        scale = pow(int(values[part.start]), -1, prime)
-        normal = values[part] * scale % prime
-        mark = columns[part].tobytes() + normal.tobytes()
-        if mark in seen:
-            continue
-        seen.add(mark)
-        row = np.zeros(width, dtype=np.int64)
-        row[columns[part]] = normal
-        pending.append(row)
-        if len(pending) >= max(_CHUNK, width):
-            current, pending = reduce(), []
-    if pending:
-        current = reduce()
-    return modular_nullspace(current, prime)
+def _is_simple(polynomial: SparsePolynomial) -> bool:
+    return all(abs(value.p) <= _SIMPLE and value.q <= _SIMPLE for value in polynomial.terms.values())
 
 
 def _gradient(rows: np.ndarray, values: np.ndarray, point: np.ndarray, prime: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The parts of a law for `breaking`: written with other letters, and evaluated in any number type."""
+"""`Defect`, the change of a law, and what it takes: the parts of a law, written and in any number type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
+from .._text import key_values
 from ..exact import exact_array
 from ..exact.polynomials import SparsePolynomial, as_fmpq
 from ..exact.rational import object_array
@@ -23,7 +24,104 @@ from .law import Law
 from .presentation import latex_name, latex_polynomial, latex_sum
 from .terms import TIME
 
+TAYLOR = "Taylor's formula, which is exact for a quadratic"
+VALUES = ("theta", "velocity", "gradient")
 _MAX_SHOWN = 12
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Defect:
+    r"""How a rule changes a law, as an exact identity: `quantity = right_side`.
+
+    Attributes:
+        law: the law; for a Noether law the identity is about $\ell$, without the factor $e^{\tau t}$.
+        rule: the rule.
+        quantity: LaTeX of the left side, such as $H_+ - H$.
+        right_side: LaTeX, with $G$ the gradient and $V$ the velocity of a factor.
+        order: LaTeX of the drift over a fixed time beyond a decay that the identity states; `"0"` for none.
+        needs: the arguments of `predict`.
+        source: where the identity is from.
+        companion: the identity of $q = \langle v, \nabla h\rangle$, which that of a law under momentum needs.
+
+    Example:
+        >>> from dlntheory.laws.breaking import GradientStep, defect
+        >>> from dlntheory.laws.law import law_of_terms
+        >>> law = law_of_terms((("U", (2, 1)), ("V", (3, 1))), [(1, "U", "gram-left"), (-1, "V", "gram-left")])
+        >>> defect(law, GradientStep(0.5)).right_side
+        '\\eta^2 \\bigl(G_{U}^\\top G_{U} - G_{V}^\\top G_{V}\\bigr)'
+    """
+
+    form: LawForm
+    rule: Any
+    quantity: str
+    right_side: str
+    order: str
+    needs: tuple[str, ...]
+    change: Callable[[Evaluator, Mapping[str, Any]], Any]
+    source: str = TAYLOR
+    multiplier: Callable[[Any], Any] | None = None
+    companion: Defect | None = None
+
+    @property
+    def law(self) -> Law:
+        """The law that changes."""
+        return self.form.law
+
+    @property
+    def statement(self) -> str:
+        """The identity in LaTeX, with what its symbol stands for."""
+        return rf"{self.quantity} = {self.right_side},\qquad {self.form.symbol} = {self.form.definition}"
+
+    def predict(
+        self,
+        *,
+        theta: Mapping[str, Any] | None = None,
+        velocity: Mapping[str, Any] | None = None,
+        gradient: Mapping[str, Any] | None = None,
+        noise: Sequence[Mapping[str, Any]] | None = None,
+        time: Any = None,
+    ) -> Any:
+        """The right side at a point, in the shape of `law(params)`; pure for JAX arrays.
+
+        Args:
+            theta: the factors before the step, by name. For this and the others only what `needs` lists is read.
+            velocity: the velocity before the step, by name of the factor.
+            gradient: what the rule subtracts, a combination of the generators where the rule takes it.
+            noise: the columns of the noise.
+            time: for friction c/t.
+
+        Returns:
+            A JAX array for floats; an object array for integers, `Fraction`, `flint.fmpq`, SymPy or
+            `SparsePolynomial` entries, exactly, where floats in the rule are read as simplest fractions.
+
+        Raises:
+            ValueError: an argument is missing, or has other names or shapes than the factors.
+        """
+        given = {"theta": theta, "velocity": velocity, "gradient": gradient, "noise": noise, "time": time}
+        if missing := [name for name in self.needs if given[name] is None]:
+            raise ValueError(f"Argument `{missing[0]}` must be given for {self.rule!r}, but is not.")
+        used = {name: self.form.checked(name, given[name]) for name in self.needs if name in VALUES}
+        columns = [self.form.checked("noise", column) for column in noise or () if "noise" in self.needs]
+        arrays = [array for group in (*used.values(), *columns) for array in group]
+        numbers = Numbers(arrays)
+        at: dict[str, Any] = {name: numbers.flat(group) for name, group in used.items()}
+        at |= {"noise": [numbers.flat(column) for column in columns]}
+        at |= {"time": numbers.scalar(time)} if "time" in self.needs else {}
+        return self.form.arranged(self.change(Evaluator(self.form, numbers), at))
+
+    def factor(self, time: Any) -> Any:
+        """What the law is multiplied by after some time, in steps for a discrete rule; `None` if no such number."""
+        return None if self.multiplier is None else self.multiplier(time)
+
+    def __str__(self) -> str:
+        pairs = [("law", self.law.name), ("rule", repr(self.rule)), ("identity", self.statement)]
+        return key_values([*pairs, ("drift over a fixed time", self.order), ("source", self.source)])
+
+    def __repr__(self) -> str:
+        return f"Defect({self.law.name}, {self.rule!r}: {self.quantity} = {self.right_side})"
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.statement}$"
 
 
 class LawForm:
@@ -68,13 +166,21 @@ class LawForm:
             return self.law.statement
         return self.written("{0}", "V_{{{0}}}")
 
+    @functools.cached_property
+    def involved(self) -> tuple[str, ...]:
+        """The factors that occur in the law."""
+        used = {variable for part in (*self.tops, *self.bottoms) for variable in part.variables}
+        ends = np.cumsum([math.prod(shape) for _, shape in self.blocks])
+        places = set(np.searchsorted(ends, sorted(used), side="right").tolist())
+        return tuple(name for place, name in enumerate(self.names) if place in places)
+
     def common(self, argument: str, values: Mapping[str, Any], default: int) -> Any:
-        """The value that all factors share, or `None`."""
+        """The value that all factors in the law share, or `None`."""
         if unknown := sorted(set(values) - set(self.names)):
             raise ValueError(
                 f"Argument `{argument}` must name factors of {list(self.names)}, but names {unknown}."
             )
-        every = [values.get(name, default) for name in self.names]
+        every = [values.get(name, default) for name in self.involved] or [default]
         return every[0] if all(value == every[0] for value in every) else None
 
     def written(self, position: str, velocity: str = "", degree: int | None = None) -> str:
@@ -99,7 +205,9 @@ class LawForm:
             text = r",\; ".join([*shown, *([r"\dots"] if len(entries) > _MAX_SHOWN else [])])
 
         def named(match: re.Match) -> str:
-            letter = letters[int(match[1]) - 1000]
+            letter, own = letters[int(match[1]) - 1000], self.blocks[int(match[1]) - 1000][0]
+            if match[2] and letter == latex_name(own):
+                return latex_name(own, tuple(int(place) - 1 for place in match[2][1:].split(",")))
             return rf"({letter})_{{{match[2][1:]}}}" if match[2] else letter
 
         return re.sub(r"W_\{(1\d{3})(,[\d,]+)?\}", named, text)
@@ -134,7 +242,7 @@ class LawForm:
 
 
 def noether_form(law: Law) -> LawForm | None:
-    r"""The form of $\langle v, A\theta + b\rangle$ with A skew, without its time factor; `None` for a law without velocities.
+    r"""The form of a Noether law without its time factor; `None` for a law without velocities.
 
     Raises:
         ValueError: a law of a momentum system that is not of this form.

@@ -25,6 +25,7 @@ from .terms import Term
 from .verify import require, verify
 
 STATUSES = ("complete", "saturated", "open", "unverified")
+_UNPROVED = (RANDOM_POINTS, NOT_VERIFIED)
 
 
 class InconsistentCertificateError(RuntimeError):
@@ -119,14 +120,22 @@ class Certificate:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Certificate:
-        """The certificate that `to_dict` wrote, also after a passage through JSON."""
-        blocks = tuple((name, tuple(shape)) for name, shape in record["blocks"])
-        lie = dict(record["lie"])
-        for key in ("ranks", "primes"):
-            lie[key] = tuple(lie[key])
-        lie["points"] = tuple(map(tuple, lie["points"]))
-        laws = tuple(_law_of_record(law, blocks) for law in record["laws"])
-        return cls(**{**record, "blocks": blocks, "laws": laws, "lie": LieRank(**lie)})
+        """The certificate that `to_dict` wrote, also after a passage through JSON.
+
+        Raises:
+            ValueError: it is no such record. Whether what it records is true, only `check` can tell.
+        """
+        try:
+            blocks = tuple((name, tuple(shape)) for name, shape in record["blocks"])
+            lie = dict(record["lie"])
+            lie |= {key: tuple(lie[key]) for key in ("ranks", "primes")}
+            lie["points"] = tuple(map(tuple, lie["points"]))
+            laws = tuple(_law_of_record(law, blocks) for law in record["laws"])
+            return cls(**{**record, "blocks": blocks, "laws": laws, "lie": LieRank(**lie)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Argument `record` must be what `Certificate.to_dict` returns, but is not: {error!r}."
+            ) from error
 
     def __repr__(self) -> str:
         return f"Certificate({self.architecture}, {self.system}: {self.statement})"
@@ -246,8 +255,11 @@ def check(certificate: Certificate, system: AbstractSystem) -> Check:
     for law in certificate.laws:
         if law.blocks != system.blocks:
             return Check(False, f"the law {law.name} has other coordinates than the system")
-        if not verify(system, law):
+        verification = verify(system, law)
+        if not verification:
             return Check(False, f"the law {law.name} is not conserved")
+        if verification.method == RANDOM_POINTS and law.verified not in _UNPROVED:
+            return Check(False, f"the law {law.name} holds at random points, but no proof of it was found")
     recorded = certificate.lie
     try:
         lie = lie_rank(
@@ -286,7 +298,7 @@ def law_rank(laws: Sequence[Law], point: Sequence[int] | np.ndarray, prime: int)
 
 def assembled(system: AbstractSystem, laws: tuple[Law, ...], lie: LieRank, seconds: float) -> Certificate:
     """The certificate that verified laws and a rank of brackets make."""
-    exact = tuple(law for law in laws if law.verified not in (RANDOM_POINTS, NOT_VERIFIED))
+    exact = tuple(law for law in laws if law.verified not in _UNPROVED)
     points = list(zip(lie.points, lie.primes, strict=True))
     lower = max(law_rank(exact, point, prime) for point, prime in points)
     rank = lower if len(exact) == len(laws) else max(law_rank(laws, point, prime) for point, prime in points)

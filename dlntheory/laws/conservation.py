@@ -212,7 +212,12 @@ def conservation_laws(
         time_limit=None if deadline is None else max(0.0, deadline - time.perf_counter()),
     )
     while rank < system.dimension - lie.rank and lie.status not in ("time limit", "interrupted"):
-        if (stage := next(stages, None)) is None:
+        try:
+            stage = next(stages, None)
+        except KeyboardInterrupt:
+            searched.append("interrupted")
+            break
+        if stage is None:
             break
         searched.append(stage[0])
         found = _with_unused(system, stage[1], unused, point, prime)

@@ -13,11 +13,12 @@ from .gram import gram_laws
 from .law import Law
 from .presentation import sorted_laws
 from .quadratic import MAX_COORDINATES, quadratic_laws
-from .rational_laws import MAX_PAIRS, count_pairs, rational_laws
-from .systems import AbstractSystem, MomentumSystem
+from .rational_laws import rational_laws
+from .systems import AbstractSystem
 from .verify import check_constants, expand, verify
 
 FORMS = ("auto", "gram", "polynomial", "rational")
+RATIONAL_DEGREE = 3
 _SEED = 2
 
 
@@ -81,8 +82,8 @@ def find_laws(
     """
     laws: tuple[Law, ...] = ()
     stages = search_stages(system, degree=degree, time_limit=time_limit, forms=forms, target=target)
-    for _, laws in stages:
-        pass
+    for _, found in stages:
+        laws = found
     return laws
 
 
@@ -139,15 +140,8 @@ def _stages(
         for k in range(3, degree + 1):
             laws = polynomial_laws(system, generators, k, collection.gradients, collection.point)
             yield f"degree {k} search", laws
-    if forms == "rational" or (forms == "auto" and not isinstance(system, MomentumSystem)):
-        if (generators := expand(system)) is None:
-            yield "rational search skipped: φ has too many terms to be expanded", ()
-            return
-        for k in (1, 2, 3) if forms == "auto" else range(1, degree + 1):
-            if (pairs := count_pairs(system.dimension, k)) > MAX_PAIRS:
-                yield f"rational search of degree {k} skipped: {pairs} unknowns, at most {MAX_PAIRS}", ()
-                return
-            yield f"rational search of degree {k}", rational_laws(system, generators, k)
+    if forms in ("auto", "rational"):
+        yield "rational search", rational_laws(system, degree if forms == "rational" else RATIONAL_DEGREE)
 
 
 def _refuse_large(system: AbstractSystem, degree: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..exact import NilpotentModular
 from ..exact.modular import DEFAULT_PRIME, modular_nullspace, modular_rank, reconstruct
-from .ansatz import pivot_columns
+from .elimination import pivot_columns
 from .law import Law, law_of_terms
 from .presentation import canonical, minimal_span_basis
 from .systems import AbstractSystem, MomentumSystem, velocity_name
@@ -75,8 +75,12 @@ def candidate_families(system: AbstractSystem) -> list[Family]:
         free = bool(term.axes) or term.form == "symmetric"
         rank = 0 if free else 2 if own == "autocorrelation" else 1 if term.batch else 3
         shape = value_shape(term, blocks)
-        key = (own == "product", rank, -len(shape), own, shape, free)
-        groups.setdefault(key, []).append(term)
+        keys = [(1 + (own == "product"), rank, -len(shape), own, shape, free)]
+        if term.form == "sum":
+            # Linear laws first: an unused factor is a law itself, rather than its Gram matrix.
+            keys.append((0, *keys[0][1:]))
+        for key in keys:
+            groups.setdefault(key, []).append(term)
     return [_display_order(groups[key]) for key in sorted(groups)]
 
 
@@ -191,7 +195,12 @@ def _independent(family: Family, blocks: Blocks, points: np.ndarray, prime: int)
 
 
 def _kernel(
-    family: Family, blocks: Blocks, points: np.ndarray, fields: np.ndarray, prime: int, rng: np.random.Generator
+    family: Family,
+    blocks: Blocks,
+    points: np.ndarray,
+    fields: np.ndarray,
+    prime: int,
+    rng: np.random.Generator,
 ) -> list[list[Fraction]]:
     """Rational combinations of the family that are conserved at sampled entries, in reduced echelon form."""
     entries = math.prod(value_shape(family[0], blocks))
@@ -227,9 +236,7 @@ def _rates(
     return total % prime
 
 
-def _holds(
-    terms: Sequence[Term], blocks: Blocks, points: np.ndarray, fields: np.ndarray, prime: int
-) -> bool:
+def _holds(terms: Sequence[Term], blocks: Blocks, points: np.ndarray, fields: np.ndarray, prime: int) -> bool:
     """Whether many entries, not only those of the kernel, are conserved at some points."""
     triangle = len(value_triangle(terms[0], blocks))
     chosen = np.random.default_rng(_SEED).permutation(triangle)[:_CHECKED]
@@ -263,17 +270,19 @@ def _residues(vectors: Sequence[Sequence[Fraction]], width: int, prime: int) -> 
 
 def _implied(terms: tuple[Term, ...], family: Family) -> list[list[Fraction]]:
     """What an earlier law says about the family when some of its indices are summed over, or set equal."""
-    places = {member: place for place, member in enumerate(family)}
+    places: dict[Term | None, int] = {member: place for place, member in enumerate(family)}
     count = len(terms[0].batch) + len(terms[0].axes)
     vectors = []
     for size in range(count + 1):
         for keep in itertools.combinations(range(count), size):
             coarse = [_coarsened(term, keep) for term in terms]
-            if all(term in places for term in coarse):
-                vector = [Fraction(0)] * len(family)
-                for term, original in zip(coarse, terms, strict=True):
-                    vector[places[term]] += original.coefficient
-                vectors.append(vector)
+            where = [places[term] for term in coarse if term in places]
+            if len(where) < len(terms):
+                continue
+            vector = [Fraction(0)] * len(family)
+            for place, original in zip(where, terms, strict=True):
+                vector[place] += original.coefficient
+            vectors.append(vector)
     return vectors
 
 

@@ -87,7 +87,11 @@ class Law:
         if self.terms is None:
             return None
         return tuple(
-            (term.coefficient, term.blocks[0] if len(term.blocks) == 1 else term.blocks, term.label(self.blocks))
+            (
+                term.coefficient,
+                term.blocks[0] if len(term.blocks) == 1 else term.blocks,
+                term.label(self.blocks),
+            )
             for term in self.terms
         )
 
@@ -191,7 +195,7 @@ class Law:
             return None
         rows, columns = self.value_shape
         mirrored = -1 if self.kind == "noether" else 1
-        entries = [[sympy.S.Zero] * columns for _ in range(rows)]
+        entries: list[list[sympy.Expr]] = [[sympy.S.Zero] * columns for _ in range(rows)]
         for position, expression in zip(self.positions, self.expressions, strict=True):
             i, j = divmod(int(position), columns)
             if self.size < rows * columns:
@@ -263,7 +267,10 @@ def law_of_polynomials(
 
 
 def law_of_quotients(
-    blocks: Blocks, pairs: Sequence[tuple[SparsePolynomial, SparsePolynomial]], *, verified: str = NOT_VERIFIED
+    blocks: Blocks,
+    pairs: Sequence[tuple[SparsePolynomial, SparsePolynomial]],
+    *,
+    verified: str = NOT_VERIFIED,
 ) -> Law:
     """A law from pairs of numerator and denominator."""
     return _explicit(blocks, "rational", tuple(pairs), verified)

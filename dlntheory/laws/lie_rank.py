@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from .._text import format_number, key_values
@@ -263,12 +264,12 @@ class _Run:
         try:
             for depth in range(max_depth + 1):
                 before = self.rank
-                for rank in self._level(depth, goal):
+                for rank in self._level(depth, goal, deadline):
                     self.ranks[depth:] = [rank]
                     if rank >= goal:
                         self.status = "target"
                         return
-                    if deadline is not None and time.perf_counter() > deadline:
+                    if _passed(deadline):
                         self.status = "time limit"
                         return
                 if self.generic and depth and self.rank == before:
@@ -277,11 +278,9 @@ class _Run:
         except KeyboardInterrupt:
             self.status = "interrupted"
 
-    def _level(self, depth: int, goal: int) -> Iterator[int]:
-        """Ranks after each chunk of strings of one depth, until some strings in a chunk add nothing."""
+    def _level(self, depth: int, goal: int, deadline: float | None) -> Iterator[int]:
+        """The rank after each lot of strings of one depth, until some strings in a lot add nothing."""
         generators = self.system.generators
-        # Few chunks, growing with the rank, since each one costs an elimination of all rows so far.
-        limit = max(1, _WORDS // (3**depth * 4 * self.system.words))
         idle = 0
         # A random string adds nothing once its level is exhausted; a few idle ones make that certain enough.
         while idle < _SPARE:
@@ -289,17 +288,30 @@ class _Run:
             if depth == 0 and generators is not None:
                 wanted = min(goal, generators) - rank + _SPARE
             else:
+                # Lots grow with the rank, since each one costs an elimination of all rows so far.
                 wanted = min(goal - rank + _SPARE, max(64, rank))
-            count = min(wanted, limit)
-            self._rows = np.concatenate([self._rows, self._strings(depth, count)])
+            rows = self._strings(depth, wanted, deadline)
+            self._rows = np.concatenate([self._rows, rows])
             grown = modular_rank(self._rows, self.prime)
             yield grown
-            idle += count - (grown - rank)
+            idle += len(rows) - (grown - rank)
 
-    def _strings(self, depth: int, count: int) -> np.ndarray:
-        slots = [self.system.draw(self.ring, self._rng, count) for _ in range(depth)]
-        last = self.system.draw(self.ring, self._rng, count)
-        return bracket_string(self.system, self.ring, self.point[None, None, :], slots, last)
+    def _strings(self, depth: int, wanted: int, deadline: float | None) -> np.ndarray:
+        """Values of random strings at the base point, in chunks that fit the memory; fewer when time is up."""
+        chunk = max(1, _WORDS // (3**depth * 4 * self.system.words))
+        parts: list[np.ndarray] = []
+        for start in range(0, wanted, chunk):
+            count = min(chunk, wanted - start)
+            slots = [self.system.draw(self.ring, self._rng, count) for _ in range(depth)]
+            last = self.system.draw(self.ring, self._rng, count)
+            parts.append(bracket_string(self.system, self.ring, self.point[None, None, :], slots, last))
+            if _passed(deadline):
+                break
+        return np.concatenate(parts)
+
+
+def _passed(deadline: float | None) -> bool:
+    return deadline is not None and time.perf_counter() > deadline
 
 
 def _rank(run: _Run) -> int:
@@ -327,15 +339,22 @@ def usable_primes(
 
 
 def field_degree(system: AbstractSystem, prime: int, seed: int) -> int:
-    """The degree of the fields as polynomials: on a random line its next finite difference vanishes."""
+    """The degree of the fields as polynomials in the point and in what a combination is drawn from.
+
+    Found on a random line, along which the next finite difference vanishes.
+    """
     ring, rng = NilpotentModular(prime), np.random.default_rng([seed, 3])
     start, step = rng.integers(1, prime, size=(2, system.dimension))
-    combination = system.draw(ring, rng, 1)
+    ends = [system.draw(ring, rng, 1) for _ in range(2)]
     count = 8
     while True:
-        points = (start + np.arange(count)[:, None] * step % prime) % prime
-        state = system.unflatten(ring, points[None])
-        values = system.flatten(ring, system.field(ring, state, combination))[0]
+        steps = np.arange(count)
+
+        def along(a: np.ndarray, b: np.ndarray, steps: np.ndarray = steps) -> np.ndarray:
+            return (a + steps.reshape(-1, *[1] * (a.ndim - 2)) * b % prime) % prime
+
+        state = system.unflatten(ring, along(start[None, None], step[None, None]))
+        values = system.flatten(ring, system.field(ring, state, jax.tree_util.tree_map(along, *ends)))[0]
         for degree in range(-1, count - 2):
             if not np.any(values):
                 return max(degree, 0)
@@ -346,11 +365,10 @@ def field_degree(system: AbstractSystem, prime: int, seed: int) -> int:
 def _error_probability(system: AbstractSystem, run: _Run, primes: Sequence[int]) -> float:
     """That a saturated rank is too small, by Schwartz and Zippel, when searches for all the primes agree on it.
 
-    The last level added nothing; a minor of its rows that shows a larger rank would be a polynomial of the degree
-    below in the point and the coefficients.
+    If it is, a minor with one row more, of strings of the depth that added nothing, is a polynomial that is not zero;
+    brackets of n fields have at most n times their degree.
     """
-    depth = len(run.ranks) - 1
-    degree = (run.rank + 1) * ((depth + 1) * field_degree(system, run.prime, run.prime % 2**16) + depth + 1)
+    degree = (run.rank + 1) * len(run.ranks) * field_degree(system, run.prime, run.prime % 2**16)
     return math.prod(min(1.0, degree / prime) for prime in primes)
 
 

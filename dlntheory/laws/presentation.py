@@ -212,13 +212,13 @@ def _formula(term: Term, shapes: Shapes, names: list[str], style: Mapping[str, s
         return name if front else style["T"].format(name)
 
     def product(a: str, b: str) -> str:
-        return (
-            row(a, ranks[0], term.axes[0], True) + style["times"] + row(b, ranks[-1], term.axes[-1], False)
-        )
+        return row(a, ranks[0], term.axes[0], True) + style["times"] + row(b, ranks[-1], term.axes[-1], False)
 
     if term.form == "skew":
         # x_a y_b - x_b y_a; the second matrix is the transpose of the first.
-        second = row(last, ranks[-1], term.axes[-1], True) + style["times"] + row(first, rank, term.axes[0], False)
+        second = (
+            row(last, ranks[-1], term.axes[-1], True) + style["times"] + row(first, rank, term.axes[0], False)
+        )
         body = f"{product(first, last)} - {second}"
     else:
         body = product(first, last)

@@ -1,8 +1,8 @@
 r"""All laws of degree at most two of systems with several hundred coordinates.
 
-$h = \theta^\top A\theta/2$ is a law of gradient flow if and only if $D\varphi(\theta) A\theta = 0$: these are the symmetries of
-φ under $\exp(sA)$, $A$ symmetric. Linear and mixed terms are translations. The $D(D+3)/2$ unknowns are no burden,
-since one term of φ alone shows most of them to be zero.
+$h = \theta^\top A\theta/2$ is a law of gradient flow if and only if $D\varphi(\theta) A\theta = 0$: these are the
+symmetries of φ under $\exp(sA)$, $A$ symmetric. Linear and mixed terms are translations. The $D(D+3)/2$ unknowns are no
+burden, since one term of φ alone shows most of them to be zero.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-r"""Laws that are quotients $p/q$ of polynomials of one degree, found from the bivector $p \wedge q$.
+r"""Laws that are quotients of polynomials: the coefficients of the affine hull of a leaf.
 
-$X(p/q) = 0$ means $(Xp)\,q - p\,(Xq) = 0$, which is linear in $p \wedge q$. Solutions that are not of this form are no laws;
-those that are belong to a pencil, any two of whose members have a conserved quotient.
+Where the fields can go from a point is a leaf; laws are constant on it. The affine forms $a_0 + a \cdot \theta$ that
+vanish on the leaf through $\theta_0$ have, in reduced echelon form, coefficients that depend on the leaf alone: they
+are laws, as functions of $\theta_0$. They are computed at many points modulo a prime and interpolated by quotients.
+For $W^\top W$ with more rows than columns they say what the column space of $W$ is.
 """
 
 from __future__ import annotations
@@ -10,111 +12,116 @@ import itertools
 import math
 from collections.abc import Iterator
 
-import flint
 import numpy as np
 
-from ..exact.modular import DEFAULT_PRIME, reconstruct
+from ..exact import NilpotentModular
+from ..exact.modular import DEFAULT_PRIME, modular_nullspace, reconstruct
 from ..exact.polynomials import SparsePolynomial
-from .ansatz import AnsatzTooLargeError, Equations, Kernel, field_tables, random_words
 from .law import Law, law_of_quotients
 from .systems import AbstractSystem
-from .verify import Generators
 
-MAX_PAIRS = 1600
-_MAX_TRIALS = 200
+MAX_COEFFICIENTS = 1000
+MAX_HULL = 60
+_DEPTH = 3
+_TRIAL = 4
+_SPARE = 10
+_SEED = 4
+_FAILURES = 3
 
 
-def count_pairs(dimension: int, degree: int) -> int:
-    """The number of unknowns: pairs of monomials of one degree."""
-    return math.comb(math.comb(dimension + degree - 1, degree), 2)
-
-
-def rational_laws(system: AbstractSystem, generators: Generators, degree: int) -> Iterator[Law]:
-    """Quotients of homogeneous polynomials of one degree, still to be verified and thinned out.
+def rational_laws(system: AbstractSystem, degree: int = 3) -> Iterator[Law]:
+    """Quotients of polynomials of degree at most `degree`, still to be verified and thinned out.
 
     Args:
-        system: the training rule.
-        generators: its expanded fields.
-        degree: of numerator and denominator.
+        system: the training rule; its fields are evaluated, never expanded.
+        degree: of numerator and denominator; degrees with more than 1000 coefficients are not tried.
 
-    Raises:
-        AnsatzTooLargeError: more than 1600 pairs of monomials.
-
-    Example: for $W^\\top W$ with more rows than columns the column space of $W$ is conserved, that is the quotients of
-    its minors of full size.
+    Yields:
+        Laws; none if leaves lie in no affine subspace, or for more than 60 coordinates.
     """
-    dimension = generators.dimension
-    if (pairs := count_pairs(dimension, degree)) > MAX_PAIRS:
-        raise AnsatzTooLargeError(pairs, MAX_PAIRS, "pairs of monomials")
-    rows = np.array(list(itertools.combinations_with_replacement(range(dimension), degree)), dtype=np.int64)
-    first, second = np.triu_indices(len(rows), k=1)
-    kernel = _equations(generators, rows, first, second).solve()
-    tried = 0
-    for top, bottom in _quotients(kernel, rows, first, second):
-        tried += 1
-        if tried > _MAX_TRIALS:
+    dimension = system.dimension
+    if dimension > MAX_HULL:
+        return
+    rng = np.random.default_rng(_SEED)
+    if not _hull_coefficients(system, _points(rng, _TRIAL, dimension), rng).shape[1]:
+        return
+    degrees = [k for k in range(1, degree + 1) if count_coefficients(dimension, k) <= MAX_COEFFICIENTS]
+    if not degrees:
+        return
+    points = _points(rng, count_coefficients(dimension, degrees[-1]) + _SPARE, dimension)
+    failures = 0
+    for values in _hull_coefficients(system, points, rng).T:
+        # Coefficients of one hull have similar degrees, so that a few failures tell enough.
+        if failures == _FAILURES:
             return
-        yield law_of_quotients(system.blocks, [(top.primitive(), bottom.primitive())])
+        pair = next((pair for k in degrees if (pair := _interpolated(points, values, k))), None)
+        if pair is None:
+            failures += 1
+        else:
+            yield law_of_quotients(system.blocks, [pair])
 
 
-def _equations(generators: Generators, rows: np.ndarray, first: np.ndarray, second: np.ndarray) -> Equations:
-    """The equations for the coefficients of $m \\wedge m'$: $X m \\cdot m' - m \\cdot X m' = 0$."""
-    words = random_words(generators.dimension)
-    totals = words[rows].sum(axis=1, dtype=np.uint64)
-    both = totals[first] + totals[second]
-    unknown = np.arange(len(first))
-    parts = []
-    for members, sign in ((first, 1), (second, DEFAULT_PRIME - 1)):
-        for place in range(rows.shape[1]):
-            variable = rows[members, place]
-            parts.append((variable, unknown, both - words[variable], np.full(len(unknown), sign)))
-    component, number, word, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    tables = field_tables(generators, words, DEFAULT_PRIME)
-    pieces = (component, number, word, value)
-    return Equations(tables, pieces, len(unknown), generators.dimension, DEFAULT_PRIME)
+def count_coefficients(dimension: int, degree: int) -> int:
+    """The number of coefficients of numerator and denominator together."""
+    return 2 * math.comb(dimension + degree, degree)
 
 
-def _quotients(
-    kernel: Kernel, rows: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> Iterator[tuple[SparsePolynomial, SparsePolynomial]]:
-    """Pairs from the bivectors of rank two; then pairs from the space that all of them span."""
-    for places, values in zip(kernel.places, kernel.values, strict=True):
-        basis = _row_space([(places, values)], first, second, len(rows))
-        if len(basis) == 2 and (pair := _polynomials(basis, rows)):
-            yield pair[1], pair[0]
-    if len(kernel):
-        everything = list(zip(kernel.places, kernel.values, strict=True))
-        for pair in itertools.combinations(_row_space(everything, first, second, len(rows)), 2):
-            if polynomials := _polynomials(pair, rows):
-                yield polynomials[1], polynomials[0]
+def _points(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
+    return rng.integers(1, DEFAULT_PRIME, size=(count, dimension))
 
 
-def _row_space(bivectors, first: np.ndarray, second: np.ndarray, size: int) -> list[dict[int, int]]:
-    """A reduced basis, over the monomials, of the rows of skew matrices."""
-    used = np.unique(np.concatenate([np.concatenate([first[p], second[p]]) for p, _ in bivectors]))
-    place = np.zeros(size, dtype=np.int64)
-    place[used] = np.arange(len(used))
-    blocks = []
-    for places, values in bivectors:
-        matrix = np.zeros((len(used), len(used)), dtype=np.int64)
-        i, j = place[first[places]], place[second[places]]
-        matrix[i, j], matrix[j, i] = values, (-values) % DEFAULT_PRIME
-        blocks.append(matrix[np.unique(np.concatenate([i, j]))])
-    stacked = np.concatenate(blocks)
-    echelon, rank = flint.nmod_mat(*stacked.shape, stacked.ravel().tolist(), DEFAULT_PRIME).rref()
-    return [
-        {int(used[k]): int(entry) for k, entry in enumerate(row) if int(entry)}
-        for row in echelon.tolist()[:rank]
-    ]
+def _hull_coefficients(system: AbstractSystem, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The coefficients, (points, n), of the affine forms that vanish on the leaves, those that vary and differ."""
+    count, dimension = points.shape
+    # Each string of three fields gives eight conditions.
+    strings = dimension // 2**_DEPTH + 2
+    ring = NilpotentModular(DEFAULT_PRIME)
+    x = np.repeat(points, strings, axis=0)[None]
+    for level in range(_DEPTH):
+        combination = system.draw(ring, rng, count * strings)
+        moved = system.flatten(ring, system.field(ring, system.unflatten(ring, x), combination))
+        # x + e X(x): a step along one of the fields.
+        x = ring.join(x, moved, level)
+    one = np.zeros((*x.shape[:2], 1), dtype=np.int64)
+    one[0] = 1
+    rows = np.concatenate([x, one], axis=2).reshape(2**_DEPTH, count, strings, dimension + 1)
+    kernels = [modular_nullspace(rows[:, i].reshape(-1, dimension + 1), DEFAULT_PRIME) for i in range(count)]
+    if not all(kernel.shape == kernels[0].shape for kernel in kernels):
+        return np.zeros((count, 0), dtype=np.int64)
+    values = np.stack(kernels).reshape(count, -1)
+    values = values[:, (values != values[0]).any(axis=0)]
+    return np.unique(values, axis=1)
 
 
-def _polynomials(vectors, rows: np.ndarray) -> list[SparsePolynomial] | None:
-    polynomials = []
-    for vector in vectors:
-        fractions = {place: reconstruct(value, DEFAULT_PRIME) for place, value in vector.items()}
-        if None in fractions.values():
-            return None
-        polynomials.append(
-            SparsePolynomial({tuple(map(int, rows[place])): value for place, value in fractions.items()})
+def _interpolated(
+    points: np.ndarray, values: np.ndarray, degree: int
+) -> tuple[SparsePolynomial, SparsePolynomial] | None:
+    """Polynomials with values = numerator / denominator at the points, if there are some of this degree."""
+    dimension = points.shape[1]
+    rows = np.array(
+        list(itertools.combinations_with_replacement(range(dimension + 1), degree)), dtype=np.int64
+    )
+    padded = np.concatenate([points, np.ones((len(points), 1), dtype=np.int64)], axis=1)
+    table = np.ones((len(points), len(rows)), dtype=np.int64)
+    for place in range(degree):
+        table = table * padded[:, rows[:, place]] % DEFAULT_PRIME
+    used = slice(count_coefficients(dimension, degree) + _SPARE)
+    system = np.concatenate([table, -values[:, None] * table % DEFAULT_PRIME], axis=1)[used]
+    kernel = modular_nullspace(system, DEFAULT_PRIME)
+    if not len(kernel):
+        return None
+    fractions = [reconstruct(int(entry), DEFAULT_PRIME) for entry in kernel[0]]
+    if None in fractions:
+        return None
+    halves = fractions[: len(rows)], fractions[len(rows) :]
+    top, bottom = (
+        SparsePolynomial(
+            {
+                tuple(int(v) for v in row if v < dimension): value
+                for row, value in zip(rows, half, strict=True)
+                if value
+            }
         )
-    return polynomials
+        for half in halves
+    )
+    return (top.primitive(), bottom.primitive()) if top and bottom else None

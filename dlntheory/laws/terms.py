@@ -113,9 +113,7 @@ def term_of_label(
     return Term(coefficient, form, names, batch, axes)
 
 
-def indexed(
-    term: Term, blocks: Blocks, chosen: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def indexed(term: Term, blocks: Blocks, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The independent entries of a form, without its coefficient, as sums of signed monomials.
 
     Args:

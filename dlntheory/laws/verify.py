@@ -17,7 +17,7 @@ from ..exact.modular import DEFAULT_PRIME
 from ..exact.polynomials import Polynomials, SparsePolynomial, TermCounts, monomial_order, sum_of_products
 from .law import IDENTITY, RANDOM_POINTS, Law, coordinate_names
 from .sweeps import ChainPullback
-from .systems import AbstractSystem, GradientSystem
+from .systems import AbstractSystem, GradientSystem, MomentumSystem
 
 MAX_TERMS = 200_000
 MAX_DENOMINATOR = 10**6
@@ -213,8 +213,9 @@ def structural_theorem(system: AbstractSystem, law: Law) -> str | None:
     for layer in range(len(weights) - 1):
         leaving = coefficients.pop((weights[layer + 1], (1,)), Fraction(0))
         entering = coefficients.pop((weights[layer], (0,)), Fraction(0))
-        bias = coefficients.pop((biases[layer], (0,)), Fraction(0)) if biases[layer] else -leaving
-        if entering != -leaving or bias != -leaving:
+        if entering != -leaving:
+            return None
+        if (bias := biases[layer]) and coefficients.pop((bias, (0,)), Fraction(0)) != -leaving:
             return None
     return None if coefficients else theorem
 
@@ -307,10 +308,15 @@ def _failure(system: AbstractSystem, law: Law, entry: int, defect: SparsePolynom
 
 
 def _generator(system: AbstractSystem, combination: tuple[int, ...]) -> int | tuple[int, ...]:
-    if isinstance(system, GradientSystem) and isinstance(system.pullback, ChainPullback):
+    first = 0
+    if isinstance(system, MomentumSystem):
+        if combination == (0,):
+            return 0
+        first, combination = 1, tuple(variable - 1 for variable in combination)
+    if isinstance(system, (GradientSystem, MomentumSystem)) and isinstance(system.pullback, ChainPullback):
         widths = system.architecture.widths
         assert widths is not None
         # The combination of a chain has rank one: a vector at the input, then one at the output.
         inward, outward = combination
-        return (outward - widths[0]) * widths[0] + inward
-    return combination[0] if len(combination) == 1 else combination
+        return first + (outward - widths[0]) * widths[0] + inward
+    return first + combination[0] if len(combination) == 1 else combination

@@ -1,80 +1,20 @@
-"""The command line. A command is one function `_add_…` that declares it and one `_run_…` that does it.
-
-Exit status: 0 fine; 1 a claim failed or is vacuous, or the main job failed; 2 a wrong call; 130 interrupted;
-141 the reader of the output went away.
-"""
+"""`dlntheory verify`: check the theorems."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from ._text import json_text, key_values, text_table
-from ._version import __version__
-
-FAILED, WRONG_CALL, INTERRUPTED, READER_GONE = 1, 2, 130, 141
+from .._text import json_text, text_table
+from .usage import FAILED, INTERRUPTED, UsageError
 
 
-class _UsageError(Exception):
-    """A call that argparse cannot see to be wrong, such as an unknown claim."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_CALL, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; it never raises for a wrong call.
-
-    Args:
-        argv: the arguments without the program's name; by default those of the process.
-    """
-    try:
-        arguments = _parser().parse_args(argv)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    # The command owns its process, so it may do what a library must not: choose the precision.
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    try:
-        status = arguments.run(arguments)
-        sys.stdout.flush()
-        return status
-    except _UsageError as error:
-        print(f"dlntheory {arguments.command}: error: {error}", file=sys.stderr)
-        return WRONG_CALL
-    except KeyboardInterrupt:
-        print(f"dlntheory {arguments.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # `dlntheory verify --list | head`: nobody reads on, and Python complains when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="dlntheory",
-        description="Conservation laws, reduced dynamics and exact solutions of training, for deep linear "
-        "networks and their relatives.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"dlntheory {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_verify, _add_versions):
-        command = add(commands)
-        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-    return parser
-
-
-def _add_verify(commands: Any) -> argparse.ArgumentParser:
+def add_verify(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
     command = commands.add_parser(
         "verify",
         help="check the theorems, each with a negative control",
@@ -93,13 +33,13 @@ def _add_verify(commands: Any) -> argparse.ArgumentParser:
 
 
 def _run_verify(arguments: argparse.Namespace) -> int:
-    from .claims import SelectionError, claims, verify
-    from .report import prepare_directory, write_report
+    from ..claims import SelectionError, claims, verify
+    from ..report import prepare_directory, write_report
 
     try:
         selected = claims(arguments.paper, arguments.claim)
     except SelectionError as error:
-        raise _UsageError(error) from error
+        raise UsageError(error) from error
     if arguments.list:
         print(_claims_json(selected) if arguments.json else _claims_table(selected))
         return 0
@@ -107,7 +47,7 @@ def _run_verify(arguments: argparse.Namespace) -> int:
         try:
             prepare_directory(arguments.report)
         except ValueError as error:
-            raise _UsageError(error) from error
+            raise UsageError(error) from error
     job, job_error = None, ""
     # A check or a library that prints must not spoil the JSON document.
     with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
@@ -134,7 +74,7 @@ def _run_verify(arguments: argparse.Namespace) -> int:
 def _main_job() -> tuple[Any, str]:
     """The result of the main job and no error, or no result and what went wrong."""
     try:
-        from .claims.showcase import main_job
+        from ..claims.showcase import main_job
 
         return main_job(), ""
     except Exception as error:
@@ -153,19 +93,3 @@ def _claims_table(selected: Sequence[Any]) -> str:
 def _claims_json(selected: Sequence[Any]) -> str:
     names = ("id", "paper", "tier", "summary", "source", "statement", "tolerance", "control")
     return json_text([{name: getattr(claim, name) for name in names} for claim in selected])
-
-
-def _add_versions(commands: Any) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        "versions", help="versions of dlntheory and of what it computes with", allow_abbrev=False
-    )
-    command.set_defaults(run=_run_versions)
-    return command
-
-
-def _run_versions(arguments: argparse.Namespace) -> int:
-    from ._versions import versions
-
-    found = versions()
-    print(json_text(found) if arguments.json else key_values(found))
-    return 0
