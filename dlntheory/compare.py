@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,8 +74,7 @@ class Comparison:
             (name, f"{np.min(values):.2e} .. {np.max(values):.2e}")
             for name, values in reduced.monitors.items()
         ]
-        if self.statement:
-            rows.append(("equation", self.statement))
+        if self.source:
             rows.append(("source", self.source))
         return rows
 
@@ -103,7 +103,8 @@ class Comparison:
         return key_values(self._summary())
 
     def _repr_html_(self) -> str:
-        return html_key_values(self._summary())
+        equation = f"<p>$\\displaystyle {html.escape(self.statement)}$</p>" if self.statement else ""
+        return html_key_values(self._summary()) + equation
 
     def __repr__(self) -> str:
         return (

@@ -90,7 +90,6 @@ def _search(
     target: Target, momentum: Any, metric: dict[str, str], degree: int, limit: float | None
 ) -> tuple[Any, dict[str, Any], bool]:
     """The result, what is printed of it, and whether the user interrupted it."""
-    from ..laws.ansatz import AnsatzTooLargeError
     from ..laws.conservation import conservation_laws
 
     started = time.perf_counter()
@@ -103,7 +102,7 @@ def _search(
     except KeyboardInterrupt:
         seconds = time.perf_counter() - started
         return None, _nothing_known(target, momentum, late.is_set(), seconds), not late.is_set()
-    except (ValueError, AnsatzTooLargeError) as error:
+    except (ValueError, MemoryError) as error:
         raise UsageError(one_line(error)) from error
     certificate = result.certificate
     stopped = certificate.lie.status == "interrupted" or "interrupted" in result.searched

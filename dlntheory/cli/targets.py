@@ -64,7 +64,7 @@ def read_target(arguments: argparse.Namespace) -> Target:
     sizes = [_size(text, position) for position, text in enumerate(arguments.sizes)]
     try:
         return Target(FAMILIES[name](sizes, arguments.bias), FAMILIES[name])
-    except ValueError as error:
+    except (ValueError, MemoryError) as error:
         raise UsageError(one_line(error)) from error
 
 

@@ -34,6 +34,9 @@ class AbstractIteration(eqx.Module):
     def label(self) -> str:
         """A short name for tables and legends."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.architecture.name})"
+
     @property
     @abc.abstractmethod
     def architecture(self) -> Architecture:

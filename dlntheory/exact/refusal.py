@@ -63,9 +63,12 @@ def refusal(stack: list[Any], hint: str | None = None) -> UnsupportedPrimitiveEr
 
 
 def source_line(eqn: Any) -> str:
-    """`file:line:column (function)` of user code that made an equation, or an empty string."""
+    """`file:line:column (function)` of user code that made an equation, or an empty string.
+
+    The file without its folders: messages end up in notebooks, which must not carry paths of a machine.
+    """
     try:
-        return source_info_util.summarize(eqn.source_info)
+        return source_info_util.summarize(eqn.source_info).replace("\\", "/").rpartition("/")[2]
     except (AttributeError, TypeError):
         # The location only serves the message: a JAX that stores it elsewhere must not turn a refusal into a
         # crash.

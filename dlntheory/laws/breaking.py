@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jax.core import Tracer
+import numpy as np
 
 from .breaking_rules import (
     AbstractRule as AbstractRule,
@@ -76,4 +76,4 @@ def _as_rule(rule: Any) -> AbstractRule:
 
 def _plain(value: Any) -> Any:
     """Zero-dimensional arrays, as training rules hold them, as numbers."""
-    return value if isinstance(value, Tracer) or not hasattr(value, "item") else value.item()
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) else value

@@ -14,7 +14,6 @@ import flint
 import jax
 import jax.numpy as jnp
 import sympy
-from jax.core import Tracer
 
 from .breaking_values import VALUES, Defect, Evaluator, LawForm
 
@@ -303,7 +302,10 @@ def _is_over_t(value: Any) -> bool:
 
 
 def _is_zero(value: Any) -> bool:
-    return not isinstance(value, Tracer) and bool(value == 0)
+    try:
+        return bool(value == 0)
+    except jax.errors.TracerBoolConversionError:
+        return False
 
 
 def _exp(degree: int, rate: Any, time: Any) -> Any:

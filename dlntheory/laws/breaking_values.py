@@ -114,8 +114,8 @@ class Defect:
         return None if self.multiplier is None else self.multiplier(time)
 
     def __str__(self) -> str:
-        pairs = [("law", self.law.name), ("rule", repr(self.rule)), ("identity", self.statement)]
-        return key_values([*pairs, ("drift over a fixed time", self.order), ("source", self.source)])
+        pairs = {"law": self.law.name, "rule": repr(self.rule), "identity": self.statement}
+        return key_values(pairs | {"drift over a fixed time": self.order, "source": self.source})
 
     def __repr__(self) -> str:
         return f"Defect({self.law.name}, {self.rule!r}: {self.quantity} = {self.right_side})"
@@ -162,9 +162,7 @@ class LawForm:
     @property
     def definition(self) -> str:
         """What the symbol stands for, in LaTeX."""
-        if not self.noether:
-            return self.law.statement
-        return self.written("{0}", "V_{{{0}}}")
+        return self.written("{0}", "V_{{{0}}}") if self.noether else self.law.statement
 
     @functools.cached_property
     def involved(self) -> tuple[str, ...]:
@@ -233,12 +231,11 @@ class LawForm:
             return entries.reshape(shape)
         n = shape[-1]
         row, column = positions // n % n, positions % n
-        where, sign = np.zeros(math.prod(shape), dtype=np.int64), np.zeros(math.prod(shape), dtype=np.int64)
+        where, sign = np.zeros((2, math.prod(shape)), dtype=np.int64)
         mirrored = positions + (column - row) * n + row - column
         where[mirrored], sign[mirrored] = np.arange(len(positions)), -1 if self.noether else 1
         where[positions], sign[positions] = np.arange(len(positions)), 1
-        numbers = Numbers([entries])
-        return (numbers.each(sign.tolist()) * entries[where]).reshape(shape)
+        return (Numbers([entries]).each(sign.tolist()) * entries[where]).reshape(shape)
 
 
 def noether_form(law: Law) -> LawForm | None:
@@ -289,9 +286,8 @@ class Numbers:
         self.floats = any(isinstance(array, jax.Array) or array.dtype.kind == "f" for array in held)
         entries = [] if self.floats else [entry for array in held for entry in array.ravel().tolist()]
         kinds = (SparsePolynomial, sympy.Basic, flint.fmpq)
-        self.kind = next(
-            (kind for kind in kinds if any(isinstance(entry, kind) for entry in entries)), Fraction
-        )
+        present = (kind for kind in kinds if any(isinstance(entry, kind) for entry in entries))
+        self.kind = next(present, Fraction)
 
     def scalar(self, value: Any) -> Any:
         """A number of the rule or of the law in this type."""

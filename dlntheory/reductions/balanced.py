@@ -29,7 +29,7 @@ class BalancedFlow(AbstractReduction):
         loss: a function of $z$, or `None` to `bind` later.
         rank: rank of $z$, which the flow conserves; singular values beyond it are held at exactly 0. By default
             the smallest width of the network.
-        tolerance: largest $\max_l \|D_l\|_F / \max_l \|W_l\|_F^2$ that passes for balanced.
+        tolerance: largest relative imbalance $\max_l \|D_l\|_F / \max_l \|W_l\|_F^2$ that passes for balanced.
 
     Validity:
         Exact for every loss while the flow exists, if `theta0` is balanced. The operator has no derivative at rank
@@ -202,12 +202,13 @@ def _checked(arch: Architecture, training: Training) -> Training:
 
 
 def _describe_imbalance(defects: list[np.ndarray]) -> str:
-    parts = []
+    parts, is_lambda_balanced = [], True
     for layer, defect in enumerate(defects, start=1):
         lam = float(np.trace(defect)) / defect.shape[0]
         rest = float(np.linalg.norm(defect - lam * np.eye(defect.shape[0])))
         parts.append(f"D_{layer} = {lam:.3g} I + a part of norm {rest:.2g}")
-    return ", ".join(parts)
+        is_lambda_balanced &= rest <= 1e-10 * float(np.linalg.norm(defect))
+    return ("λ-balanced but not balanced, " if is_lambda_balanced else "") + ", ".join(parts)
 
 
 def _matrix_power(base: str, numerator: int, depth: int) -> str:

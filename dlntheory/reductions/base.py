@@ -23,10 +23,10 @@ class Condition:
     Attributes:
         requirement: what is needed, in words.
         measured: the violation found.
-        tolerance: the largest violation accepted.
+        tolerance: the largest violation accepted, in the same absolute units.
         explanation: what was found at this start, in words.
-        expected_error: the error of $z$ to expect if one goes on all the same, where theory or measurement gives
-            it; else `None`.
+        expected_error: order of magnitude of the absolute error of $z$ (Frobenius norm, after times of order one)
+            to expect if one goes on all the same, where theory or measurement gives it; else `None`.
         remedy: what to use instead.
     """
 
@@ -61,7 +61,7 @@ class Condition:
         if self.explanation:
             message += f" Found: {self.explanation}."
         if self.expected_error is not None:
-            message += f" Expect an error of about {self.expected_error:.1g} if you go on with `admit=False`."
+            message += f" With `admit=False` expect an absolute error of z of the order of {self.expected_error:.1g}."
         if self.remedy:
             message += f" {self.remedy}"
         return ConditionError(
