@@ -19,6 +19,7 @@ SUBJECTS = {
     "scipy": "against_others",
     "reduction": "reduction",
     "exact": "exact_algebra",
+    "laws": "laws",
 }
 
 

@@ -126,6 +126,12 @@ def _search(
             for law in result.laws
         ],
     }
+    if stopped and late.is_set():
+        # The search cannot tell our interrupt from the user's.
+        document["statement"] = document["statement"].replace("ended: interrupted", "ended: time limit")
+        document["searched"] = [
+            "time limit" if stage == "interrupted" else stage for stage in result.searched
+        ]
     return result, document, stopped and not late.is_set()
 
 

@@ -203,12 +203,14 @@ class LawForm:
             text = r",\; ".join([*shown, *([r"\dots"] if len(entries) > _MAX_SHOWN else [])])
 
         def named(match: re.Match) -> str:
-            letter, own = letters[int(match[1]) - 1000], self.blocks[int(match[1]) - 1000][0]
-            if match[2] and letter == latex_name(own):
-                return latex_name(own, tuple(int(place) - 1 for place in match[2][1:].split(",")))
-            return rf"({letter})_{{{match[2][1:]}}}" if match[2] else letter
+            place, index, unfolded = match.groups()
+            letter, own = letters[int(place) - 1000], self.blocks[int(place) - 1000][0]
+            if index and letter == latex_name(own):
+                return latex_name(own, tuple(int(entry) - 1 for entry in index[1:].split(",")))
+            # LaTeX refuses a second subscript without braces.
+            return rf"({letter})_{{{index[1:]}}}" if index else f"{{{letter}}}" if unfolded else letter
 
-        return re.sub(r"W_\{(1\d{3})(,[\d,]+)?\}", named, text)
+        return re.sub(r"W_\{(1\d{3})(,[\d,]+)?\}(?=(_)?)", named, text)
 
     def checked(self, argument: str, values: Mapping[str, Any]) -> list[Any]:
         """The arrays of the factors in their order."""

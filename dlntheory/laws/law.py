@@ -24,7 +24,7 @@ IDENTITY = "identity in Q[theta]"
 RANDOM_POINTS = "random points only"
 NOT_VERIFIED = "not verified"
 
-# Blocks larger than this print as formulas in their names only.
+# Explicit laws with more entries show the first ones.
 _MAX_SHOWN = 12
 
 

@@ -243,7 +243,7 @@ def _at_random_points(system: AbstractSystem, law: Law) -> Verification:
             rates = (law.gradients_mod_p(point, prime) * field % prime).sum(axis=1) % prime
             if rates.any():
                 return Verification(law, False, RANDOM_POINTS, entry=int(np.flatnonzero(rates)[0]))
-        # A component of the field is taken to have degree at most the number of its layers and outputs together.
+        # Four points err with probability (degree / p)^4, which is below this for degrees up to millions.
         error *= (law.degree + system.dimension) / prime
     verified = dataclasses.replace(law, verified=RANDOM_POINTS)
     return Verification(verified, True, RANDOM_POINTS, error_probability=error)

@@ -37,6 +37,7 @@ from dlntheory.laws.breaking import (
 )
 from dlntheory.laws.law import law_of_expressions, law_of_polynomials, law_of_quotients, law_of_terms
 from dlntheory.laws.systems import training_system
+from dlntheory.laws.terms import Term
 
 RING = Rationals()
 ETA, DECAY, BETA = F(2, 7), F(3, 5), F(5, 6)
@@ -74,8 +75,6 @@ class Case:
             dict(form="skew", blocks=(name, name + "'"), axes=axes[side] * 2, time=int(friction > 0))
             for name, side in ((first, "right"), (second, "left"))
         ]
-        from dlntheory.laws.terms import Term
-
         return law_of_terms(blocks, [Term(F(1), **term) for term in terms])
 
 
@@ -359,7 +358,9 @@ def test_noether_laws_under_momentum(rule, name, friction):
         later = entries(law, with_velocity(after, faster))
         given = {"theta": theta, "velocity": velocity, "gradient": g}
         assert any(before)
-        assert same(independent(law, change.predict(**given)), later - before)
+        predicted = change.predict(**given)
+        assert same(independent(law, predicted), later - before)
+        assert same(predicted, -predicted.T)
         assert same(later, exact(BETA) * before) == (rule is HeavyBall)
         assert same(independent(law, heavy.predict(**given)), later - before) == (rule is HeavyBall)
         if rule is LookAhead:
@@ -621,6 +622,13 @@ class TestWriting:
             r" + W_{2}^\top V_{W_{2}} - V_{W_{2}}^\top W_{2}"
         )
         assert r"- \eta\beta \bigl(G_{W_{1}} V_{W_{1}}^\top" in defect(law, LookAhead(0.1, 0.9)).right_side
+
+    def test_unfolded_tensors(self):
+        blocks = (("U", (2, 3)), ("G", (3, 1, 2)))
+        law = law_of_terms(blocks, [(1, "U", "gram-left"), Term(F(-1), "gram", ("G",), (), (0,))])
+        assert defect(law, GradientStep(1)).right_side == (
+            r"\eta^2 \bigl(G_{U}^\top G_{U} - {G_{G}}_{(1)} {G_{G}}_{(1)}^\top\bigr)"
+        )
 
     @pytest.mark.parametrize("name", CASES)
     def test_is_latex_of_the_laws_own_terms(self, name):
