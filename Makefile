@@ -1,4 +1,4 @@
-# make verify | test | test-all | lint | docs | clean. PYTHON= chooses the interpreter (3.11 or newer).
+# make verify | test | test-slow | test-all | lint | types | notebooks | bench | clean. PYTHON= chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,13 +7,16 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 export JAX_ENABLE_X64 = 1
 
-.PHONY: verify test test-all lint types notebooks bench clean
+.PHONY: verify test test-slow test-all lint types notebooks bench clean
 
 verify: $(VENV)/.installed-data
 	$(BIN)/dlntheory verify
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -1,11 +1,12 @@
 """Every pure public function goes through jit and vmap, and has the right derivative where it has one."""
 
-import dlntheory as dln
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import dlntheory as dln
 
 ARCH = dln.linear_network((3, 4, 2))
 RNG = np.random.default_rng(0)

@@ -24,7 +24,7 @@ TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": Tru
 
 
 @lru_cache(maxsize=4)
-def _target(shape: tuple[int, int]) -> np.ndarray:
+def _target(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(7).standard_normal(shape)
 
 
@@ -33,7 +33,7 @@ class _LogCosh:
 
     conventions = "sum of log cosh(z - S)"
 
-    def __init__(self, shape: tuple[int, int]):
+    def __init__(self, shape: tuple[int, ...]):
         self.target = _target(shape)
 
     def __call__(self, z):

@@ -245,7 +245,8 @@ def discrete_drift_first_order(coefficient: float) -> Evidence:
 def altered_certificate_rejected(factor: int) -> Evidence:
     laws = _laws("linear", (2, 3, 2))
     law: Law = laws.laws[0]
-    terms = law.terms or ()
+    terms = law.terms
+    assert terms is not None  # laws of linear networks are Gram matrices
     changed = dataclasses.replace(terms[0], coefficient=terms[0].coefficient * Fraction(factor))
     altered = dataclasses.replace(law, terms=(changed, *terms[1:]))
     certificate = dataclasses.replace(laws.certificate, laws=(altered, *laws.laws[1:]))

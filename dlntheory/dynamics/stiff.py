@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -179,7 +180,8 @@ def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max
             stop = solver.t
             after = event_values(solver.t, solver.y)
             for index in np.flatnonzero((before > 0) & (after <= 0)):
-                crossing = brentq(_along(event_values, interpolant, index), out.final_t, solver.t, xtol=1e-13)
+                along = _along(event_values, interpolant, int(index))
+                crossing: Any = brentq(along, out.final_t, solver.t, xtol=1e-13)
                 if out.event is None or crossing < stop:
                     out.event, stop = int(index), float(crossing)
             for save in ts[(ts > out.final_t) & (ts <= stop)]:

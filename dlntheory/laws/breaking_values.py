@@ -110,7 +110,7 @@ class Defect:
         return self.form.arranged(self.change(Evaluator(self.form, numbers), at))
 
     def factor(self, time: Any) -> Any:
-        """What the law is multiplied by after some time, in steps for a discrete rule; `None` if no such number."""
+        """By what the law is multiplied after some time, in steps for a discrete rule; `None` if by nothing."""
         return None if self.multiplier is None else self.multiplier(time)
 
     def __str__(self) -> str:
@@ -197,10 +197,9 @@ class LawForm:
             text = latex_sum(terms, dict(blocks)) if terms else ""
         else:
             entries = [_homogeneous(entry, degree) for entry in self.tops]
-            shown = (
-                [latex_polynomial(entry, blocks) for entry in entries[:_MAX_SHOWN]] if any(entries) else []
-            )
-            text = r",\; ".join([*shown, *([r"\dots"] if len(entries) > _MAX_SHOWN else [])])
+            shown = [latex_polynomial(entry, blocks) for entry in entries[:_MAX_SHOWN] if any(entries)]
+            more = [r"\dots"] if shown and len(entries) > _MAX_SHOWN else []
+            text = r",\; ".join(shown + more)
 
         def named(match: re.Match) -> str:
             place, index, unfolded = match.groups()
@@ -214,10 +213,9 @@ class LawForm:
 
     def checked(self, argument: str, values: Mapping[str, Any]) -> list[Any]:
         """The arrays of the factors in their order."""
-        if not isinstance(values, Mapping) or (
-            missing := [name for name in self.names if name not in values]
-        ):
-            lacks = f"lacks {missing}" if isinstance(values, Mapping) else f"is {type(values).__name__}"
+        named = isinstance(values, Mapping)
+        if not named or (missing := [name for name in self.names if name not in values]):
+            lacks = f"lacks {missing}" if named else f"is {type(values).__name__}"
             raise ValueError(f"Argument `{argument}` must hold the factors {list(self.names)}, but {lacks}.")
         for name, shape in self.factors:
             if np.shape(values[name]) != shape:

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from ..exact.polynomials import SparsePolynomial, from_sympy
 from ..exact.symbolic import _symbols
 from .presentation import latex_polynomial, latex_sum, text_sum
 from .terms import Blocks, Term, factor_value, indexed, term_of_label, value_shape, value_triangle
+
+if TYPE_CHECKING:
+    from .breaking import Defect
 
 IDENTITY = "identity in Q[theta]"
 RANDOM_POINTS = "random points only"
@@ -202,6 +205,20 @@ class Law:
                 entries[j][i] = mirrored * expression
             entries[i][j] = expression
         return sympy.ImmutableDenseMatrix(entries)
+
+    def defect(self, rule: Any) -> Defect:
+        """How a training rule breaks the law, as an exact identity; see `dlntheory.laws.breaking`.
+
+        Args:
+            rule: `GradientStep`, `HeavyBall`, `LookAhead`, `WeightDecay`, `Inertia`, `Noise`, `ImplicitMidpoint`, or
+                an object with a learning rate such as `GradientDescent`.
+
+        Raises:
+            ValueError: the law is not quadratic and the rule has no identity for it.
+        """
+        from .breaking import defect
+
+        return defect(self, rule)
 
     def latex(self) -> str:
         """The statement in LaTeX."""

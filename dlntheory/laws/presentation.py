@@ -175,7 +175,7 @@ _PLAIN = {
 _LATEX = {
     "T": r"{0}^\top",
     "times": " ",
-    "unfold": r"{0}_{{({1})}}",
+    "unfold": r"{{{0}}}_{{({1})}}",
     "diag": r"\operatorname{{diag}}({0})",
     "norm": r"\lVert {0} \rVert^2",
     "square": r"{0} \odot {0}",

@@ -12,7 +12,7 @@ import numpy as np
 from ..architecture import Architecture
 from ..dynamics import State, Training
 from ..laws.balancedness import imbalances
-from .base import AbstractReduction, Condition, chain_of, numerical_rank
+from .base import AbstractReduction, Condition, chain_of, numerical_rank, widths_of
 from .spectral import balanced_operator
 
 
@@ -66,7 +66,7 @@ class BalancedFlow(AbstractReduction):
         tolerance: float = 1e-10,
     ):
         chain_of(arch, "the balanced flow")
-        smallest = min(arch.widths or ())
+        smallest = min(widths_of(arch))
         if rank is not None and not 1 <= rank <= smallest:
             raise ValueError(
                 f"Argument `rank` must lie between 1 and the smallest width {smallest}, but is {rank}."
@@ -126,7 +126,7 @@ class BalancedFlow(AbstractReduction):
         if self.settings is not None:
             rates = {name: self.settings.rate(name) for name in chain}
         matrices = [np.asarray(theta0[name]) for name in chain]
-        defects = [np.asarray(d) for d in imbalances(self.arch, theta0, rates)]
+        defects = [np.asarray(d) for d in imbalances(self.arch, dict(theta0), rates)]
         measured = max((float(np.linalg.norm(d)) for d in defects), default=0.0)
         scale = max(float(np.linalg.norm(w)) ** 2 for w in matrices)
         rank = min(numerical_rank(w) for w in matrices)
@@ -162,7 +162,7 @@ class BalancedFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        chain = self.arch.chain or ()
+        chain = chain_of(self.arch, self.label)
         depth = len(chain)
         z = state["z"]
         velocity = -balanced_operator(z, jax.grad(training.loss)(z), depth, self.rank)
@@ -192,7 +192,7 @@ class BalancedFlow(AbstractReduction):
 
 def _checked(arch: Architecture, training: Training) -> Training:
     training.check(arch)
-    rates = {float(training.rate(name)) for name in arch.chain or ()}
+    rates = {float(training.rate(name)) for name in chain_of(arch, "the balanced flow")}
     if training.is_decaying and len(rates) > 1:
         raise ValueError(
             "Argument `weight_decay` must be 0 with unequal layer `rates` (balance is then not kept), "

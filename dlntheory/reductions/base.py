@@ -145,6 +145,12 @@ def chain_of(arch: Architecture, label: str, depth: int | None = None) -> tuple[
     return arch.chain
 
 
+def widths_of(arch: Architecture) -> tuple[int, ...]:
+    """The widths, input to output, of an architecture that is known to be a chain."""
+    assert arch.widths is not None  # `chain_of` has refused every other one at construction
+    return arch.widths
+
+
 def numerical_rank(matrix: Any) -> int:
     """Singular values above `max(shape) * eps` times the largest, with a margin of 10."""
     singular = np.linalg.svd(np.asarray(matrix), compute_uv=False)

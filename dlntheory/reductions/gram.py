@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ..architecture import Architecture
 from ..dynamics import State, Training
-from .base import AbstractReduction, Condition, chain_of
+from .base import AbstractReduction, Condition, chain_of, widths_of
 
 
 class GramFlow(AbstractReduction):
@@ -104,8 +104,8 @@ class GramFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        inputs = (self.arch.widths or ())[0]
-        rate1, rate2 = (training.rate(name) for name in self.arch.chain or ())
+        inputs = widths_of(self.arch)[0]
+        rate1, rate2 = (training.rate(name) for name in chain_of(self.arch, self.label))
         gram = state["M"]
         gradient = jax.grad(training.loss)(gram[inputs:, :inputs])
         top = -rate1 * (gradient.T @ gram[inputs:])
@@ -117,15 +117,15 @@ class GramFlow(AbstractReduction):
         return {"M": half + half.T}
 
     def observe(self, state: State):
-        inputs = (self.arch.widths or ())[0]
+        inputs = widths_of(self.arch)[0]
         return state["M"][inputs:, :inputs]
 
     def conserved(self, state: State) -> dict[str, Any]:
         training = self.settings
         if training is None or training.is_decaying:
             return {}
-        inputs, _, outputs = self.arch.widths or ()
-        rate1, rate2 = (training.rate(name) for name in self.arch.chain or ())
+        inputs, _, outputs = widths_of(self.arch)
+        rate1, rate2 = (training.rate(name) for name in chain_of(self.arch, self.label))
         signs = jnp.concatenate([jnp.ones(inputs) / rate1, -jnp.ones(outputs) / rate2])
         product = state["M"] * signs[None, :]
         square = product @ product

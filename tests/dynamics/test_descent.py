@@ -37,7 +37,7 @@ def test_steps_equal_a_plain_loop(problem, decay, rates):
     # 38 saves are neither a multiple of the chunk nor evenly spaced.
     grid = np.unique(np.round(np.geomspace(1, 90, 40)).astype(int))
     run = dln.iterate(descent, theta0, 90, saves=grid)
-    zs, w1, w2 = plain_loop(theta0, target, 0.05, 90, decay, rates)
+    zs, w1, _ = plain_loop(theta0, target, 0.05, 90, decay, rates)
     np.testing.assert_allclose(run.z, zs[grid], rtol=0, atol=1e-13)
     np.testing.assert_allclose(run.final["W1"], w1, rtol=0, atol=1e-13)
     np.testing.assert_allclose(run.ts, 0.05 * grid)

@@ -1,10 +1,11 @@
 """Momentum and mirror flows against SciPy, with their own laws and the controls that break them."""
 
-import dlntheory as dln
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 from systems.reference import log_cosh
+
+import dlntheory as dln
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,12 @@ def test_momentum_flow_and_its_angular_momentum(problem, friction):
     run = dln.solve(flow, theta0, 3.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True)
 
     def field(t, y):
-        w1, w2, v1, v2 = y[:12].reshape(4, 3), y[12:20].reshape(2, 4), y[20:32].reshape(4, 3), y[32:].reshape(2, 4)
+        w1, w2, v1, v2 = (
+            y[:12].reshape(4, 3),
+            y[12:20].reshape(2, 4),
+            y[20:32].reshape(4, 3),
+            y[32:].reshape(2, 4),
+        )
         g = gradient(w2 @ w1)
         parts = [v1, v2, -w2.T @ g - friction * v1, -g @ w1.T - friction * v2]
         return np.concatenate([p.ravel() for p in parts])
@@ -92,7 +98,9 @@ def test_any_law_can_be_watched_along_a_run(problem, method):
     run = dln.solve(flow, theta0, 3.0, saves=4, rtol=1e-10, method=method, laws=angular)
     assert run.max_drift < 1e-7
     # Without the factor exp(friction t) it is no law.
-    decaying = dln.solve(flow, theta0, 3.0, saves=4, method=method, laws=lambda c: angular({**c, "s": 1.0})["S"])
+    decaying = dln.solve(
+        flow, theta0, 3.0, saves=4, method=method, laws=lambda c: angular({**c, "s": 1.0})["S"]
+    )
     assert decaying.drift["law"][-1] > 0.1
 
 

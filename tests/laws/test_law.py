@@ -209,3 +209,12 @@ def test_malformed_terms_are_refused(terms, message):
 def test_points_of_the_wrong_length_are_refused():
     with pytest.raises(ValueError, match=r"must have shape \(50,\), but has shape \(2,\)"):
         law_of_terms(BLOCKS, TERMS["norm"]).gradients_mod_p(np.ones(2))
+
+
+def test_unfoldings_print_without_a_double_subscript():
+    from dlntheory.catalogue import tensor_train
+    from dlntheory.laws import conservation_laws
+
+    text = conservation_laws(tensor_train((2, 3, 2), (2, 2))).latex()
+    assert "{G_{2}}_{(1)}" in text
+    assert "_{2}_{" not in text
