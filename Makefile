@@ -5,8 +5,6 @@ BIN := $(VENV)/bin
 NEEDS := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-export JAX_ENABLE_X64 = 1
-
 .PHONY: verify test test-slow test-all lint types notebooks bench clean
 
 verify: $(VENV)/.installed-data
