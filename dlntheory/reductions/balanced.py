@@ -167,9 +167,8 @@ class BalancedFlow(AbstractReduction):
         z = state["z"]
         velocity = -balanced_operator(z, jax.grad(training.loss)(z), depth, self.rank)
         if training.rates:
-            velocity = velocity * jnp.prod(jnp.asarray([training.rate(name) for name in chain])) ** (
-                1 / depth
-            )
+            product = jnp.prod(jnp.asarray([training.rate(name) for name in chain]))
+            velocity = velocity * product ** (1 / depth)
         if training.is_decaying:
             # Weight decay is only admitted with equal rates, so any layer's rate serves.
             velocity = velocity - depth * training.rate(chain[0]) * training.weight_decay * z
