@@ -45,6 +45,7 @@ from .laws import (
     Certificate as Certificate,
     ConservationLaws as ConservationLaws,
     Law as Law,
+    NotConservedError as NotConservedError,
     balance as balance,
     conservation_laws as conservation_laws,
     imbalances as imbalances,

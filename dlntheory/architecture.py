@@ -128,8 +128,9 @@ class Architecture(eqx.Module):
                 raise ValueError(
                     f"Argument `{argument}['{factor}']` must be finite, but {bad} of {value.size} entries are not."
                 )
-            checked[factor] = jnp.asarray(value, dtype=jnp.result_type(float))
-        return checked
+            checked[factor] = np.asarray(value, dtype=jnp.result_type(float))
+        # One transfer for all factors: this runs at every call of `solve`.
+        return jax.device_put(checked)
 
     def ravel(self, params: Params) -> jax.Array:
         """The parameters as one vector (D,), factors in declared order, each row by row."""

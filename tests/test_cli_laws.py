@@ -134,7 +134,7 @@ class TestFamilies:
         status, out, _ = run("linear", 1, 2, 2, 1)
         assert status == 0
         assert "saturated: at least 6, at most 7 independent laws (proved)" in out
-        assert "1 law not found in the searched class" in out
+        assert "1 law not among those found or given" in out
         assert "none missing" not in out
 
     def test_table(self, run):

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..laws.systems import MomentumSystem
 from .momentum import MomentumFlow
 
 
@@ -21,9 +22,27 @@ class LawMonitor:
 
     laws: Callable[[dict[str, Any]], Any]
 
+    def check(self, process: Any) -> None:
+        """Refuse laws of a momentum flow with another friction: they would be fed the time factor of this run.
+
+        Raises:
+            ValueError: the frictions differ.
+        """
+        system = getattr(self.laws, "system", None)
+        if not isinstance(system, MomentumSystem) or not isinstance(process, MomentumFlow):
+            return
+        if isinstance(system.friction, tuple) or float(system.friction) != float(process.friction):
+            raise ValueError(
+                f"Argument `laws` must be those of friction {float(process.friction):g}, but are of "
+                f"{system.label}."
+            )
+
     def __call__(self, process: Any, t, state: dict[str, Any]) -> dict[str, Any]:
         values = self.laws(_coordinates(process, t, state))
-        return values if isinstance(values, dict) else {str(getattr(self.laws, "name", "law")): values}
+        if isinstance(values, dict):
+            return values
+        name = getattr(self.laws, "name", None) or getattr(self.laws, "__name__", "law")
+        return {"law" if name == "<lambda>" else str(name): values}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LawMonitor) and other.laws is self.laws

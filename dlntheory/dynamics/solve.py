@@ -125,6 +125,7 @@ def solve(
                 f"Argument `laws` must be None for {dynamics.label}, whose state does not hold the factors {missing}."
             )
         monitor = LawMonitor(laws)
+        monitor.check(dynamics)
     if save_states is None:
         save_states = number_count(state0, len(ts)) <= MAX_RECORDED
 

@@ -99,7 +99,7 @@ class Certificate:
         if self.status == "saturated":
             return (
                 f"{bounds}; exactly {self.upper} with error probability at most "
-                f"{format_number(self.error_probability, 2)}; {_laws(self.gap)} not found in the searched class"
+                f"{format_number(self.error_probability, 2)}; {_laws(self.gap)} not among those found or given"
             )
         if self.status == "open":
             bounds = f"between {self.lower} and {self.upper} independent laws (proved)"

@@ -93,6 +93,10 @@ class ConservationLaws:
 
         The blocks of momentum are the time coordinate `s`, the factors, and their velocities such as `"W1'"`.
         """
+        if missing := [name for name, _ in self.system.blocks if name not in params]:
+            raise ValueError(
+                f"Argument `params` must hold all blocks of the system, but {missing} are missing."
+            )
         return {law.name: law(params) for law in self.laws}
 
     def latex(self) -> str:
@@ -151,7 +155,7 @@ def conservation_laws(
     momentum: Any = None,
     metric: Mapping[str, str] | None = None,
     degree: int = 2,
-    laws: Sequence[Law | sympy.Expr] | None = None,
+    laws: ConservationLaws | Sequence[Law | sympy.Expr] | None = None,
     time_limit: float | None = None,
     max_depth: int | None = None,
     seed: int = 0,
@@ -168,7 +172,8 @@ def conservation_laws(
             `("over_t", c)` for friction $c/t$.
         metric: by factor name: `"theta"` for multiplicative updates.
         degree: the largest degree of polynomial laws that are looked for.
-        laws: certify these instead of searching: `Law`s, or SymPy polynomials in the symbols of `arch.symbolic()`.
+        laws: certify these instead of searching: `Law`s, SymPy polynomials in the symbols of `arch.symbolic()`, or the
+            result of another call.
         time_limit: seconds after which no further search is begun.
         max_depth: the largest depth of brackets.
         seed: determines all random points and combinations.
@@ -189,6 +194,13 @@ def conservation_laws(
         Marcotte, Gribonval and Peyré 2023 and 2024.
     """
     require_float64("conservation_laws")
+    if not isinstance(arch, Architecture):
+        raise ValueError(
+            f"Argument `arch` must be an `Architecture`, but is {type(arch).__name__}: wrap a function of named arrays "
+            "with `Architecture(phi, shapes)`."
+        )
+    if isinstance(laws, ConservationLaws):
+        laws = laws.laws
     started = time.perf_counter()
     deadline = None if time_limit is None else started + time_limit
     system = training_system(arch, momentum=momentum, metric=metric)
@@ -256,7 +268,13 @@ def _with_unused(
 
 
 def _as_law(system: AbstractSystem, law: Law | sympy.Expr) -> Law:
-    return law if isinstance(law, Law) else law_of_expressions(system.blocks, [law])
+    if isinstance(law, Law):
+        return law
+    if not isinstance(law, sympy.Expr):
+        raise ValueError(
+            f"Argument `laws` must hold `Law`s or SymPy polynomials, but holds a {type(law).__name__}."
+        )
+    return law_of_expressions(system.blocks, [law])
 
 
 def _texts(law: Law, names: Sequence[str]) -> list[str]:

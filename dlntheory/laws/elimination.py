@@ -24,7 +24,7 @@ class AnsatzTooLargeError(MemoryError):
     def __init__(self, unknowns: int, limit: int, what: str = "monomials"):
         super().__init__(
             f"Argument `degree` must be such that the search has at most {limit} unknowns, but it has {unknowns} "
-            f'({what}). Use a lower degree, or forms="gram", which has no such limit.'
+            f'({what}). Use a lower degree (with `find_laws`: forms="gram", which has no such limit).'
         )
         self.unknowns, self.limit = unknowns, limit
 

@@ -210,7 +210,7 @@ class MomentumSystem(AbstractSystem):
 
     @property
     def label(self) -> str:
-        damping = f"{self._friction}/t" if self._over_t else str(self._friction)
+        damping = f"({self._friction})/t" if self._over_t else str(self._friction)
         metric = "".join(f", metric {kind} on {name}" for name, kind in self._metric.items())
         return f"momentum flow, friction {damping}{metric}"
 

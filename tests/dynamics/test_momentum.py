@@ -112,3 +112,15 @@ def test_laws_need_the_factors_in_the_state(problem):
     run = dln.iterate(descent, theta0, 10, saves=3, laws=lambda p: p["W1"][0])
     moved = np.abs(run.states["W1"][:, 0] - theta0["W1"][0]).max(axis=1)
     np.testing.assert_allclose(run.drift["law"], moved)
+
+
+def test_laws_of_another_friction_are_refused(problem):
+    arch, theta0, velocity, loss, _ = problem
+    laws = dln.conservation_laws(arch, momentum=1)
+    flow = dln.MomentumFlow(arch, loss, friction=0.5, velocity=velocity)
+    with pytest.raises(
+        ValueError, match=r"must be those of friction 0\.5, but are of momentum flow, friction 1"
+    ):
+        dln.solve(flow, theta0, 1.0, laws=laws)
+    right = dln.MomentumFlow(arch, loss, friction=1.0, velocity=velocity)
+    assert dln.solve(right, theta0, 1.0, saves=2, rtol=1e-10, method="dopri8", laws=laws).max_drift < 1e-9

@@ -235,3 +235,15 @@ def test_large_networks_in_time(arch, count, seconds):
     found = conservation_laws(arch)
     assert (found.count, found.status) == (count, "complete")
     assert time.process_time() - started < 2 * seconds
+
+
+def test_unclear_calls_get_clear_errors():
+    arch = linear_network((2, 3, 2))
+    with pytest.raises(ValueError, match="`arch` must be an `Architecture`, but is function"):
+        conservation_laws(lambda p: p["W"])
+    with pytest.raises(ValueError, match="must hold `Law`s or SymPy polynomials, but holds a function"):
+        conservation_laws(arch, laws=[lambda p: p["W1"]])
+    found = conservation_laws(arch)
+    with pytest.raises(ValueError, match=r"\['W2'\] are missing"):
+        found({"W1": 1.0})
+    assert conservation_laws(arch, laws=found).status == "complete"
