@@ -21,7 +21,8 @@ class Architecture(eqx.Module):
     r"""A factorisation $z = \varphi(\theta)$: named factors with their shapes, and φ as a plain JAX function.
 
     The one place where a model is written. Numbers come from calling it; mathematics comes from interpreting its
-    jaxpr over another ring (`symbolic`), so φ should be polynomial: `@`, `+`, `-`, `.T`, `reshape`, `einsum`, slices.
+    jaxpr over another ring (`symbolic`), so φ should be polynomial or rational: `@`, `+`, `-`, `/`, `.T`, `reshape`,
+    `einsum`, slices.
 
     Args:
         phi: maps a dict of named arrays to one array $z$.
@@ -195,7 +196,7 @@ class Architecture(eqx.Module):
         A symbolic verb: not for jit. Float constants in φ are read as the simplest fraction that rounds to them.
 
         Raises:
-            UnsupportedPrimitiveError: φ is not polynomial; the message names the operation and its source line.
+            UnsupportedPrimitiveError: φ is not rational; the message names the operation and its source line.
         """
         from .exact.symbolic import symbolic_map
 

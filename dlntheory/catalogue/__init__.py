@@ -1,7 +1,7 @@
 """Ready-made architectures: each is φ as a plain JAX function of named arrays, with its laws in the docstring.
 
-Every φ here is polynomial, which is what exact verbs need. Weight normalisation, $g v/\\lVert v \\rVert$, is the one
-common family that is missing: φ does not change when v is scaled, and no polynomial is like that.
+Every φ here is polynomial or rational, which is what exact verbs need. Where the map in use has a root, as weight
+normalisation $g v/\\lVert v \\rVert$ has, φ is a function of it that has none and the same laws.
 """
 
 from .adapters import low_rank_adapter as low_rank_adapter
@@ -29,6 +29,10 @@ from .linear import linear_network as linear_network
 from .mirror import (
     input_convex as input_convex,
     nonnegative_factorisation as nonnegative_factorisation,
+)
+from .normalised import (
+    scale_invariant as scale_invariant,
+    weight_normalised as weight_normalised,
 )
 from .relu import relu_network as relu_network
 from .residual import (

@@ -14,6 +14,7 @@ from .diagonal import diagonal_network, difference_of_squares, power_network
 from .gram import difference_of_grams, gram_factorisation, quadratic_activation
 from .linear import linear_network
 from .mirror import input_convex, nonnegative_factorisation
+from .normalised import scale_invariant, weight_normalised
 from .relu import relu_network
 from .residual import residual_blocks, residual_network, shortcut_network
 from .shared_weights import recurrent_network, sandwich, tied_network
@@ -104,6 +105,8 @@ FAMILIES: dict[str, Family] = {
         Family("gram", gram_factorisation, "rows of W, size of z", (2, 2)),
         Family("difference-of-grams", difference_of_grams, "size, rank", (2, 2)),
         Family("quadratic", quadratic_activation, "inputs, hidden", (2, 2)),
+        Family("weight-normalised", weight_normalised, "inputs, neurons", (2, 2)),
+        Family("scale-invariant", scale_invariant, "size", (1, 1)),
         Family("diagonal", diagonal_network, "width, depth", (2, 2)),
         Family("difference-of-squares", difference_of_squares, "width", (1, 1)),
         Family("power", power_network, "width, power", (2, 2)),

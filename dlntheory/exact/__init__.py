@@ -6,6 +6,7 @@ from .program import Program as Program
 from .rational import exact_array as exact_array, simplest_fraction as simplest_fraction
 from .rings import (
     AbstractRing as AbstractRing,
+    DivisionByZeroInRing as DivisionByZeroInRing,
     Expressions as Expressions,
     Rationals as Rationals,
 )

@@ -103,6 +103,10 @@ class Builder:
             "power", [entry], exponent, shape=entry.shape, products=squarings * int(np.prod(entry.shape))
         )
 
+    def reciprocal(self, a: Any) -> Entry:
+        entry = self.entry(a)
+        return self.emit("reciprocal", [entry], shape=entry.shape, products=int(np.prod(entry.shape)))
+
     def sum_of_entries(self, value: Any, positions: np.ndarray) -> Entry:
         """Sums over axis 0 of the entries at `positions`, where -1 stands for zero."""
         entry = self.entry(value)

@@ -15,7 +15,7 @@ from .._precision import require_float64
 from .builder import Builder, Entry
 from .control import nested_jaxpr
 from .primitives import RULES
-from .program import Program, needed_slots
+from .program import Program
 from .refusal import refusal
 from .rings import AbstractRing
 
@@ -24,25 +24,25 @@ _NOT_CALLS = ("scan", "while", "cond", "reduce", "reduce_window")
 
 
 def trace(fn: Callable[..., Any], *examples: Any) -> Program:
-    """The straight-line program of a polynomial JAX function, ready to be evaluated over any ring.
+    """The straight-line program of a polynomial or rational JAX function, ready to be evaluated over any ring.
 
-    Derivatives taken by `jax.jvp`, `jax.vjp` or `jax.grad` inside `fn` are polynomial maps like any other.
+    Derivatives taken by `jax.jvp`, `jax.vjp` or `jax.grad` inside `fn` are maps like any other.
     Whatever does not depend on the arguments is computed by JAX in float64, and a float constant that meets
     an argument is read as the simplest fraction that rounds to it. Loops of static length are unrolled. A
     symbolic verb: not for jit.
 
     Args:
-        fn: maps pytrees of float arrays to a pytree of arrays, by operations that are polynomial in them.
+        fn: maps pytrees of float arrays to a pytree of arrays, by sums, products and quotients of them.
         *examples: pytrees of `jax.ShapeDtypeStruct` or arrays, in float64; only their shapes matter.
 
     Raises:
-        UnsupportedPrimitiveError: an operation is not polynomial; the message names it, its line and a way
+        UnsupportedPrimitiveError: an operation is not rational; the message names it, its line and a way
             out.
         PrecisionError: JAX is in float32 mode, where constants would lose their digits.
         ValueError: an example is not float64, or a constant that meets an argument is not finite.
 
     Validity:
-        Exact for the polynomial map that `fn` denotes with its constants so read. Arithmetic among constants
+        Exact for the rational map that `fn` denotes with its constants so read. Arithmetic among constants
         happens in floats first: `0.1 + 0.2` is read as 0.30000000000000004. Pass such numbers as arguments to
         keep them exact.
 
@@ -64,19 +64,15 @@ def trace(fn: Callable[..., Any], *examples: Any) -> Program:
     with jax.ensure_compile_time_eval():
         results = interpreter.run(closed, interpreter.builder.inputs)
         outputs = tuple(interpreter.builder.entry(result).slot for result in results)
-    instructions, shapes = interpreter.builder.instructions, tuple(leaf.shape for leaf in leaves)
-    needed = needed_slots(instructions, outputs, len(leaves))
-    for slot, error in interpreter.conditional_refusals.items():
-        if slot in needed:
-            raise error
-    return Program(tuple(instructions), shapes, outputs, input_tree, output_tree)
+    shapes = tuple(leaf.shape for leaf in leaves)
+    return Program(tuple(interpreter.builder.instructions), shapes, outputs, input_tree, output_tree)
 
 
 def interpret(fn: Callable[..., Any], ring: AbstractRing, *arguments: Any) -> Any:
     """`fn` at a point of a ring: `trace` at the shapes of the arguments, then `Program.evaluate`.
 
     Args:
-        fn: a polynomial JAX function of pytrees of arrays.
+        fn: a polynomial or rational JAX function of pytrees of arrays.
         ring: where to compute.
         *arguments: pytrees of arrays of the ring.
 
@@ -98,7 +94,6 @@ class Interpreter:
 
     def __init__(self, input_shapes: list[tuple[int, ...]]):
         self.builder = Builder(input_shapes)
-        self.conditional_refusals: dict[int, UnsupportedPrimitiveError] = {}
         self._stack: list[core.JaxprEqn] = []
 
     def run(self, closed: Any, inputs: list[Any]) -> list[Any]:
@@ -127,10 +122,6 @@ class Interpreter:
     def refusal(self, hint: str | None = None) -> UnsupportedPrimitiveError:
         """The error for the equation at hand."""
         return refusal(self._stack, hint)
-
-    def refuse_if_needed(self, entry: Entry) -> None:
-        """Refuse the equation at hand if some output depends on `entry` in the end."""
-        self.conditional_refusals[entry.slot] = self.refusal()
 
     def _apply(self, eqn: Any, inputs: list[Any]) -> list[Any]:
         name = eqn.primitive.name

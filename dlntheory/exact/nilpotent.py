@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from .rings import AbstractRing
+from .rings import AbstractRing, DivisionByZeroInRing
 
 
 class NilpotentModular(AbstractRing):
@@ -92,6 +92,24 @@ class NilpotentModular(AbstractRing):
 
     def mul(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return self._convolve(a, b, lambda x, y: x * y % self.prime)
+
+    def reciprocal(self, x: np.ndarray) -> np.ndarray:
+        """One more unit at a time: 1/(lo + e hi) = 1/lo - e hi/lo^2."""
+        level = self.level(x)
+        if level:
+            low, high = self.split(x, level - 1)
+            inverse = self.reciprocal(low)
+            slope = self.neg(self.mul(self.mul(inverse, inverse), high))
+            return self.join(inverse, slope, level - 1)
+        vanishing = (x[0] == 0).reshape(x.shape[1], -1).any(axis=1)
+        if vanishing.any():
+            raise DivisionByZeroInRing(
+                f"A denominator is zero modulo {self.prime} at {vanishing.sum()} of {len(vanishing)} points; "
+                "take another point or another prime.",
+                vanishing,
+            )
+        # Fermat; modulo 2 the only unit is 1.
+        return self.power(x, self.prime - 2) if self.prime > 2 else x
 
     def sum(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         # Fewer than 2**31 residues below 2**31 add up to less than 2**62.

@@ -264,8 +264,9 @@ class Polynomials(AbstractObjectRing):
 class TermCounts(AbstractObjectRing):
     """Upper bounds on how many terms polynomials have, so that nothing too large is ever expanded.
 
-    An entry is an integer; cancellations are not foreseen. All constants of a program pass through
-    `from_fractions`, so it also refuses the ones that nobody wrote as a fraction.
+    An entry is an integer; cancellations are not foreseen. A reciprocal counts as one term, so that the numbers are
+    bounds for polynomial maps only; the size of rational ones is limited by `Quotients`. All constants of a program
+    pass through `from_fractions`, so it also refuses the ones that nobody wrote as a fraction.
 
     Args:
         max_denominator: constants with a larger denominator are refused; `None` accepts all.
@@ -287,6 +288,9 @@ class TermCounts(AbstractObjectRing):
 
     def neg(self, a: np.ndarray) -> np.ndarray:
         return a
+
+    def reciprocal(self, x: np.ndarray) -> np.ndarray:
+        return object_array([1] * x.size, x.shape)
 
     def add_up(self, terms: Any) -> int:
         return functools.reduce(lambda total, term: total + term, terms, 0)

@@ -2,7 +2,7 @@
 
 Primitives that only move entries have one rule in common: JAX itself runs them on an array of positions, and
 the result says where each entry comes from. Linear and polynomial ones are composed from the few operations
-of `AbstractRing`.
+of `AbstractRing`, rational ones with `reciprocal`.
 """
 
 from __future__ import annotations
@@ -188,16 +188,15 @@ def _mul(interpreter, eqn, inputs):
 @rule("div")
 def _div(interpreter, eqn, inputs):
     numerator, denominator = inputs
+    shape = eqn.outvars[0].aval.shape
     if isinstance(denominator, Entry):
-        raise interpreter.refusal()
+        return [interpreter.builder.mul(numerator, interpreter.builder.reciprocal(denominator), shape)]
     # The reciprocal is taken of the exact fraction: 1/3 in floats is a different number.
     fractions = exact_array(np.asarray(denominator))
     if any(entry == 0 for entry in fractions.ravel()):
         raise interpreter.refusal("φ divides by zero")
     reciprocals = np.frompyfunc(lambda entry: 1 / entry, 1, 1)(fractions)
-    return [
-        interpreter.builder.mul(numerator, np.asarray(reciprocals, dtype=object), eqn.outvars[0].aval.shape)
-    ]
+    return [interpreter.builder.mul(numerator, np.asarray(reciprocals, dtype=object), shape)]
 
 
 @rule("square")
@@ -245,11 +244,10 @@ def _pow(interpreter, eqn, inputs):
 
 
 def _power(interpreter: Interpreter, base: Any, exponent: int) -> Any:
-    power = interpreter.builder.power(base, exponent)
+    # JAX writes the derivative of x ** n as n * x ** (n - 1) even for n = 0; of that reciprocal nothing survives.
     if exponent < 0:
-        # JAX writes the derivative of x ** n as n * x ** (n - 1) even for n = 0; nothing of that survives.
-        interpreter.refuse_if_needed(power)
-    return power
+        return interpreter.builder.power(interpreter.builder.reciprocal(base), -exponent)
+    return interpreter.builder.power(base, exponent)
 
 
 @rule("convert_element_type")

@@ -1,4 +1,4 @@
-"""`Program`: a polynomial map as straight-line code over any ring."""
+"""`Program`: a polynomial or rational map as straight-line code over any ring."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Instruction:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A polynomial map as straight-line code: nothing of JAX is left in it, so it runs over any ring.
+    """A polynomial or rational map as straight-line code: nothing of JAX is left in it, so it runs over any ring.
 
     Slots 0, 1, … hold the input arrays; instruction number i writes the slot after those and its
     predecessors'.
@@ -62,6 +62,11 @@ class Program:
         return sum(instruction.products for instruction in self.instructions)
 
     @property
+    def is_rational(self) -> bool:
+        """Whether it divides by something that depends on the inputs."""
+        return any(instruction.operation == "reciprocal" for instruction in self.instructions)
+
+    @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the flattened outputs."""
         shapes = [*self.input_shapes, *(instruction.shape for instruction in self.instructions)]
@@ -78,7 +83,9 @@ class Program:
             A pytree of ring arrays.
 
         Raises:
-            ValueError: the structure or a shape differs from what was traced.
+            ValueError: the structure or a shape differs from what was traced, or a denominator is zero.
+            DivisionByZeroInRing: a denominator has no inverse at this point of the ring.
+            TypeError: the map is rational, and the ring has no reciprocals.
         """
         leaves, tree = jax.tree_util.tree_flatten(arguments)
         if tree != self.input_tree:

@@ -8,20 +8,21 @@ from jax.extend import source_info_util
 
 from .._errors import UnsupportedPrimitiveError
 
-_NOT_POLYNOMIAL = "φ must be polynomial; put the nonlinearity in the loss"
-_COMPARISON = "φ must not compare or order parameters; a mask of constants is fine"
-_RATIONAL = (
-    "division by a parameter makes a rational map, and those are not read yet; multiply the denominator out"
+_NOT_POLYNOMIAL = "φ must be polynomial or rational; put the nonlinearity in the loss"
+_ROOT = (
+    "φ must be polynomial or rational, without roots; square it, since an invertible function of φ has the laws "
+    "of φ: g^2 v v^T/(v^T v) stands for g v/|v|; or put the nonlinearity in the loss"
 )
-_LINEAR_ALGEBRA = "matrix factorisations are not polynomial; write φ with products and sums"
+_COMPARISON = "φ must not compare or order parameters; a mask of constants is fine"
+_LINEAR_ALGEBRA = "matrix factorisations are no rational maps; write φ with products, sums and quotients"
 _PRECISION = "φ must stay in float64, since other types lose digits; remove the conversion"
 _LOOP = "use a Python loop, or `fori_loop` and `scan` with a length that does not depend on parameters"
-_GENERAL = "φ must be written with products, sums, constants and moves of entries"
+_GENERAL = "φ must be written with products, sums, quotients, constants and moves of entries"
 
 _HINTS = {
     _NOT_POLYNOMIAL: (
         "tanh exp exp2 log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh logistic "
-        "erf erfc erf_inv lgamma digamma sqrt rsqrt cbrt abs sign max min clamp reduce_max reduce_min floor "
+        "erf erfc erf_inv lgamma digamma abs sign max min clamp reduce_max reduce_min floor "
         "ceil round nextafter cummax cummin cumlogsumexp rem reduce_window_max select_and_scatter_add "
         "is_finite"
     ),
@@ -32,11 +33,11 @@ _HINTS = {
         "cholesky lu qr eig eigh svd schur triangular_solve custom_linear_solve householder_product geqrf "
         "hessenberg tridiagonal_solve lu_pivots_to_permutation fft"
     ),
-    _RATIONAL: "div integer_pow",
+    _ROOT: "sqrt rsqrt cbrt",
     _PRECISION: "convert_element_type reduce_precision bitcast_convert_type complex real imag",
     _LOOP: "while",
     "the branch must not depend on parameters; choose it with a Python `if`": "cond",
-    "the exponent must be a constant non-negative integer": "pow",
+    "the exponent must be a constant integer; roots are removed by squaring": "pow",
 }
 _HINT_OF = {primitive: hint for hint, primitives in _HINTS.items() for primitive in primitives.split()}
 

@@ -1,4 +1,4 @@
-"""Commutative rings over which a polynomial map is evaluated, and the two with one Python object per entry.
+"""Commutative rings over which a polynomial or rational map is evaluated, and the two with one Python object per entry.
 
 A *ring array* is whatever a ring uses to store an array of its elements; only the ring looks inside. A ring
 needs to know arithmetic and how entries are picked (`take`), and nothing of JAX, calculus or networks.
@@ -60,6 +60,18 @@ class AbstractRing(abc.ABC):
     def matmul(self, a: Any, b: Any) -> Any:
         """Product of stacks of matrices, (batch, m, k) and (batch, k, n); every contraction becomes one."""
 
+    def reciprocal(self, x: Any) -> Any:
+        """Entrywise reciprocal; what divides by a parameter needs it.
+
+        Raises:
+            ValueError: an entry is zero; `DivisionByZeroInRing` in a ring where that is an accident of the point.
+            TypeError: the ring has no reciprocals.
+        """
+        raise TypeError(
+            f"Argument `ring` must have reciprocals for a map that divides by parameters, but "
+            f"{type(self).__name__} has none; use `Quotients` for polynomials."
+        )
+
     def constant(self, values: Any) -> Any:
         """The ring array of numbers; floats are read as the simplest fraction that rounds to them."""
         return self.from_fractions(exact_array(values))
@@ -74,6 +86,18 @@ class AbstractRing(abc.ABC):
             if not exponent:
                 return result
             square = self.mul(square, square)
+
+
+class DivisionByZeroInRing(ZeroDivisionError):
+    """A denominator has no inverse at a point of the ring, though it may have one at another point.
+
+    Attributes:
+        points: boolean array, for each point of the batch whether a denominator vanishes there.
+    """
+
+    def __init__(self, message: str, points: np.ndarray):
+        super().__init__(message)
+        self.points = points
 
 
 class AbstractObjectRing(AbstractRing):
@@ -125,6 +149,10 @@ class Rationals(AbstractObjectRing):
         entries = [flint.fmpq(entry.numerator, entry.denominator) for entry in values.ravel()]
         return object_array(entries, values.shape)
 
+    def reciprocal(self, x: np.ndarray) -> np.ndarray:
+        _refuse_zeros(x)
+        return object_array([1 / entry for entry in x.ravel()], x.shape)
+
     def add_up(self, terms: Any) -> flint.fmpq:
         return functools.reduce(lambda total, term: total + term, terms, flint.fmpq(0))
 
@@ -146,6 +174,10 @@ class Expressions(AbstractObjectRing):
         entries = [sympy.Rational(entry.numerator, entry.denominator) for entry in values.ravel()]
         return object_array(entries, values.shape)
 
+    def reciprocal(self, x: np.ndarray) -> np.ndarray:
+        _refuse_zeros(x)
+        return object_array([1 / entry for entry in x.ravel()], x.shape)
+
     def add_up(self, terms: Any) -> sympy.Expr:
         # One n-ary sum: adding term by term would sort and rebuild the sum n times.
         return sympy.Add(*terms)
@@ -158,6 +190,15 @@ class Expressions(AbstractObjectRing):
             for column in right.T
         ]
         return object_array(entries, (a.shape[0], a.shape[1], b.shape[2]))
+
+
+def _refuse_zeros(x: np.ndarray) -> None:
+    zeros = sum(entry == 0 for entry in x.ravel())
+    if zeros:
+        raise ValueError(
+            f"Argument `x` must have no zero among the numbers to be inverted, but {zeros} of {x.size} are zero: "
+            "a denominator of φ vanishes at this point."
+        )
 
 
 def _boxed(x: Any) -> np.ndarray:

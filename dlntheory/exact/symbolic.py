@@ -23,7 +23,7 @@ _MAX_PRINTED_TERMS = 300
 
 @dataclass(frozen=True, eq=False)
 class SymbolicMap:
-    """A polynomial map with names: what `symbolic_map` returns.
+    """A polynomial or rational map with names: what `symbolic_map` returns.
 
     Attributes:
         symbols: name of each factor and the object array of its SymPy symbols; entry (1, 2) of `W1` is
@@ -84,11 +84,11 @@ def symbolic_map(phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, tupl
     """φ in SymPy, read off its jaxpr.
 
     Args:
-        phi: a polynomial JAX function of a dict of named arrays, with one array as its value.
+        phi: a polynomial or rational JAX function of a dict of named arrays, with one array as its value.
         shapes: name of each factor and its shape.
 
     Raises:
-        UnsupportedPrimitiveError: φ is not polynomial.
+        UnsupportedPrimitiveError: φ is neither polynomial nor rational.
         ValueError: more than 20000 scalar products or entries, two symbols of one name, or more than one
             output.
 

@@ -183,7 +183,7 @@ def conservation_laws(
 
     Raises:
         NotConservedError: a law in `laws` is none.
-        UnsupportedPrimitiveError: φ is not polynomial.
+        UnsupportedPrimitiveError: φ is neither polynomial nor rational.
         ValueError: a constant in φ that is no simple fraction, or an unknown metric or friction.
 
     Validity:

@@ -15,18 +15,19 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from .._text import format_number, key_values
-from ..exact import NilpotentModular, exact_array
+from ..exact import DivisionByZeroInRing, NilpotentModular, exact_array
 from ..exact.modular import DEFAULT_PRIME, check_prime, modular_rank, random_prime
+from .degrees import field_degree as field_degree
 from .systems import AbstractSystem
 
 MAX_DEPTH = 10
 _DEPTH_AT_A_POINT = 4
 _WORDS = 2**24
 _SPARE = 4
+_PRIMES_TRIED = 5
 _ROUNDS = 4
 _STOPPED = ("time limit", "interrupted")
 
@@ -240,8 +241,12 @@ def residues(point: np.ndarray, prime: int) -> np.ndarray:
 
 
 def random_point(system: AbstractSystem, prime: int, seed: int) -> np.ndarray:
-    """The base point (D,) that belongs to a seed and a prime, entries uniform in 1..p-1."""
-    return np.random.default_rng([seed, prime]).integers(1, prime, size=system.dimension)
+    """The base point (D,) that belongs to a seed and a prime, entries uniform in 1..p-1.
+
+    Raises:
+        DivisionByZeroInRing: denominators of the fields vanish at six points drawn.
+    """
+    return system.defined_points(NilpotentModular(prime), np.random.default_rng([seed, prime]), 1)[0]
 
 
 class _Run:
@@ -328,45 +333,45 @@ def _combined(ranks: Sequence[Sequence[int]]) -> tuple[int, ...]:
 def usable_primes(
     system: AbstractSystem, given: Sequence[int], seed: int, rational: np.ndarray | None = None
 ) -> Iterator[int]:
-    """The given primes and then random ones, without those that divide a denominator of the system or the point."""
+    """The given primes and then random ones, without those that divide a denominator of the system or the point.
+
+    For rational fields also without those modulo which a denominator vanishes at the base point.
+
+    Raises:
+        ValueError: the fields are not defined at the point: a denominator vanishes there modulo 5 random primes.
+        DivisionByZeroInRing: the same at random points.
+    """
     rng = np.random.default_rng([seed, 2])
     denominators = set() if rational is None else {entry.denominator for entry in rational}
     used: list[int] = []
+    failures = 0
     for prime in itertools.chain(given, iter(lambda: random_prime(rng, used), None)):
-        if prime not in used and system.admits(prime) and all(d % prime for d in denominators):
-            used.append(prime)
-            yield prime
-
-
-def field_degree(system: AbstractSystem, prime: int, seed: int) -> int:
-    """The degree of the fields as polynomials in the point and in what a combination is drawn from.
-
-    Found on a random line, along which the next finite difference vanishes.
-    """
-    ring, rng = NilpotentModular(prime), np.random.default_rng([seed, 3])
-    start, step = rng.integers(1, prime, size=(2, system.dimension))
-    ends = [system.draw(ring, rng, 1) for _ in range(2)]
-    count = 8
-    while True:
-        steps = np.arange(count)
-
-        def along(a: np.ndarray, b: np.ndarray, steps: np.ndarray = steps) -> np.ndarray:
-            return (a + steps.reshape(-1, *[1] * (a.ndim - 2)) * b % prime) % prime
-
-        state = system.unflatten(ring, along(start[None, None], step[None, None]))
-        values = system.flatten(ring, system.field(ring, state, jax.tree_util.tree_map(along, *ends)))[0]
-        for degree in range(-1, count - 2):
-            if not np.any(values):
-                return max(degree, 0)
-            values = np.diff(values, axis=0) % prime
-        count *= 2
+        if prime in used or not system.admits(prime) or not all(d % prime for d in denominators):
+            continue
+        used.append(prime)
+        try:
+            if system.is_rational:
+                if rational is None:
+                    random_point(system, prime, seed)
+                else:
+                    system.require_defined(NilpotentModular(prime), residues(rational, prime)[None])
+        except DivisionByZeroInRing as error:
+            failures += prime not in given
+            if failures < _PRIMES_TRIED:
+                continue
+            if rational is None:
+                raise
+            raise ValueError(
+                "Argument `at` must be a point where φ is defined, but a denominator of φ vanishes there."
+            ) from error
+        yield prime
 
 
 def _error_probability(system: AbstractSystem, run: _Run, primes: Sequence[int]) -> float:
     """That a saturated rank is too small, by Schwartz and Zippel, when searches for all the primes agree on it.
 
     If it is, a minor with one row more, of strings of the depth that added nothing, is a polynomial that is not zero;
-    brackets of n fields have at most n times their degree.
+    brackets of n fields have at most n times their degree. For rational fields it is the numerator of such a minor.
     """
     degree = (run.rank + 1) * len(run.ranks) * field_degree(system, run.prime, run.prime % 2**16)
     return math.prod(min(1.0, degree / prime) for prime in primes)

@@ -43,12 +43,12 @@ def rational_laws(system: AbstractSystem, degree: int = 3) -> Iterator[Law]:
     if dimension > MAX_HULL:
         return
     rng = np.random.default_rng(_SEED)
-    if not _hull_coefficients(system, _points(rng, _TRIAL, dimension), rng).shape[1]:
+    if not _hull_coefficients(system, _points(system, rng, _TRIAL), rng).shape[1]:
         return
     degrees = [k for k in range(1, degree + 1) if count_coefficients(dimension, k) <= MAX_COEFFICIENTS]
     if not degrees:
         return
-    points = _points(rng, count_coefficients(dimension, degrees[-1]) + _SPARE, dimension)
+    points = _points(system, rng, count_coefficients(dimension, degrees[-1]) + _SPARE)
     failures = 0
     for values in _hull_coefficients(system, points, rng).T:
         # Coefficients of one hull have similar degrees, so that a few failures tell enough.
@@ -66,8 +66,8 @@ def count_coefficients(dimension: int, degree: int) -> int:
     return 2 * math.comb(dimension + degree, degree)
 
 
-def _points(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
-    return rng.integers(1, DEFAULT_PRIME, size=(count, dimension))
+def _points(system: AbstractSystem, rng: np.random.Generator, count: int) -> np.ndarray:
+    return system.defined_points(NilpotentModular(DEFAULT_PRIME), rng, count)
 
 
 def _hull_coefficients(system: AbstractSystem, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -47,8 +47,13 @@ class AbstractPullback(abc.ABC):
     def __call__(self, ring: NilpotentModular, theta: RingState, combination: Any) -> RingState:
         """The gradient of the combination, factor by factor."""
 
+    @property
+    def is_rational(self) -> bool:
+        """Whether φ divides by parameters, so that there are points where it is not defined."""
+        return False
+
     def admits(self, prime: int) -> bool:
-        """Whether no denominator of φ is divisible by `prime`."""
+        """Whether no denominator of a constant of φ is divisible by `prime`."""
         return True
 
 
@@ -56,7 +61,7 @@ class InterpretedPullback(AbstractPullback):
     """The vector-Jacobian product of φ, taken by JAX before φ is read; its cotangent is the combination.
 
     Raises:
-        UnsupportedPrimitiveError: φ is not polynomial.
+        UnsupportedPrimitiveError: φ is neither polynomial nor rational.
     """
 
     def __init__(self, arch: Architecture):
@@ -85,6 +90,10 @@ class InterpretedPullback(AbstractPullback):
 
     def __call__(self, ring: NilpotentModular, theta: RingState, combination: np.ndarray) -> RingState:
         return self._program.evaluate(ring, theta, combination)
+
+    @property
+    def is_rational(self) -> bool:
+        return self._program.is_rational
 
     def admits(self, prime: int) -> bool:
         return all(denominator % prime for denominator in self._denominators)

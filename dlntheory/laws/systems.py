@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..exact import NilpotentModular, exact_array
+from ..exact import DivisionByZeroInRing, NilpotentModular, exact_array
 from .sweeps import (
     AbstractPullback,
     RingState as RingState,
@@ -24,9 +24,11 @@ from .sweeps import (
     random_residues,
 )
 
+_REDRAWS = 5
+
 
 class AbstractSystem(abc.ABC):
-    """A finite family of polynomial vector fields on a space of named arrays, given by random combinations.
+    """A finite family of polynomial or rational vector fields on a space of named arrays, given by random combinations.
 
     Coordinates are the entries of the blocks in order, each block row by row. The combinations that `draw` returns
     must span all combinations; they need not be all of them.
@@ -70,9 +72,42 @@ class AbstractSystem(abc.ABC):
         """The number of generators, which bounds the rank of the fields themselves, where it is known."""
         return None
 
+    @property
+    def is_rational(self) -> bool:
+        """Whether the fields have denominators that depend on the point."""
+        return False
+
     def admits(self, prime: int) -> bool:
-        """Whether no denominator of the fields is divisible by `prime`."""
+        """Whether no denominator of a constant in the fields is divisible by `prime`."""
         return True
+
+    def defined_points(self, ring: NilpotentModular, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Random points (count, D), entries uniform in 1..p-1; where a denominator vanishes drawn up to 6 times.
+
+        Raises:
+            DivisionByZeroInRing: a denominator vanishes at every one of the points drawn.
+        """
+        points = rng.integers(1, ring.prime, size=(count, self.dimension))
+        for redraws in range(_REDRAWS + 1) if self.is_rational else ():
+            try:
+                self.require_defined(ring, points)
+            except DivisionByZeroInRing as error:
+                if redraws == _REDRAWS:
+                    raise
+                bad = np.broadcast_to(error.points, (count,))
+                points[bad] = rng.integers(1, ring.prime, size=(bad.sum(), self.dimension))
+            else:
+                break
+        return points
+
+    def require_defined(self, ring: NilpotentModular, points: np.ndarray) -> None:
+        """Evaluate the fields at points (count, D).
+
+        Raises:
+            DivisionByZeroInRing: a denominator vanishes at some of them.
+        """
+        combination = self.draw(ring, np.random.default_rng(0), len(points))
+        self.field(ring, self.unflatten(ring, points[None]), combination)
 
     def flatten(self, ring: NilpotentModular, state: RingState) -> np.ndarray:
         """The blocks as one ring vector of shape (dimension,)."""
@@ -108,7 +143,7 @@ class GradientSystem(AbstractSystem):
 
     Raises:
         ValueError: `metric` names no factor, or an unknown metric.
-        UnsupportedPrimitiveError: φ is not polynomial.
+        UnsupportedPrimitiveError: φ is neither polynomial nor rational.
     """
 
     def __init__(
@@ -153,6 +188,10 @@ class GradientSystem(AbstractSystem):
     @property
     def generators(self) -> int | None:
         return self._pullback.outputs
+
+    @property
+    def is_rational(self) -> bool:
+        return self._pullback.is_rational
 
     def admits(self, prime: int) -> bool:
         return self._pullback.admits(prime)
@@ -246,6 +285,10 @@ class MomentumSystem(AbstractSystem):
     @property
     def generators(self) -> int | None:
         return 1 + self._pullback.outputs
+
+    @property
+    def is_rational(self) -> bool:
+        return self._pullback.is_rational
 
     def admits(self, prime: int) -> bool:
         return self._friction.denominator % prime != 0 and self._pullback.admits(prime)

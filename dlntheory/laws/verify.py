@@ -15,6 +15,8 @@ from ..catalogue.relu import PathLifting
 from ..exact import NilpotentModular
 from ..exact.modular import DEFAULT_PRIME
 from ..exact.polynomials import Polynomials, SparsePolynomial, TermCounts, monomial_order, sum_of_products
+from ..exact.quotients import Quotients, TooManyTermsError
+from .clearing import cleared
 from .law import IDENTITY, RANDOM_POINTS, Law, coordinate_names
 from .sweeps import ChainPullback
 from .systems import AbstractSystem, GradientSystem, MomentumSystem
@@ -24,6 +26,7 @@ MAX_DENOMINATOR = 10**6
 THEOREM_LINEAR = "structural theorem T9"
 THEOREM_RELU = "structural theorem T10"
 _POINTS = 4
+_PRODUCTS_A_TERM = 4
 _SECOND_PRIME = 2**31 - 19
 
 
@@ -54,6 +57,7 @@ class Verification:
             drift and output $i$ has index $i + 1$; for a sum over paths a tuple of gates.
         monomial: a monomial of $\langle\nabla h, X_i\rangle$ in the names of the coordinates.
         value: its coefficient.
+        cleared: whether the rate is given for the generator times its denominator.
         error_probability: bound on the probability that a law which passed is none; 0 for proofs.
     """
 
@@ -65,6 +69,7 @@ class Verification:
     monomial: str | None = None
     value: Fraction | None = None
     error_probability: float = 0.0
+    cleared: bool = False
 
     @property
     def reason(self) -> str:
@@ -75,7 +80,7 @@ class Verification:
             return f"entry {self.entry} changes at a random point"
         return (
             f"along generator {self.generator} entry {self.entry} changes at the rate … {self.value} "
-            f"{self.monomial} …"
+            f"{self.monomial} …" + (", times its denominator" if self.cleared else "")
         )
 
     def __bool__(self) -> bool:
@@ -86,13 +91,18 @@ class Verification:
 class Generators:
     """The fields of a system expanded into polynomials, with the combination as further variables.
 
+    A rational field is multiplied by its denominator, each generator by its own: that changes neither which functions
+    are conserved nor the Lie algebra over the rational functions (T4).
+
     Attributes:
         dimension: D; the variables 0, …, D-1 are the coordinates, the later ones the combination.
         components: the D components of the combined field.
+        cleared: whether there were denominators.
     """
 
     dimension: int
     components: tuple[SparsePolynomial, ...] = dataclasses.field(repr=False)
+    cleared: bool = False
 
     def derivative(self, polynomial: SparsePolynomial) -> SparsePolynomial:
         r"""$\langle\nabla h, X\rangle$ in the coordinates and the combination."""
@@ -130,7 +140,8 @@ def verify(system: AbstractSystem, law: Law, *, max_terms: int = MAX_TERMS) -> V
             recognised by its coefficients; any other law is tested at random points modulo two primes.
 
     Returns:
-        A `Verification`; on failure with a generator and a nonzero coefficient.
+        A `Verification`; on failure with a generator and a nonzero coefficient. For a rational φ the identity is
+        the one that is left after multiplying by the denominator.
 
     Raises:
         ValueError: the law has other coordinates than the system, or φ has a constant that is no simple fraction.
@@ -144,7 +155,8 @@ def verify(system: AbstractSystem, law: Law, *, max_terms: int = MAX_TERMS) -> V
         for index, entry in enumerate(law.polynomials):
             defect = generators.defect(entry)
             if defect:
-                return _failure(system, law, index, defect)
+                failure = _failure(system, law, index, defect)
+                return dataclasses.replace(failure, cleared=generators.cleared)
         return _success(law, IDENTITY)
     if theorem := structural_theorem(system, law):
         return _success(law, theorem)
@@ -164,7 +176,7 @@ def require(system: AbstractSystem, law: Law) -> Law:
 
 
 def check_constants(system: AbstractSystem) -> int:
-    """An upper bound on the number of terms of the expanded fields.
+    """An upper bound on the number of terms of the expanded fields, if they are polynomial.
 
     Raises:
         ValueError: a constant of φ whose simplest fraction has a denominator above one million: nobody wrote it as a
@@ -176,8 +188,21 @@ def check_constants(system: AbstractSystem) -> int:
 
 @functools.lru_cache(maxsize=8)
 def expand(system: AbstractSystem, max_terms: int = MAX_TERMS) -> Generators | None:
-    """The fields as polynomials, or `None` if they could have more than `max_terms` terms."""
-    if check_constants(system) > max_terms:
+    """The fields as polynomials, or `None` if they could have more than `max_terms` terms.
+
+    Those of a rational system are multiplied by their denominators; then the limit is on the products of terms, four
+    for each term allowed.
+    """
+    bound = check_constants(system)
+    if system.is_rational:
+        quotients = Quotients(_PRODUCTS_A_TERM * max_terms)
+        try:
+            fields = _evaluate(system, quotients, quotients.variables)
+            components = cleared(quotients, fields, system.dimension)
+        except TooManyTermsError:
+            return None
+        return Generators(system.dimension, components, cleared=True)
+    if bound > max_terms:
         return None
     ring = Polynomials()
     return Generators(system.dimension, tuple(_evaluate(system, ring, ring.variables)))
@@ -252,8 +277,8 @@ def _at_random_points(system: AbstractSystem, law: Law) -> Verification:
 def sample_fields(
     system: AbstractSystem, ring: NilpotentModular, rng: np.random.Generator, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random points (count, D) and the values there of random combinations of the generators (count, D)."""
-    points = rng.integers(1, ring.prime, size=(count, system.dimension))
+    """Random points (count, D), and the values there of random combinations of the generators (count, D)."""
+    points = system.defined_points(ring, rng, count)
     state = system.unflatten(ring, points[None])
     field = system.field(ring, state, system.draw(ring, rng, count))
     return points, np.broadcast_to(system.flatten(ring, field)[0], points.shape)

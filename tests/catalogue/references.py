@@ -136,6 +136,11 @@ def paths(p, weights, biases):
     return np.array([ending_at(last, node) for node in range(len(p[weights[-1]]))])
 
 
+def normalised(v):
+    """The projection onto a line, by entries."""
+    return np.array([[a * b / sum(x * x for x in v) for b in v] for a in v])
+
+
 ROWS = {
     "linear": Row(c.linear_network((2, 3, 2, 2)), lambda p: chain(p, ("W3", "W2", "W1")), 9),
     "linear with biases": Row(c.linear_network((3, 2, 2), bias=True), affine, 3),
@@ -184,6 +189,17 @@ ROWS = {
     "CP": Row(c.cp_decomposition((2, 3, 2), 2), cp, 4),
     "Tucker": Row(c.tucker_decomposition((2, 3, 2), (2, 2, 2)), tucker, 9),
     "tensor train": Row(c.tensor_train((2, 3, 2), (2, 2)), train, 6),
+    "weight normalised": Row(
+        c.weight_normalised(3, 2),
+        lambda p: np.array(
+            [
+                [[g * g * a * b / sum(x * x for x in v) for b in v] for a in v]
+                for g, v in zip(p["g"], p["V"], strict=True)
+            ]
+        ),
+        2,
+    ),
+    "scale invariant": Row(c.scale_invariant(3), lambda p: normalised(p["v"]), 1),
     "softmax": Row(c.softmax_output((2, 3)), lambda p: p["W1"][:2] - p["W1"][2], 2),
     "softmax, two layers": Row(
         c.softmax_output((2, 2, 3)), lambda p: product(p["W2"], p["W1"])[:2] - product(p["W2"], p["W1"])[2], 5

@@ -69,6 +69,9 @@ BAD = {
         lambda: c.softmax_output((2, 1)),
         "`widths` must end in at least two classes, but is \\(2, 1\\)",
     ),
+    "weight normalised, inputs": (lambda: c.weight_normalised(0, 2), f"`inputs` {POSITIVE} 0"),
+    "weight normalised, neurons": (lambda: c.weight_normalised(2, 1.5), f"`neurons` {POSITIVE} 1.5"),
+    "scale invariant": (lambda: c.scale_invariant(1), "`size` must be an integer of at least 2, but is 1"),
     "ReLU": (lambda: c.relu_network((2, 0, 1)), "`widths` .* with 0 at position 1"),
     "ReLU, paths": (
         lambda: c.relu_network((64, 64, 64, 64)),
