@@ -11,7 +11,8 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MAX_BYTES = 400_000
-MACHINE_PATH = re.compile(r"(?:/home/|/root/|/tmp/|/Users/|/work/|/usr/lib|site-packages|[A-Z]:\\\\)")
+# The absolute path of a source file, of this machine or of the one where the notebook was run.
+MACHINE_PATH = re.compile(r"(?<![\w:/.])/(?:[\w.-]+/)+[\w.-]+\.py\b|site-packages|[A-Z]:\\\\")
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
