@@ -78,8 +78,8 @@ def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | Non
     shapes: dict[str, tuple[int, ...]] = {name: (entries[i + 1], entries[i]) for i, name in enumerate(names)}
     label = name or "linear " + dashed(entries)
     if not bias:
-        return Architecture(MatrixProduct(names), shapes, name=label, chain=names)
+        return Architecture(MatrixProduct(names), shapes, name=label, chain=names, try_out=False)
     biases = tuple(f"b{layer}" for layer in range(1, len(entries)))
     shapes |= {bias: (width,) for bias, width in zip(biases, entries[1:], strict=True)}
     label = name or f"linear {dashed(entries)} with biases"
-    return Architecture(AffineProduct(names, biases), shapes, name=label)
+    return Architecture(AffineProduct(names, biases), shapes, name=label, try_out=False)

@@ -38,7 +38,8 @@ def nonnegative_factorisation(rows: int, rank: int, columns: int) -> Architectur
     n, h, m = checked_size("rows", rows), checked_size("rank", rank), checked_size("columns", columns)
     names = ("V", "U")
     shapes = {"U": (n, h), "V": (h, m)}
-    return Architecture(MatrixProduct(names), shapes, name=f"non-negative {dashed((n, h, m))}", chain=names)
+    name = f"non-negative {dashed((n, h, m))}"
+    return Architecture(MatrixProduct(names), shapes, name=name, chain=names, try_out=False)
 
 
 def input_convex(outputs: int, hidden: int, inputs: int, bias: bool = False) -> Architecture:
@@ -74,4 +75,4 @@ def input_convex(outputs: int, hidden: int, inputs: int, bias: bool = False) -> 
     if bias:
         shapes["b"] = (h,)
     name = f"input-convex {dashed((n, h, m))}" + (" with biases" if bias else "")
-    return Architecture(PathLifting(("V", "U"), ("b",) if bias else ()), shapes, name=name)
+    return Architecture(PathLifting(("V", "U"), ("b",) if bias else ()), shapes, name=name, try_out=False)

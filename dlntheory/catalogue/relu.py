@@ -79,7 +79,7 @@ def relu_network(widths: Sequence[int], bias: bool = False) -> Architecture:
     }
     shapes |= {name: (entries[i + 1],) for i, name in enumerate(biases)}
     name = f"ReLU {dashed(entries)}" + (" with biases" if bias else "")
-    return Architecture(PathLifting(weights, biases), shapes, name=name)
+    return Architecture(PathLifting(weights, biases), shapes, name=name, try_out=False)
 
 
 def path_count(widths: Sequence[int], bias: bool = False) -> int:
