@@ -60,7 +60,7 @@ def _distance(left, right, scale: float) -> float:
     statement=r"Along the gradient flow of any loss of $z = W_L \cdots W_1$ the imbalances "
     r"$D_l = W_{l+1}^\top W_{l+1} - W_l W_l^\top$ are constant.",
     summary="Imbalances are constant along gradient flow, whatever the loss (digits).",
-    source="Arora, Cohen, Hazan 2018, proof of Theorem 1; Du, Hu, Lee 2018, Theorem 2.2",
+    source="Arora, Cohen, Hazan 2018, proof of Theorem 1; Du, Hu, Lee 2018",
     tolerance=2e-13,
     holds={"weight_decay": 0.0},
     violated={"weight_decay": 0.01},
@@ -218,7 +218,7 @@ def gram_closure(rate: float) -> Evidence:
     statement=r"At a $\lambda$-balanced start, $D_1 = \lambda I_h$, the end-to-end equation is refused with the "
     r"violation $\|D_1\|_F = |\lambda|\sqrt h$.",
     summary="A λ-balanced start is refused by the balanced flow, with the violation |λ| sqrt(h).",
-    source="definition of balance: Arora, Cohen, Hazan 2018, Definition 1; of λ-balance: Dominé et al. 2024",
+    source="balance: Arora, Cohen, Hazan 2018; λ-balance: Dominé et al. 2024",
     tolerance=3e-15,
     holds={"lam": 0.7},
     violated={"lam": 0.0},
@@ -242,7 +242,7 @@ def lambda_balance_refused(lam: float) -> Evidence:
     statement=r"One step of gradient descent changes $D_l$ by exactly $\eta^2 (g_{l+1}^\top g_{l+1} - g_l g_l^\top)$, "
     r"$g_l$ the layer gradients.",
     summary="Gradient descent changes the imbalances by eta^2 (g_{l+1}^T g_{l+1} - g_l g_l^T), exactly.",
-    source="elementary; compare Du, Hu, Lee 2018, section 3",
+    source="elementary: first-order terms cancel; compare Du, Hu, Lee 2018",
     tolerance=5e-15,
     holds={"weight_decay": 0.0},
     violated={"weight_decay": 0.01},
