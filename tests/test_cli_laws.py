@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -331,7 +332,11 @@ class TestSearchesThatEndEarly:
         assert "interrupted" in document["searched"]
         assert err == "dlntheory laws: interrupted; the bounds above hold all the same\n"
 
-    def test_time_limit_interrupts_a_long_stage(self, run, monkeypatch):
+    @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+    def test_time_limit_interrupts_a_long_stage(self, run, monkeypatch, handler, request):
+        # A job in the background of a shell starts with SIGINT ignored.
+        before = signal.signal(signal.SIGINT, handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
         monkeypatch.setattr("dlntheory.cli.laws._GRACE", 0.2)
         entered = looping_stage(monkeypatch)
         begun = time.perf_counter()

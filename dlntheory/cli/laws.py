@@ -6,6 +6,7 @@ import _thread
 import argparse
 import contextlib
 import math
+import signal
 import sys
 import threading
 import time
@@ -223,17 +224,29 @@ def _interrupt_after(seconds: float | None, late: threading.Event) -> Iterator[N
         yield
         return
 
+    done = threading.Event()
+
     def stop() -> None:
         late.set()
-        _thread.interrupt_main()
+        # Again until it is heard: an interrupt that falls into a callback of C code is swallowed there.
+        while not done.is_set():
+            _thread.interrupt_main()
+            done.wait(2.0)
 
+    # A shell that starts the command in the background has it ignore SIGINT, by which the interrupt comes.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(seconds + _GRACE, stop)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
+        done.set()
         timer.cancel()
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
