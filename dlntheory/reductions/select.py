@@ -7,9 +7,9 @@ from typing import Any
 
 from .._errors import NoReductionError
 from ..architecture import Architecture
-from .balanced import BalancedFlow
 from .base import AbstractReduction, numerical_rank
-from .gram import GramFlow
+from .linear.balanced import BalancedFlow
+from .linear.gram import GramFlow
 
 
 def reduce(arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> AbstractReduction:

@@ -8,9 +8,9 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
-from ..architecture import Architecture
-from ..dynamics import State, Training
-from .base import AbstractReduction, Condition, chain_of, widths_of
+from ...architecture import Architecture
+from ...dynamics import State, Training
+from ..base import AbstractReduction, Condition, chain_of, widths_of
 
 
 class GramFlow(AbstractReduction):

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..architecture import Architecture
-from ..dynamics import State, Training
-from ..laws.balancedness import imbalances
-from .base import AbstractReduction, Condition, chain_of, numerical_rank, widths_of
+from ...architecture import Architecture
+from ...dynamics import State, Training
+from ...laws.balancedness import imbalances
+from ..base import AbstractReduction, Condition, chain_of, numerical_rank, widths_of
 from .spectral import balanced_operator
 
 

@@ -9,7 +9,7 @@ import pytest
 from systems.reference import chain_flow, log_cosh
 
 import dlntheory as dln
-from dlntheory.reductions.spectral import balanced_operator
+from dlntheory.reductions.linear.spectral import balanced_operator
 
 
 def with_singular_values(arch, values, seed=0):
