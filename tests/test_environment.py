@@ -17,6 +17,7 @@ ROOMS = [
     ["exact"],
     ["architecture"],
     ["catalogue"],
+    ["models"],
     ["losses", "data", "initial"],
     ["laws"],
     ["dynamics"],
@@ -24,12 +25,12 @@ ROOMS = [
     ["compare"],
     ["theory"],
     ["claims"],
-    ["plotting", "report"],
+    ["plotting", "figures", "report"],
     ["cli"],
     ["__main__", "__init__"],
 ]
-#: Imports inside functions that may look down: convenience methods that open a figure.
-LOOKING_DOWN = {("dynamics", "plotting"), ("compare", "plotting")}
+#: Imports inside functions that may look down: convenience methods that open a figure, or read a model.
+LOOKING_DOWN = {("dynamics", "plotting"), ("compare", "plotting"), ("architecture", "models")}
 
 
 def imports(path):

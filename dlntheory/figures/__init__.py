@@ -1,0 +1,1 @@
+"""Figures of the papers, one module for each topic: functions that take `ax` and return it."""
