@@ -1,0 +1,211 @@
+r"""Finite networks of the mean-field model: sizes, random draws, the probe along one direction, one step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Self
+
+import numpy as np
+
+from .config import MeanFieldConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class FiniteProblem:
+    """The sizes of finite networks at the ratios of a configuration.
+
+    Attributes:
+        config: the configuration.
+        D: input dimension; `N`: width; `P`: samples, of the training set or of one batch (0: population).
+        batch: samples that each step draws from the training set, at most `P`.
+        bins: (D,) the index of the eigenvalue that each input dimension has.
+    """
+
+    config: MeanFieldConfig
+    D: int
+    N: int
+    P: int
+    batch: int
+    bins: np.ndarray
+
+    @classmethod
+    def of(cls, config: MeanFieldConfig, D: int) -> Self:
+        """Round the ratios to whole sizes, or say which one has no finite size."""
+        if math.isinf(config.nu):
+            raise ValueError("Argument `config` must have a finite `nu` to be simulated, but nu is inf.")
+        N = round(config.nu * D)
+        P = 0 if config.is_population else round(config.alpha * D)
+        if N < 1 or (P < 1 and not config.is_population):
+            raise ValueError(
+                f"Argument `D` must be large enough for one neuron and one sample, but D={D} gives "
+                f"N={N} and P={P} for nu={config.nu:g}, alpha={config.alpha:g}."
+            )
+        batch = round(config.batch_fraction * P)
+        if P and batch < 1:
+            raise ValueError(
+                f"Argument `D` must be large enough for batches of one sample, but D={D} gives batches of {batch} "
+                f"for batch_fraction={config.batch_fraction:g}."
+            )
+        return cls(config, D, N, P, batch, _bins(config, D))
+
+
+def _bins(config: MeanFieldConfig, D: int) -> np.ndarray:
+    """Dimensions shared out by `p`, the largest remainders rounded up."""
+    _, p, _ = config.modes
+    counts = np.floor(p * D + 1e-9).astype(int)
+    missing = D - int(np.sum(counts))
+    counts[np.argsort(-(p * D - counts), kind="stable")[:missing]] += 1
+    if np.any((counts == 0) & (p > 0)):
+        raise ValueError(
+            f"Argument `D` must give every eigenvalue of `config` a dimension, but D={D} gives "
+            f"{int(np.sum((counts == 0) & (p > 0)))} of {len(p)} none."
+        )
+    return np.repeat(np.arange(len(p)), counts)
+
+
+@dataclasses.dataclass
+class Fields:
+    """What one probe of the networks sees; every array has the seeds in front."""
+
+    g: list[np.ndarray]
+    h: list[np.ndarray]
+    vhat: np.ndarray
+    gen: np.ndarray
+    train: np.ndarray
+    overlap: np.ndarray
+
+
+def draw_networks(problem: FiniteProblem, streams) -> Networks:
+    """Weights, teacher, inputs and noise of several seeds, each from its own stream."""
+    config, D, N, P = problem.config, problem.D, problem.N, problem.P
+    lam, _, teacher2 = config.modes
+    std = config.init_std
+    assert std is not None  # filled in by the configuration
+    generators = [np.random.default_rng(stream) for stream in streams]
+    shapes = [(N, D), *[(N, N)] * (config.L - 1), (N,)]
+    weights = [
+        s * np.stack([generator.standard_normal(shape) for generator in generators])
+        for s, shape in zip(std, shapes, strict=True)
+    ]
+    teacher = np.stack([generator.standard_normal(D) for generator in generators])
+    for k in range(len(lam)):
+        here = problem.bins == k
+        # The norm in each eigenspace is exact: b_k^2 for each of its dimensions.
+        size = np.sqrt(np.mean(teacher[:, here] ** 2, axis=1, keepdims=True)) if np.any(here) else 1.0
+        teacher[:, here] *= math.sqrt(teacher2[k]) / size
+    networks = Networks(problem, generators, weights, teacher)
+    if P and config.data == "fixed":
+        networks.draw_samples()
+    return networks
+
+
+class Networks:
+    """Several networks of one size, trained side by side. Mutable: `step` changes the weights in place."""
+
+    def __init__(self, problem: FiniteProblem, generators, weights, teacher):
+        self.problem = problem
+        self.generators = generators
+        self.weights = weights
+        self.teacher = teacher
+        self.spectrum = np.asarray(problem.config.lam)[problem.bins]
+        self.inputs = self.noise = None
+        self.velocity = [np.zeros_like(w) for w in weights] if problem.config.momentum else None
+        self.buffers = [np.empty_like(w) for w in weights[:-1]]
+        self.initial_beta = self._beta(self._backward()) if problem.config.centered else 0.0
+
+    def draw_samples(self) -> None:
+        """A fresh set of inputs (seeds, P, D) and noises (seeds, P)."""
+        P, D = self.problem.P, self.problem.D
+        scale = np.sqrt(self.spectrum)
+        self.inputs = np.stack([one.standard_normal((P, D)) for one in self.generators]) * scale
+        self.noise = self.problem.config.sigma * np.stack([one.standard_normal(P) for one in self.generators])
+
+    def _inner(self, layer: int, field: np.ndarray, transposed: bool) -> np.ndarray:
+        """One hidden matrix applied to a field, with the skip connection of a residual network."""
+        config = self.problem.config
+        weight = self.weights[layer]
+        through = _apply(weight, field, transposed) / math.sqrt(self.problem.N)
+        return through if config.residual is None else field + math.sqrt(config.branch2) * through
+
+    def _backward(self) -> list[np.ndarray]:
+        """The fields $g^1 … g^L$."""
+        fields = [self.weights[-1]]
+        for layer in range(self.problem.config.L - 1, 0, -1):
+            fields.insert(0, self._inner(layer, fields[0], transposed=True))
+        return fields
+
+    def _beta(self, g: list[np.ndarray]) -> np.ndarray:
+        """The end-to-end vectors (seeds, D)."""
+        problem = self.problem
+        scale = problem.config.gamma0 * math.sqrt(problem.N / problem.D) * math.sqrt(problem.N)
+        return _apply(self.weights[0], g[0], transposed=True) / scale
+
+    def probe(self) -> Fields:
+        """Fields, residuals and losses of the present weights; draws the batch of this step."""
+        problem, config = self.problem, self.problem.config
+        D = problem.D
+        g = self._backward()
+        v = self.teacher - (self._beta(g) - self.initial_beta)
+        gen = np.mean(self.spectrum * v**2, axis=1)
+        if config.is_population:
+            vhat = self.spectrum * v
+            train = gen + config.sigma**2
+        else:
+            if config.data == "onepass":
+                self.draw_samples()
+            assert self.inputs is not None
+            assert self.noise is not None
+            residual = _apply(self.inputs, v, transposed=False) / math.sqrt(D) + self.noise
+            train = np.mean(residual**2, axis=1)
+            if problem.batch < problem.P:
+                keep = np.zeros_like(residual)
+                for row, generator in zip(keep, self.generators, strict=True):
+                    row[generator.permutation(problem.P)[: problem.batch]] = 1.0
+                residual = residual * keep
+            # alpha b as it came out of rounding: the batch over D.
+            vhat = _apply(self.inputs, residual, transposed=True) * (math.sqrt(D) / problem.batch)
+        h = [_apply(self.weights[0], vhat, transposed=False) / math.sqrt(D)]
+        for layer in range(1, config.L):
+            h.append(self._inner(layer, h[-1], transposed=False))
+        return Fields(g=g, h=h, vhat=vhat, gen=gen, train=train, overlap=self._overlap(v))
+
+    def _overlap(self, v: np.ndarray) -> np.ndarray:
+        """(seeds, modes) the share of the teacher that is left in each eigenspace."""
+        count = len(self.problem.config.lam)
+        result = np.zeros((len(v), count))
+        for k in range(count):
+            here = self.problem.bins == k
+            size = np.sum(self.teacher[:, here] ** 2, axis=1)
+            along = np.sum(v[:, here] * self.teacher[:, here], axis=1)
+            result[:, k] = np.where(size > 0, along / np.where(size > 0, size, 1.0), 0.0)
+        return result
+
+    def step(self, fields: Fields, rate: float) -> None:
+        """One update of all layers along the fields of `probe`."""
+        problem, config = self.problem, self.problem.config
+        lift = rate * config.gamma0
+        block = 1.0 if config.residual is None else math.sqrt(config.branch2)
+        # Row and column of each layer's rank-one update; of the read-out only the row.
+        lefts = [fields.g[0] * (lift / math.sqrt(problem.D))]
+        lefts += [fields.g[layer] * (lift * block / math.sqrt(problem.N)) for layer in range(1, config.L)]
+        rights = [fields.vhat, *fields.h[:-1]]
+        updates = []
+        for left, right, buffer in zip(lefts, rights, self.buffers, strict=True):
+            updates.append(np.multiply(left[:, :, None], right[:, None, :], out=buffer))
+        updates.append(lift * fields.h[-1])
+        for index, (weight, update) in enumerate(zip(self.weights, updates, strict=True)):
+            if self.velocity is not None:
+                self.velocity[index] *= config.momentum
+                self.velocity[index] += update
+                update = self.velocity[index]
+            if config.weight_decay:
+                weight *= 1.0 - rate * config.weight_decay
+            weight += update
+
+
+def _apply(matrices: np.ndarray, vectors: np.ndarray, transposed: bool) -> np.ndarray:
+    """(seeds, n, m) times (seeds, m), or its transpose times (seeds, n)."""
+    if transposed:
+        return np.matmul(vectors[:, None, :], matrices)[:, 0, :]
+    return np.matmul(matrices, vectors[:, :, None])[:, :, 0]
