@@ -22,6 +22,7 @@ ROOMS = [
     ["laws"],
     ["dynamics"],
     ["reductions"],
+    ["solutions"],
     ["compare"],
     ["theory"],
     ["claims"],
