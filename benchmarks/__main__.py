@@ -20,6 +20,11 @@ SUBJECTS = {
     "reduction": "reduction",
     "exact": "exact_algebra",
     "laws": "laws",
+    "intrinsic": "intrinsic",
+    "closure": "closure",
+    "parsimony": "parsimony",
+    "alignment": "alignment",
+    "mean-field": "mean_field",
 }
 
 

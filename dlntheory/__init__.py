@@ -39,7 +39,10 @@ from .initial import (
     balanced as balanced,
     gaussian as gaussian,
     lambda_balanced as lambda_balanced,
+    mixed_balanced as mixed_balanced,
+    near_identity_balanced as near_identity_balanced,
     orthogonal as orthogonal,
+    project_to_relaxed_balanced as project_to_relaxed_balanced,
 )
 from .laws import (
     Certificate as Certificate,
@@ -61,7 +64,21 @@ from .losses import (
 from .reductions import (
     AbstractReduction as AbstractReduction,
     BalancedFlow as BalancedFlow,
+    Closure as Closure,
     Condition as Condition,
     GramFlow as GramFlow,
+    ImplicitFlow as ImplicitFlow,
+    InfiniteDepthFlow as InfiniteDepthFlow,
+    MixedBalancedFlow as MixedBalancedFlow,
+    RelaxedBalancedFlow as RelaxedBalancedFlow,
+    Verdict as Verdict,
+    close as close,
+    companion_gap as companion_gap,
+    eliminate as eliminate,
+    intrinsic as intrinsic,
+    kkt_residual as kkt_residual,
+    mirror_potential as mirror_potential,
     reduce as reduce,
+    survey as survey,
 )
+from .theory import mean_field as mean_field

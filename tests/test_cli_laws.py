@@ -13,7 +13,7 @@ import pytest
 
 from dlntheory.catalogue import FAMILIES
 from dlntheory.cli import main
-from dlntheory.cli.laws import _progress
+from dlntheory.cli.waiting import waiting
 from dlntheory.laws import conservation, find
 
 KEYS = {
@@ -337,7 +337,7 @@ class TestSearchesThatEndEarly:
         # A job in the background of a shell starts with SIGINT ignored.
         before = signal.signal(signal.SIGINT, handler)
         request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-        monkeypatch.setattr("dlntheory.cli.laws._GRACE", 0.2)
+        monkeypatch.setattr("dlntheory.cli.waiting.GRACE", 0.2)
         entered = looping_stage(monkeypatch)
         begun = time.perf_counter()
         status, out, err = run("linear", 1, 2, 2, 1, "--time-limit", 2, "--json")
@@ -368,7 +368,7 @@ class TestSearchesThatEndEarly:
         assert f"open: between 0 and {top} independent laws (proved); the search ended: interrupted" in out
 
     def test_time_limit_before_anything_is_known(self, run, monkeypatch):
-        monkeypatch.setattr("dlntheory.cli.laws._GRACE", 0.0)
+        monkeypatch.setattr("dlntheory.cli.waiting.GRACE", 0.0)
 
         def endless(*arguments, **options):
             while True:
@@ -385,12 +385,12 @@ class TestSearchesThatEndEarly:
                 return True
 
         monkeypatch.setattr(sys, "stderr", Terminal())
-        with _progress("a network"):
+        with waiting("searching the laws of a network"):
             time.sleep(1.2)
         assert "searching the laws of a network: 1 s" in sys.stderr.getvalue()
         assert sys.stderr.getvalue().endswith("\r\033[K")
         monkeypatch.setattr(sys, "stderr", io.StringIO())
-        with _progress("a network"):
+        with waiting("searching the laws of a network"):
             time.sleep(1.2)
         assert sys.stderr.getvalue() == ""
 

@@ -31,7 +31,13 @@ ROOMS = [
     ["__main__", "__init__"],
 ]
 #: Imports inside functions that may look down: convenience methods that open a figure, or read a model.
-LOOKING_DOWN = {("dynamics", "plotting"), ("compare", "plotting"), ("architecture", "models")}
+LOOKING_DOWN = {
+    ("dynamics", "plotting"),
+    ("compare", "plotting"),
+    ("architecture", "models"),
+    ("theory", "figures"),
+    ("reductions", "figures"),
+}
 
 
 def imports(path):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import math
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 from .._text import json_text, key_values
 from .targets import Target, add_target, families_records, families_table, read_target
 from .usage import INTERRUPTED, UsageError, one_line
+from .waiting import interrupt_after, waiting
 
-# A search looks at the clock between its stages; this many seconds later it is interrupted within one.
-_GRACE = 1.0
 _EUCLIDEAN = "euclidean"
 
 
@@ -96,7 +92,7 @@ def _search(
     started = time.perf_counter()
     late = threading.Event()
     try:
-        with _progress(target.architecture.name), _interrupt_after(limit, late):
+        with waiting(f"searching the laws of {target.architecture.name}"), interrupt_after(limit, late):
             result = conservation_laws(
                 target.architecture, momentum=momentum, metric=metric, degree=degree, time_limit=limit
             )
@@ -215,58 +211,3 @@ def _metric(texts: list[str] | None, target: Target, momentum: Any) -> dict[str,
             f"Argument `--metric` must name factors of {list(factors)}, but names {unknown[0]!r}."
         )
     return {name: kind for name, kind in metric.items() if kind != _EUCLIDEAN}
-
-
-@contextlib.contextmanager
-def _interrupt_after(seconds: float | None, late: threading.Event) -> Iterator[None]:
-    """Interrupt the main thread, as Ctrl-C does, some time after the search should have ended by itself."""
-    if seconds is None:
-        yield
-        return
-
-    done = threading.Event()
-
-    def stop() -> None:
-        late.set()
-        # Again until it is heard: an interrupt that falls into a callback of C code is swallowed there.
-        while not done.is_set():
-            _thread.interrupt_main()
-            done.wait(2.0)
-
-    # A shell that starts the command in the background has it ignore SIGINT, by which the interrupt comes.
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if ignored:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(seconds + _GRACE, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        done.set()
-        timer.cancel()
-        if ignored:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _progress(name: str) -> Iterator[None]:
-    """A line on a terminal's stderr that counts the seconds, and goes away."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    done, started, stream = threading.Event(), time.perf_counter(), sys.stderr
-
-    def show() -> None:
-        while not done.wait(1.0):
-            seconds = int(time.perf_counter() - started)
-            print(f"\r\033[Ksearching the laws of {name}: {seconds} s", end="", file=stream, flush=True)
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        print("\r\033[K", end="", file=stream, flush=True)

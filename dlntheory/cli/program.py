@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from .._text import json_text, key_values
 from .._version import __version__
 from .laws import add_laws
+from .reduce import add_reduce
 from .usage import INTERRUPTED, READER_GONE, WRONG_CALL, UsageError
 from .verify import add_verify
 
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dlntheory {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_verify, add_laws, _add_versions):
+    for add in (add_verify, add_laws, add_reduce, _add_versions):
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return parser

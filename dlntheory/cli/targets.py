@@ -59,8 +59,9 @@ def read_target(arguments: argparse.Namespace) -> Target:
             f"Argument `TARGET` must be a family or FILE.py:FUNCTION, but is {name!r}.{hint} "
             f"Families: {', '.join(FAMILIES)}."
         )
-    if arguments.shapes:
-        raise UsageError(f"Argument `--shapes` must go with FILE.py:FUNCTION, but is given for {name}.")
+    for option in ("shapes", "input"):
+        if getattr(arguments, option, None):
+            raise UsageError(f"Argument `--{option}` must go with FILE.py:FUNCTION, but is given for {name}.")
     sizes = [_size(text, position) for position, text in enumerate(arguments.sizes)]
     try:
         return Target(FAMILIES[name](sizes, arguments.bias), FAMILIES[name])
@@ -119,6 +120,12 @@ def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _input(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+(?:x\d+)*", text):
+        raise UsageError(f"Argument `--input` must be a shape such as 5 or 4x3, but is {text!r}.")
+    return tuple(map(int, text.split("x")))
+
+
 def _from_file(name: str, arguments: argparse.Namespace) -> Architecture:
     file, _, function = name.rpartition(":") if not name.endswith(".py") else (name, "", "")
     path = Path(file)
@@ -136,6 +143,8 @@ def _from_file(name: str, arguments: argparse.Namespace) -> Architecture:
     if not shapes:
         raise UsageError(f"Argument `--shapes` must be given for {name}, such as U=4x2 V=3x2, but is not.")
     try:
+        if (text := getattr(arguments, "input", None)) is not None:
+            return Architecture.from_model(found, shapes, _input(text), name=function)
         return Architecture(found, shapes, name=function)
     except Exception as error:
         # Whatever a user's function does wrong is a wrong call of this program.

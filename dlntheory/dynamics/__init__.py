@@ -1,6 +1,11 @@
 """Flows and iterations, and the two verbs that run them. diffrax is imported in this room only."""
 
-from .base import AbstractDynamics as AbstractDynamics, State as State, Training as Training
+from .base import (
+    AbstractDynamics as AbstractDynamics,
+    Limit as Limit,
+    State as State,
+    Training as Training,
+)
 from .descent import (
     AbstractIteration as AbstractIteration,
     GradientDescent as GradientDescent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,6 +89,23 @@ class Training(eqx.Module):
         return "; ".join(parts) + "; theta' = -grad, t in gradient-flow time"
 
 
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """A monitor that must stay above a level for a dynamics to be what it claims to be.
+
+    Attributes:
+        monitor: its name in `AbstractDynamics.monitors`.
+        warn_below: below this the result carries a warning.
+        stop_below: at this the run ends with an `IntegrationError`.
+        advice: why, and what to use instead.
+    """
+
+    monitor: str
+    warn_below: float
+    stop_below: float
+    advice: str
+
+
 class AbstractDynamics(eqx.Module):
     """A differential equation for something that determines $z$: the full flow, a reduced flow, a closed system.
 
@@ -140,3 +158,7 @@ class AbstractDynamics(eqx.Module):
     @abc.abstractmethod
     def monitors(self, state: State) -> dict[str, Any]:
         """Scalars that tell whether the state is still inside the domain of validity; may be `{}`. Pure."""
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Monitors at whose level `solve` ends a run, since the equation is not valid beyond; none by default."""
+        return ()

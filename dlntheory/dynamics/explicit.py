@@ -85,9 +85,7 @@ def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0,
     reference = quantities(arguments.dynamics, clock.time(t0), state0, arguments.monitor)
 
     def field(s, state, args: _Arguments):
-        rate = clock.rate(s)
-        velocity = args.dynamics.velocity(clock.time(s), state)
-        return velocity if clock.name == "t" else {name: rate * v for name, v in velocity.items()}
+        return clock.velocity(args.dynamics, s, state)
 
     def row(s, state, args: _Arguments, with_state: bool):
         return record(

@@ -11,11 +11,13 @@ import numpy as np
 
 from .._errors import IntegrationError
 from .._precision import FLOAT32_TOLERANCE_FLOOR, require_float64
+from .anchored import AbstractAnchored, run_anchored
 from .base import AbstractDynamics, State
 from .clocks import clock_named
 from .events import AbstractEvent
 from .explicit import SOLVERS, RawRun, run_explicit
 from .grids import save_grid
+from .limits import enforce, limit_events
 from .recording import LawMonitor, number_count
 from .stiff import run_stiff
 from .trajectory import Stats, Trajectory, trajectory_of
@@ -31,7 +33,7 @@ def solve(
     t1: float,
     *,
     t0: float = 0.0,
-    saves: int | Sequence[float] | np.ndarray = 200,
+    saves: int | str | Sequence[float] | np.ndarray = 200,
     method: str = "tsit5",
     rtol: float = 1e-8,
     atol: float | None = None,
@@ -54,13 +56,15 @@ def solve(
         theta0: the network's parameters; the dynamics maps them to its own state.
         t1: end of the run, in units of `clock`.
         t0: start of the run, likewise.
-        saves: number of evenly spaced saves, or increasing times in `[t0, t1]`; see `log_times`.
+        saves: number of evenly spaced saves, or increasing times in `[t0, t1]`; see `log_times`. With a stiff method
+            also `"steps"`: every accepted step, which follows plateaus and jumps of unknown times.
         method: `"tsit5"`, `"dopri8"` (tight references) or, for long plateaus with at most 1000 state variables,
             `"stiff"` (LSODA) and `"radau"`.
         rtol: relative tolerance per step.
         atol: absolute tolerance per step; by default `rtol / 100` times the size of the smallest non-zero array
             of the start (its root mean square, at most 1), so that a small initialisation keeps its digits.
-        clock: `"t"`, or `"log_t"` for $s = \log(1 + t)$.
+        clock: `"t"`, or `"log_t"` for $s = \log(1 + t)$, up to $s = 709$; a `GradientFlow` of a logistic or exponential
+            loss without weight decay goes on to $s = 10^6$, where its recorded loss has long underflown to 0.
         stop: events that end the run early: `LossBelow(level)`, `SteadyState(rtol)`.
         laws: conservation laws to watch, a function of the dict of factors (`conservation_laws(arch)` or one of its
             laws): their drift is recorded beside what the dynamics itself is known to conserve.
@@ -80,7 +84,8 @@ def solve(
         ValueError: malformed arguments, an event that already holds at the start.
         ConditionError: `theta0` does not meet the condition of a reduction.
         PrecisionError: JAX is in float32 mode.
-        IntegrationError: the solver stopped early or met non-finite values; `.trajectory` holds what was computed.
+        IntegrationError: the solver stopped early, met non-finite values or left the domain of a reduction;
+            `.trajectory` holds what was computed.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -100,10 +105,17 @@ def solve(
     if method not in methods:
         raise ValueError(f"Argument `method` must be one of {methods}, but is {method!r}.")
     run_clock = clock_named(clock)
-    ts = save_grid(saves, float(t0), float(t1))
-    if ts[-1] > run_clock.last:
+    every_step = isinstance(saves, str)
+    if every_step and (saves != "steps" or method not in STIFF_METHODS):
         raise ValueError(
-            f'Argument `t1` must be at most {run_clock.last:g} with clock "{clock}", but is {t1:g}: t overflows there.'
+            'Argument `saves` must be a number, increasing times or, with a stiff method, "steps", '
+            f"but is {saves!r} with method {method!r}."
+        )
+    ts = save_grid(2 if every_step else saves, float(t0), float(t1))
+    if ts[-1] > (last := run_clock.last_for(dynamics)):
+        raise ValueError(
+            f'Argument `t1` must be at most {last:g} with clock "{clock}" for {dynamics.label}, but is {t1:g}: beyond, '
+            "t overflows. A gradient flow without weight decay of a logistic or exponential loss goes further."
         )
     if max_steps < 1:
         raise ValueError(f"Argument `max_steps` must be at least 1, but is {max_steps}.")
@@ -118,6 +130,9 @@ def solve(
     for event in events:
         if not float(event.value(dynamics, t_start, state0)) > 0:
             raise ValueError(f"Argument `stop` must not hold at the start already, but: {event.label}.")
+    user_events, domain_events = len(events), limit_events(dynamics, state0)
+    if not step_to_saves:
+        events = (*events, *domain_events)
     monitor = None
     if laws is not None:
         if missing := [name for name in arch.shapes if name not in state0]:
@@ -129,28 +144,28 @@ def solve(
     if save_states is None:
         save_states = number_count(state0, len(ts)) <= MAX_RECORDED
 
-    begin = time.perf_counter()
-    if method in STIFF_METHODS:
-        raw = run_stiff(
-            dynamics,
-            state0,
-            ts,
-            float(t0),
-            clock=run_clock,
-            rtol=rtol,
-            atol=atol,
-            events=events,
-            monitor=monitor,
-            save_states=save_states,
-            max_steps=max_steps,
-            scipy_method=STIFF_METHODS[method],
-        )
-    else:
-        raw = run_explicit(
-            dynamics,
-            state0,
-            ts,
-            float(t0),
+    def run(moving: AbstractDynamics, state: State, times: np.ndarray, begin: float) -> RawRun:
+        if method in STIFF_METHODS:
+            return run_stiff(
+                moving,
+                state,
+                times,
+                begin,
+                clock=run_clock,
+                rtol=rtol,
+                atol=atol,
+                events=events,
+                monitor=monitor,
+                save_states=bool(save_states),
+                max_steps=max_steps,
+                scipy_method=STIFF_METHODS[method],
+                every_step=every_step,
+            )
+        return run_explicit(
+            moving,
+            state,
+            times,
+            begin,
             method=method,
             clock=run_clock,
             rtol=rtol,
@@ -158,19 +173,27 @@ def solve(
             events=events,
             monitor=monitor,
             step_to_saves=step_to_saves,
-            save_states=save_states,
+            save_states=bool(save_states),
             max_steps=max_steps,
             progress=progress,
         )
+
+    started = time.perf_counter()
+    if isinstance(dynamics, AbstractAnchored):
+        raw = run_anchored(run, dynamics, state0, ts, float(t0), max_steps=max_steps)
+    else:
+        raw = run(dynamics, state0, ts, float(t0))
+    raw, warning = enforce(dynamics, raw, user_events)
     stats = Stats(
         method=raw.method,
         rtol=rtol,
         atol=atol,
         counts=raw.counts,
-        seconds=time.perf_counter() - begin,
+        seconds=time.perf_counter() - started,
         compiled=raw.compiled,
         stopped_by=None if raw.event is None else events[raw.event].label,
         float64=float64,
+        warning=warning,
     )
     return _finish(dynamics, clock, raw, stats, float(ts[-1]), max_steps)
 
@@ -215,10 +238,15 @@ def _finish(
         return trajectory_of(dynamics, clock, ts, rows, final, stats)
     reached = float(ts[-1]) if len(ts) else float("nan")
     partial = trajectory_of(dynamics, clock, ts, rows, final, stats) if len(ts) else None
+    advice = (
+        f"max_steps is {max_steps}: a larger one, a looser `rtol`, or for a long plateau "
+        '`method="stiff"` may help; with a loss that is not bounded below the flow may end in finite time.'
+    )
+    if isinstance(dynamics, AbstractAnchored):
+        advice = f"A smaller `rtol` may help, or max_steps above {max_steps}; or the equation has no solution beyond."
     raise IntegrationError(
         f"{dynamics.label} with {stats.method} stopped at {clock} = {reached:g}, before {clock} = {end:g} "
         f"({kept} of {len(finite)} saves were reached and are kept in `.trajectory`). Reason: {failure} "
-        f"max_steps is {max_steps}: a larger one, a looser `rtol`, or for a long plateau "
-        '`method="stiff"` may help; with a loss that is not bounded below the flow may end in finite time.',
+        + advice,
         trajectory=partial,
     )

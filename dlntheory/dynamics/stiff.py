@@ -29,8 +29,7 @@ MAX_PARAMETERS = 1000
 @eqx.debug.assert_max_traces(max_traces=None)
 def _field(dynamics: AbstractDynamics, clock: Clock, like: State, s, vector):
     _, unravel = ravel_pytree(like)
-    velocity = dynamics.velocity(clock.time(s), unravel(vector))
-    return clock.rate(s) * ravel_pytree(velocity)[0]
+    return ravel_pytree(clock.velocity(dynamics, s, unravel(vector)))[0]
 
 
 @eqx.filter_jit
@@ -87,6 +86,7 @@ def run_stiff(
     save_states: bool,
     max_steps: int,
     scipy_method: str = "LSODA",
+    every_step: bool = False,
 ) -> RawRun:
     """Integrate with LSODA, with BDF where LSODA gives up, or with Radau on request. A host verb; see `solve`.
 
@@ -115,7 +115,9 @@ def run_stiff(
         return np.array(values)
 
     def attempt(name: str) -> _March:
-        return _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps)
+        return _march(
+            name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step
+        )
 
     label = f"stiff ({scipy_method})"
     march = attempt(scipy_method)
@@ -126,8 +128,16 @@ def run_stiff(
             march.failure = f"LSODA: {first} BDF: {march.failure}"
 
     reference = quantities(dynamics, clock.time(jnp.asarray(t0)), state0, monitor)
-    points = jnp.asarray([*march.times, march.final_t]), jnp.asarray(np.stack([*march.states, march.final]))
-    rows = jax.tree.map(np.asarray, _rows(dynamics, clock, monitor, reference, state0, points))
+    times, states = [*march.times, march.final_t], [*march.states, march.final]
+    count = len(times)
+    if every_step:
+        # The number of steps differs from run to run: padded to a power of two, few sizes are ever compiled.
+        padding = (1 << (count - 1).bit_length()) - count
+        times, states = times + [times[-1]] * padding, states + [states[-1]] * padding
+    points = jnp.asarray(times), jnp.asarray(np.stack(states))
+    rows = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[:count], _rows(dynamics, clock, monitor, reference, state0, points)
+    )
     grid_rows = {
         name: jax.tree.map(lambda leaf: leaf[:-1], row)
         for name, row in rows.items()
@@ -150,7 +160,9 @@ def run_stiff(
     )
 
 
-def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps) -> _March:
+def _march(
+    name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step
+) -> _March:
     """Step a SciPy solver to the end, an event, or a failure; nothing that was reached is lost.
 
     `solve_ivp` has no bound on steps, and near a blow-up LSODA takes ever smaller ones without end.
@@ -184,7 +196,8 @@ def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max
                 crossing: Any = brentq(along, out.final_t, solver.t, xtol=1e-13)
                 if out.event is None or crossing < stop:
                     out.event, stop = int(index), float(crossing)
-            for save in ts[(ts > out.final_t) & (ts <= stop)]:
+            saves = np.array([stop]) if every_step else ts[(ts > out.final_t) & (ts <= stop)]
+            for save in saves:
                 out.times.append(float(save))
                 out.states.append(interpolant(save))
             out.final = interpolant(stop) if out.event is not None else np.array(solver.y)

@@ -24,6 +24,7 @@ class Stats:
         compiled: whether that time includes a compilation.
         stopped_by: the event that ended the run early, or `None`.
         float64: whether JAX computed in float64.
+        warning: how near a reduction came to the edge of its domain, or `None`.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Stats:
     compiled: bool
     stopped_by: str | None = None
     float64: bool = True
+    warning: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,6 +143,8 @@ class Trajectory:
         ]
         if stats.stopped_by:
             rows.append(("stopped by", stats.stopped_by))
+        if stats.warning:
+            rows.append(("warning", stats.warning))
         if not stats.float64:
             rows.append(("precision", "float32: effects below 1e-5 cannot be told from none"))
         return rows

@@ -134,7 +134,7 @@ def lambda_balanced(
     chain, widths = checked_chain(arch, "lambda_balanced")
     check_key(key)
     check_scale(scale)
-    values = _checked_lam(lam, len(chain))
+    values = checked_lam(lam, len(chain))
     forced, shifts, free = forced_squares(widths, values), offsets(values), min(widths)
     key_spectrum, key_bases = jax.random.split(key)
     draws = jax.random.uniform(key_spectrum, (free,), minval=0.5, maxval=1.5)
@@ -168,15 +168,16 @@ def _layer(left: jax.Array, s: jax.Array, right: jax.Array) -> jax.Array:
     return (left[:, : len(s)] * s[None, :]) @ right[:, : len(s)].T
 
 
-def _checked_lam(lam: Any, depth: int) -> np.ndarray:
+def checked_lam(lam: Any, depth: int, argument: str = "lam") -> np.ndarray:
+    """One finite number for each hidden layer, (L - 1,); for two layers a number will do."""
     values = np.asarray(lam, dtype=np.float64)
     if values.ndim == 0 and depth == 2:
         values = values[None]
     if values.shape != (depth - 1,):
         found = "one number" if values.ndim == 0 else f"of shape {values.shape}"
         raise ValueError(
-            f"Argument `lam` must hold one number for each of the {depth - 1} hidden layers, but is {found}."
+            f"Argument `{argument}` must hold one number for each of the {depth - 1} hidden layers, but is {found}."
         )
     if not np.all(np.isfinite(values)):
-        raise ValueError(f"Argument `lam` must be finite, but is {values.tolist()}.")
+        raise ValueError(f"Argument `{argument}` must be finite, but is {values.tolist()}.")
     return values

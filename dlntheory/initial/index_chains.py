@@ -21,12 +21,16 @@ import numpy as np
 from .._errors import InfeasibleError
 
 
-def forced_squares(widths: Sequence[int], lam: Sequence[float] | np.ndarray) -> np.ndarray:
+def forced_squares(
+    widths: Sequence[int], lam: Sequence[float] | np.ndarray, tolerance: float | None = None
+) -> np.ndarray:
     r"""$s_{l,i}^2$ for the directions $i$ at or beyond the narrowest width, where nothing is free.
 
     Args:
         widths: $(d_0, …, d_L)$.
         lam: $λ_1, …, λ_{L-1}$.
+        tolerance: how far sums of λ that must vanish or have a sign may be off, absolute; by default the
+            rounding of the sums.
 
     Returns:
         An array (L, max width); zero in the directions below the narrowest width, which are free.
@@ -38,7 +42,8 @@ def forced_squares(widths: Sequence[int], lam: Sequence[float] | np.ndarray) -> 
     depth = len(widths) - 1
     squares = np.zeros((depth, max(widths)))
     # λ that cancel in exact arithmetic, such as (0.1, 0.2, -0.3), need not cancel in floats.
-    tolerance = 64 * np.finfo(float).eps * float(np.sum(np.abs(lam)))
+    if tolerance is None:
+        tolerance = 64 * np.finfo(float).eps * float(np.sum(np.abs(lam)))
     for low, high in itertools.pairwise(sorted(set(widths))):
         reaches = [layer for layer, width in enumerate(widths) if width > low]
         for first, last in _runs(reaches):

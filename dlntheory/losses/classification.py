@@ -21,6 +21,7 @@ from .base import (
     over_samples,
     reduced,
 )
+from .log_form import log_exponential, log_logistic, log_mean_exp
 
 
 def _signed_inputs(inputs: Any, labels: Any) -> jax.Array:
@@ -76,6 +77,10 @@ class LogisticLoss(AbstractLoss):
         """The value $f(z)$ at $z$ (1, d_0) or (d_0,)."""
         return reduced(jax.nn.softplus(-self.margins(z)), self.reduction)
 
+    def log_value(self, z) -> jax.Array:
+        r"""$\log f(z)$ at $z$ (1, d_0) or (d_0,), also where $f(z)$ underflows."""
+        return log_mean_exp(log_logistic(self.margins(z)), self.reduction)
+
     @property
     def conventions(self) -> str:
         """The factors in words."""
@@ -118,6 +123,10 @@ class ExponentialLoss(AbstractLoss):
     def __call__(self, z) -> jax.Array:
         """The value $f(z)$ at $z$ (1, d_0) or (d_0,)."""
         return reduced(jnp.exp(-self.margins(z)), self.reduction)
+
+    def log_value(self, z) -> jax.Array:
+        r"""$\log f(z)$ at $z$ (1, d_0) or (d_0,), also where $f(z)$ underflows."""
+        return log_mean_exp(log_exponential(self.margins(z)), self.reduction)
 
     @property
     def conventions(self) -> str:

@@ -1,22 +1,143 @@
-"""`reduce`: the reduction that applies to an architecture at a start."""
+"""`reduce`: the best reduction that applies to an architecture at a start; `survey`: why that one."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import NoReductionError
+from .._errors import ConditionError, NoReductionError
+from .._text import html_table, shorten, text_table
 from ..architecture import Architecture
-from .base import AbstractReduction, numerical_rank
-from .linear.balanced import BalancedFlow
-from .linear.gram import GramFlow
+from .base import AbstractReduction
+from .candidates import candidates
+
+_WIDTH = 160
 
 
-def reduce(arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> AbstractReduction:
-    """The first reduction whose condition holds at `theta0`: the balanced flow, else the Gram flow.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attempt:
+    """One reduction that was tried.
 
-    The Gram flow has $(d_0 + d_2)^2$ variables, more than a network with few hidden units has: it closes the
-    equations at every width, but saves time only above the width at which its state is the smaller one.
+    Attributes:
+        kind: closed form in z, with further observables, automatic closure, or implicit.
+        name: which one.
+        reduction: the reduction if it applies, else `None`.
+        answer: why it applies or not, with the measured number.
+    """
+
+    kind: str
+    name: str
+    reduction: AbstractReduction | None
+    answer: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Survey:
+    """The reductions that were tried at a start, in order, up to the first that applies.
+
+    Attributes:
+        architecture: the network.
+        attempts: one for each reduction tried.
+    """
+
+    architecture: Architecture
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def best(self) -> AbstractReduction | None:
+        """The reduction that applies, or `None`."""
+        return next((one.reduction for one in self.attempts if one.reduction is not None), None)
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        return [
+            (one.name, one.kind, "no" if one.reduction is None else "yes", shorten(one.answer, _WIDTH))
+            for one in self.attempts
+        ]
+
+    _HEADER = ("reduction", "kind", "applies", "why")
+
+    def __repr__(self) -> str:
+        found = self.best
+        return f"Survey({self.architecture.name}: {'no reduction' if found is None else found.label})"
+
+    def __str__(self) -> str:
+        return text_table(self._rows(), self._HEADER, "llll")
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), self._HEADER, "llll", caption=self.architecture.name)
+
+
+def survey(
+    arch: Architecture,
+    theta0: Mapping[str, Any],
+    loss: Any = None,
+    *,
+    time_limit: float = 20.0,
+    everything: bool = False,
+) -> Survey:
+    """Try the known reductions in order of preference and keep what each says.
+
+    Closed forms in $z$ alone come first, then closed forms with further observables, then the automatic closure, at
+    last the implicit flow, which costs more than the full flow and is an instrument. Every condition is measured at
+    `theta0`. A host verb.
+
+    Args:
+        arch: the architecture.
+        theta0: the start, by factor name.
+        loss: a function of $z$, optional; the reductions are bound to it.
+        time_limit: seconds for the automatic closure.
+        everything: go on after the first reduction that applies.
+
+    Raises:
+        ValueError: a malformed `theta0`.
+
+    Example:
+        >>> import dlntheory as dln, jax
+        >>> arch = dln.linear_network((3, 4, 2))
+        >>> for attempt in survey(arch, dln.gaussian(arch, jax.random.key(0))).attempts:
+        ...     print(attempt.name, attempt.reduction is not None)
+        balanced end-to-end flow False
+        relaxed balanced flow False
+        mixed balanced flow False
+        entrywise forms False
+        Gram flow True
+    """
+    checked = arch.check(theta0)
+    attempts: list[Attempt] = []
+    for kind, name, build in candidates(arch, time_limit):
+        try:
+            reduction = build(arch, checked, loss)
+        except ConditionError as error:
+            answer = f"off by {error.measured:.3g} (tolerance {error.tolerance:.1g}): {error}"
+            attempts.append(Attempt(kind, name, None, answer))
+            continue
+        except ValueError as error:
+            # Every refusal is a `ValueError` that says why; it is the answer here.
+            attempts.append(Attempt(kind, name, None, str(error)))
+            continue
+        condition = reduction.condition(checked)
+        if condition.holds:
+            answer = f"{reduction.label}; {condition.requirement}: off by {condition.measured:.2g}"
+            attempts.append(Attempt(kind, name, reduction, answer))
+            if not everything:
+                break
+        else:
+            answer = (
+                f"off by {condition.measured:.3g} (tolerance {condition.tolerance:.1g}): {condition.requirement}"
+                + (f" ({condition.explanation})" if condition.explanation else "")
+            )
+            attempts.append(Attempt(kind, name, None, answer))
+    return Survey(arch, tuple(attempts))
+
+
+def reduce(
+    arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
+) -> AbstractReduction:
+    """The best reduction that applies to an architecture at a start: the first of `survey` whose condition holds.
+
+    The Gram flow of two layers has $(d_0 + d_2)^2$ variables, more than a network with few hidden units has: it closes
+    the equations at every width, but saves time only above the width at which its state is the smaller one.
 
     A host verb. The result is not bound to a loss unless one is given; `compare` binds it to the full flow.
 
@@ -24,9 +145,11 @@ def reduce(arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> A
         arch: the architecture.
         theta0: the start, by factor name.
         loss: a function of $z$, optional.
+        time_limit: seconds for the automatic closure, which is tried when no closed form applies.
 
     Raises:
-        NoReductionError: nothing known applies; says why not, with the measured violations, and what would.
+        NoReductionError: nothing known applies; says for each attempt why not, with the measured violations, and what
+            to use instead.
         ValueError: a malformed `theta0`.
 
     Example:
@@ -35,27 +158,18 @@ def reduce(arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> A
         >>> reduce(arch, dln.gaussian(arch, jax.random.key(0))).label
         'Gram flow'
     """
-    checked = arch.check(theta0)
-    if arch.chain is None:
-        raise NoReductionError(
-            f"No known reduction applies to {arch.name}: it declares no chain of matrices. Closed forms exist for "
-            "deep linear networks; declare `chain=` if φ is a product of its factors."
-        )
-    rank = min(numerical_rank(checked[name]) for name in arch.chain)
-    reasons = []
-    if rank == 0:
-        reasons.append(
-            "a layer of `theta0` is zero, so the balanced flow (which then never moves) does not apply"
-        )
-    else:
-        balanced = BalancedFlow(arch, loss, rank=rank)
-        condition = balanced.condition(checked)
-        if condition.holds:
-            return balanced
-        reasons.append(f"off balance by {condition.measured:.3g} ({condition.explanation})")
-    if len(arch.chain) == 2:
-        return GramFlow(arch, loss)
+    found = survey(arch, theta0, loss, time_limit=time_limit)
+    if found.best is not None:
+        return found.best
+    reasons = "\n".join(f"- {one.name}: {one.answer}" for one in found.attempts)
+    starts = (
+        "a balanced start, `balanced(arch, key)`, or a relaxed balanced one, `lambda_balanced(arch, key, lam)`; "
+        if arch.chain is not None
+        else ""
+    )
     raise NoReductionError(
-        f"No known reduction applies to {arch.name} at this start: {'; '.join(reasons)}; the Gram flow needs exactly "
-        f"two layers, not {len(arch.chain)}. What would: a balanced start, `balanced(arch, key)`."
+        f"No known reduction applies to {arch.name} at this start:\n{reasons}\n"
+        f"What would: {starts}hints for the closure, `close(arch, hints=[...])`; "
+        "`intrinsic(arch, theta0)` says whether z can have equations of its own at all. The full flow, "
+        "`GradientFlow(arch, loss)`, always applies."
     )

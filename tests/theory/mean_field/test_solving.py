@@ -11,8 +11,7 @@ import pytest
 from systems.mean_field import iterate_densely
 from systems.plain_marching import march_plainly
 
-from dlntheory.theory.mean_field import MeanFieldConfig, MeanFieldResult, solve
-from dlntheory.theory.mean_field import solving
+from dlntheory.theory.mean_field import MeanFieldConfig, MeanFieldResult, solve, solving
 from dlntheory.theory.mean_field.marching import March
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "dmft_reference.json").read_text())

@@ -1,0 +1,196 @@
+"""Starts on level sets of the imbalances: the mixed signature of two layers, and projection of any start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._errors import InfeasibleError
+from .._precision import require_float64
+from ..architecture import Architecture, Params
+from ..losses.base import checked_array
+from .balance import checked_lam
+from .free_directions import free_square
+from .index_chains import forced_squares, offsets
+from .sampling import check_key, check_scale, checked_chain, orthonormal_columns
+
+SWEEPS = 200
+
+
+def mixed_balanced(
+    arch: Architecture, key: jax.Array, lam: float, mu: float, *, scale: float = 1.0, product: Any = None
+) -> Params:
+    r"""A random start of two layers whose imbalance has eigenvalues $\lambda$ ($d_2$ times), $-\mu$ ($d_0$ times), 0.
+
+    $S = W_2^\top W_2 - W_1 W_1^\top$. In singular direction $i$ of $z$ two hidden neurons carry
+    $W_2 = (\sqrt\lambda \cosh x, \sqrt\mu \sinh x)$, $W_1 = (\sqrt\lambda \sinh x, \sqrt\mu \cosh x)$ with
+    $\sinh 2x = \sigma_i/\kappa$, $\kappa = (\lambda + \mu)/2$; the hidden layer is turned by a Haar random matrix.
+    Every product $z$ has such starts.
+
+    Args:
+        arch: a chain of two matrices.
+        key: from `jax.random.key`.
+        lam: $\lambda > 0$.
+        mu: $\mu > 0$.
+        scale: root mean square of the singular values of the random product.
+        product: the end-to-end map (d_2, d_0) instead of a random one; leave `scale` at 1 then.
+
+    Returns:
+        The parameters, one array for each factor, in declared order.
+
+    Raises:
+        InfeasibleError: the hidden width is below $d_0 + d_2$.
+        ValueError: no chain of two matrices, λ or μ not positive (one sign alone: `lambda_balanced`), a malformed
+            product or key.
+        PrecisionError: JAX is in float32 mode.
+
+    References:
+        Derived here.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from dlntheory.catalogue import linear_network
+        >>> theta0 = mixed_balanced(linear_network((1, 3, 1)), jax.random.key(0), 0.9, 0.4)
+        >>> imbalance = theta0["W2"].T @ theta0["W2"] - theta0["W1"] @ theta0["W1"].T
+        >>> [round(float(value), 12) + 0.0 for value in jnp.linalg.eigvalsh(imbalance)]
+        [-0.4, 0.0, 0.9]
+    """
+    require_float64("mixed_balanced")
+    chain, widths = checked_chain(arch, "mixed_balanced")
+    if len(chain) != 2:
+        raise ValueError(
+            f"Argument `arch` of `mixed_balanced` must have two layers, but {arch.name} has {len(chain)}."
+        )
+    check_key(key)
+    check_scale(scale)
+    for name, value in (("lam", lam), ("mu", mu)):
+        if not (np.isfinite(float(value)) and float(value) > 0):
+            raise ValueError(f"Argument `{name}` must be a finite positive number, but is {value}.")
+    inputs, hidden, outputs = widths
+    if hidden < inputs + outputs:
+        raise InfeasibleError(
+            f"Argument `arch` must have a hidden width of at least {inputs} + {outputs} for eigenvalues of both signs "
+            f"in full number, but layer 1 has width {hidden}."
+        )
+    key_product, key_turn = jax.random.split(key)
+    if product is None:
+        z = jax.random.normal(key_product, (outputs, inputs))
+        z = z * (jnp.asarray(scale, float) * np.sqrt(min(inputs, outputs)) / jnp.linalg.norm(z))
+    else:
+        if not isinstance(scale, (int, float)) or scale != 1.0:
+            raise ValueError(f"Argument `scale` must be left at 1 if `product` is given, but is {scale}.")
+        z = jnp.asarray(checked_array(product, "product"))
+        if z.shape != arch.output_shape:
+            raise ValueError(
+                f"Argument `product` must have shape {arch.output_shape}, but has shape {z.shape}."
+            )
+    turn = orthonormal_columns(key_turn, hidden, hidden)
+    w1, w2 = _hyperbolic(z, turn, jnp.asarray(lam, float), jnp.asarray(mu, float))
+    params = {chain[0]: w1, chain[1]: w2}
+    return {name: params[name] for name in arch.shapes}
+
+
+@jax.jit
+def _hyperbolic(z, turn, lam, mu):
+    """$W_1$, $W_2$ with product `z` on the level set of λ and μ, the hidden layer turned by `turn`."""
+    outputs, inputs = z.shape
+    u, s, vt = jnp.linalg.svd(z, full_matrices=True)
+    x = 0.5 * jnp.arcsinh(2.0 * s / (lam + mu))
+    left, right = (jnp.pad(x, (0, size - len(s))) for size in (outputs, inputs))
+    across = jnp.pad(jnp.diag(jnp.sinh(x)), ((0, outputs - len(s)), (0, inputs - len(s))))
+    # Neurons: one for each output, one for each input, and the dead ones.
+    second = [jnp.sqrt(lam) * jnp.diag(jnp.cosh(left)), jnp.sqrt(mu) * across]
+    first = [jnp.sqrt(lam) * across, jnp.sqrt(mu) * jnp.diag(jnp.cosh(right))]
+    dead = ((0, 0), (0, len(turn) - outputs - inputs))
+    w2 = u @ jnp.pad(jnp.concatenate(second, axis=1), dead) @ turn.T
+    w1 = turn @ jnp.pad(jnp.concatenate(first, axis=0), dead[::-1]) @ vt
+    return w1, w2
+
+
+def project_to_relaxed_balanced(
+    arch: Architecture, theta0: Mapping[str, Any], lambdas: float | Sequence[float] | np.ndarray
+) -> Params:
+    r"""A start with $D_l = \lambda_l I$ at every hidden layer, near `theta0` and with the same end-to-end map $z$.
+
+    In the singular bases of $z$ the layers get the singular values that λ and the widths demand (`lambda_balanced`);
+    the hidden bases are those that bring the layers nearest to `theta0` in Frobenius norm, found by alternating
+    orthogonal Procrustes problems, which descend to a stationary point. A start on the level set is returned as is,
+    up to rounding. A host verb.
+
+    Args:
+        arch: a chain of L matrices.
+        theta0: the parameters to start from; random Gaussian ones never have $D_l = \lambda_l I$.
+        lambdas: $\lambda_1, …, \lambda_{L-1}$; a number for two layers.
+
+    Returns:
+        The parameters, one array for each factor, in declared order.
+
+    Raises:
+        InfeasibleError: no chain of these widths has these λ; the message names the layer and the widths.
+        ValueError: `arch` is no chain, a malformed `theta0`, a wrong number of λ.
+        PrecisionError: JAX is in float32 mode.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.initial import gaussian
+        >>> arch = linear_network((3, 2, 3))
+        >>> near = project_to_relaxed_balanced(arch, gaussian(arch, jax.random.key(0)), 0.5)
+        >>> imbalance = near["W2"].T @ near["W2"] - near["W1"] @ near["W1"].T
+        >>> bool(jnp.allclose(imbalance, 0.5 * jnp.eye(2)))
+        True
+    """
+    require_float64("project_to_relaxed_balanced")
+    chain, widths = checked_chain(arch, "project_to_relaxed_balanced")
+    checked = arch.check(theta0)
+    lam = checked_lam(lambdas, len(chain), "lambdas")
+    forced, shifts, free = forced_squares(widths, lam), offsets(lam), min(widths)
+    layers = [np.asarray(checked[name]) for name in chain]
+    u, sigma, vt = np.linalg.svd(np.asarray(arch(checked)), full_matrices=True)
+    t = np.asarray(free_square(jnp.asarray(sigma[:free] ** 2), jnp.asarray(shifts)))
+    spectra = []
+    for layer in range(len(chain)):
+        size = min(widths[layer], widths[layer + 1])
+        spectra.append(np.sqrt(np.concatenate([t + shifts[layer], forced[layer, free:size]])))
+    bases = _nearest_bases(layers, spectra, vt.T, u)
+    params = {
+        name: jnp.asarray(_assembled(bases[l + 1], spectra[l], bases[l])) for l, name in enumerate(chain)
+    }
+    return {name: params[name] for name in arch.shapes}
+
+
+def _assembled(left: np.ndarray, s: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return (left[:, : len(s)] * s) @ right[:, : len(s)].T
+
+
+def _nearest_bases(
+    layers: Sequence[np.ndarray], spectra: Sequence[np.ndarray], first: np.ndarray, last: np.ndarray
+) -> list[np.ndarray]:
+    """Orthogonal bases of the hidden layers that bring the assembled layers nearest to the given ones."""
+    depth = len(layers)
+    bases = [first, *(np.eye(layer.shape[0]) for layer in layers[:-1]), last]
+    pulls = [0.0] * (depth + 1)
+
+    def pull(l: int, with_above: bool) -> np.ndarray:
+        below, s = layers[l - 1], spectra[l - 1]
+        total = np.zeros_like(bases[l])
+        total[:, : len(s)] = below @ bases[l - 1][:, : len(s)] * s
+        if with_above:
+            above, s = layers[l], spectra[l]
+            total[:, : len(s)] += above.T @ bases[l + 1][:, : len(s)] * s
+        return total
+
+    for sweep in range(SWEEPS):
+        before = list(pulls)
+        for l in range(1, depth):
+            # The first pass looks down only: the bases above are still arbitrary, except the last.
+            left, values, right = np.linalg.svd(pull(l, with_above=sweep > 0 or l == depth - 1))
+            bases[l] = left @ right
+            pulls[l] = float(np.sum(values))
+        if sweep > 1 and np.allclose(pulls, before, rtol=1e-15, atol=0):
+            break
+    return bases

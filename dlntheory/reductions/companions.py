@@ -1,0 +1,104 @@
+"""`companion_gap`: full flows from different parameters with one $z$ and one value of all laws."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._text import key_values
+from ..dynamics import GradientFlow, solve
+from ..laws import ConservationLaws
+from .verdict.fibres import fibre_companions
+
+
+@dataclasses.dataclass(frozen=True)
+class CompanionGap:
+    r"""How far the $z(t)$ of full flows from different points of one fibre are apart.
+
+    Attributes:
+        network: name of the architecture.
+        distances: of the companions from the start, in parameters.
+        spreads: $|M(\theta) - M(\theta_0)| / |M(\theta_0)|$ at the companions.
+        gaps: $\max_t |z_k(t) - z_0(t)| / \max_t |z_0(t)|$ for each companion.
+    """
+
+    network: str
+    distances: tuple[float, ...]
+    spreads: tuple[float, ...]
+    gaps: tuple[float, ...]
+
+    @property
+    def gap(self) -> float:
+        """The largest gap."""
+        return max(self.gaps)
+
+    def __str__(self) -> str:
+        return key_values(
+            [
+                ("network", self.network),
+                ("companions at", ", ".join(f"{value:.3g}" for value in self.distances)),
+                ("spread of M", ", ".join(f"{value:.1e}" for value in self.spreads)),
+                ("gap of z(t)", ", ".join(f"{value:.1e}" for value in self.gaps)),
+            ]
+        )
+
+
+def companion_gap(
+    flow: GradientFlow,
+    theta0: Mapping[str, Any],
+    t1: float,
+    *,
+    laws: ConservationLaws | None = None,
+    count: int = 1,
+    seed: int = 0,
+    rtol: float = 1e-11,
+    saves: Any = 20,
+) -> CompanionGap:
+    r"""Train from `theta0` and from other points of its fibre, and compare $z(t)$.
+
+    A cheaper check than `ImplicitFlow` of the same property: where the dynamics of $z$ is intrinsic on the level set,
+    there is one $z(t)$. A host verb.
+
+    Args:
+        flow: the full flow, with unit rates and without weight decay.
+        theta0: the start.
+        t1: end of the runs.
+        laws: by default `conservation_laws(flow.architecture)`.
+        count: the number of companions.
+        seed: determines them.
+        rtol: of the runs, by Dopri8.
+        saves: see `solve`; every save is a step.
+
+    Raises:
+        ValueError: the flow has weight decay or rates, or no companion was found (the fibre may be one point).
+        IntegrationError: a run stopped early.
+    """
+    training = flow.training
+    if training.is_decaying or training.rates:
+        raise ValueError(
+            f"Argument `flow` must have unit rates and no weight decay, but has {training.conventions}."
+        )
+    found = fibre_companions(flow.architecture, theta0, laws=laws, count=count, seed=seed)
+    if not found:
+        raise ValueError(
+            "Argument `theta0` must have other points in its fibre, but none was found: z and the laws may determine "
+            "theta (see `intrinsic`)."
+        )
+    runs = [
+        solve(flow, theta, t1, method="dopri8", rtol=rtol, saves=saves, step_to_saves=True).z
+        for theta in (theta0, *(companion.theta for companion in found))
+    ]
+    size = float(np.max(np.linalg.norm(runs[0].reshape(len(runs[0]), -1), axis=1))) or 1.0
+    gaps = [
+        float(np.max(np.linalg.norm((run - runs[0]).reshape(len(run), -1), axis=1))) / size
+        for run in runs[1:]
+    ]
+    return CompanionGap(
+        network=flow.architecture.name,
+        distances=tuple(companion.distance for companion in found),
+        spreads=tuple(companion.spread for companion in found),
+        gaps=tuple(gaps),
+    )

@@ -1,0 +1,14 @@
+"""Mirror structure: when the reduced flow is a mirror flow, its potential, and where such a flow ends."""
+
+from .bias import BiasReport as BiasReport, kkt_residual as kkt_residual
+from .commuting import (
+    BracketTest as BracketTest,
+    commuting_test as commuting_test,
+    symmetry_defect as symmetry_defect,
+)
+from .find import NoPotential as NoPotential, mirror_potential as mirror_potential
+from .potentials import (
+    AbstractPotential as AbstractPotential,
+    MirrorPotential as MirrorPotential,
+    WarpedPotential as WarpedPotential,
+)

@@ -1,0 +1,249 @@
+r"""`RelaxedBlocksFlow`: products of independent two-layer problems in the products alone, where each law is scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._errors import ConditionError
+from ...architecture import Architecture
+from ...catalogue.linear import linear_network
+from ...dynamics import Limit, State, Training
+from ..base import AbstractReduction, Condition
+from ..entrywise.base import bound_training, check_plain
+from ..entrywise.recognise import FormError
+from ..linear.relaxed import RelaxedBalancedFlow
+from ..linear.spectra import relaxed_operator
+from .recognise import Component, ProductForm, product_form
+
+LABEL = "relaxed balanced flow of independent products"
+_INSTEAD = "Use `GramBlocksFlow`, which holds for every start."
+
+
+class RelaxedBlocksFlow(AbstractReduction):
+    r"""The flow of φ made of products $Z_b = A_b B_b^\top$ with factors of their own, if each law is a scalar.
+
+    With $A_b^\top A_b - B_b^\top B_b = \lambda_b I$ every block obeys the equation of two layers,
+
+    $$\dot Z_b = -\bigl( A_b A_b^\top\, G_b + G_b\, B_b B_b^\top \bigr), \qquad
+      A_b A_b^\top = \tfrac{\lambda_b}{2} I + \bigl(\tfrac{\lambda_b^2}{4} I + Z_b Z_b^\top\bigr)^{1/2}$$
+
+    on the range of $Z_b$ (likewise $B_b B_b^\top$ with $-\lambda_b$), coupled through $G_b$, the gradient by block b.
+    Softmax attention is such a product of $Q K^\top$ and $V O$ for each head; an adapter $W_0 + B A$ is a single one.
+
+    Args:
+        arch: an architecture whose φ is a sum of such products and constants; read off its words.
+        lambdas: $\lambda_b$, one for each product in the order of `pairs`. `RelaxedBlocksFlow.at` measures them.
+        loss: a function of $z$, or `None` to `bind` later.
+        ranks: rank of each $Z_b$, or `None` for the largest possible.
+
+    Validity:
+        That of `RelaxedBalancedFlow` for each block: exact for every loss while the blocks keep their rank, if each law
+        is scalar. Start, widths and ranks are checked.
+
+    Raises:
+        FormError: φ is not of this form, or a factor occurs in two products (a `ValueError`).
+        InfeasibleError: factors of these sizes cannot have these λ.
+
+    References:
+        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (relaxed balanced
+        linear networks), block by block.
+
+    Example:
+        >>> import dlntheory as dln
+        >>> from dlntheory.catalogue.attention import attention
+        >>> RelaxedBlocksFlow(attention(2, 2), [0.5, -0.2]).pairs
+        (('Q1', 'K1'), ('V1', 'O1'))
+    """
+
+    arch: Architecture
+    settings: Training | None
+    parts: tuple[RelaxedBalancedFlow, ...]
+    form: ProductForm = eqx.field(static=True)
+
+    def __init__(
+        self,
+        arch: Architecture,
+        lambdas: Sequence[float],
+        loss: Any = None,
+        *,
+        ranks: Sequence[int | None] | None = None,
+    ):
+        self.arch = arch
+        self.form = _independent(arch)
+        count = len(self.form.components)
+        if len(lambdas) != count or len(ranks or [None] * count) != count:
+            raise ValueError(
+                f"Arguments `lambdas` and `ranks` must hold one number for each of the {count} products of "
+                f"{arch.name}, but hold {len(lambdas)} and {len(ranks or [None] * count)}."
+            )
+        self.parts = tuple(
+            RelaxedBalancedFlow(_two_layers(part), lambdas=float(lam), rank=rank)
+            for part, lam, rank in zip(self.form.components, lambdas, ranks or [None] * count, strict=True)
+        )
+        self.settings = bound_training(arch, loss)
+
+    @classmethod
+    def at(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        r"""The flow with the λ and ranks of a start. A host verb.
+
+        Raises:
+            ConditionError: a law at `theta0` is no multiple of the identity; names the product, with its distance.
+            FormError: φ is not of this form.
+        """
+        checked, form = arch.check(theta0), _independent(arch)
+        parts = []
+        for part in form.components:
+            try:
+                parts.append(RelaxedBalancedFlow.at(_two_layers(part), _layers(form, part, checked)))
+            except ConditionError as refusal:
+                raise _named(part, refusal) from None
+        return cls(
+            arch, [float(part.lambdas[0]) for part in parts], loss, ranks=[int(part.rank) for part in parts]
+        )
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The two factors of each product."""
+        return tuple((part.sides[0].letter, part.sides[1].letter) for part in self.form.components)
+
+    @property
+    def label(self) -> str:
+        return LABEL
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.arch
+
+    @property
+    def training(self) -> Training | None:
+        return self.settings
+
+    @property
+    def statement(self) -> str:
+        shown = ",\\, ".join(f"{float(part.lambdas[0]):.6g}" for part in self.parts)
+        return (
+            r"\dot Z_b = -\left( \bigl[\tfrac{\lambda_b}{2} I + (\tfrac{\lambda_b^2}{4} I + Z_b Z_b^\top)^{1/2}"
+            r"\bigr] G_b + G_b \bigl[-\tfrac{\lambda_b}{2} I + (\tfrac{\lambda_b^2}{4} I + Z_b^\top Z_b)^{1/2}\bigr] "
+            r"\right),\quad "
+            rf"\lambda = ({shown})"
+        )
+
+    @property
+    def source(self) -> str:
+        return "Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370), relaxed balanced, block by block"
+
+    @property
+    def exactness(self) -> str:
+        return "exact for every loss, where the law of each product is a multiple of the identity"
+
+    def bind(self, training: Training) -> Self:
+        check_plain(training, self.label)
+        lambdas = [float(part.lambdas[0]) for part in self.parts]
+        return type(self)(self.arch, lambdas, training.loss, ranks=[int(part.rank) for part in self.parts])
+
+    def condition(self, theta0: Mapping[str, Any]) -> Condition:
+        found = [
+            part.condition(_layers(self.form, component, theta0))
+            for part, component in zip(self.parts, self.form.components, strict=True)
+        ]
+        worst = max(range(len(found)), key=lambda i: (not found[i].holds, found[i].measured))
+        condition, (left, right) = found[worst], self.pairs[worst]
+        explanation = (
+            f"product of {left} and {right}: {condition.explanation}" if condition.explanation else ""
+        )
+        return Condition(
+            requirement="the law A^T A - B^T B of every product is a multiple of the identity",
+            measured=condition.measured,
+            tolerance=condition.tolerance,
+            explanation=explanation,
+            expected_error=condition.expected_error,
+            remedy=_INSTEAD,
+        )
+
+    def initial(self, theta0: Mapping[str, Any]) -> State:
+        state = {}
+        for number, part in enumerate(self.form.components, start=1):
+            term = part.terms[0]
+            state[f"Z{number}"] = self.form.matrix(term.left, theta0) @ self.form.matrix(term.right, theta0).T
+        return state
+
+    def velocity(self, t, state: State) -> State:
+        training = self.settings
+        assert training is not None  # `solve` refuses an unbound reduction
+        slopes = jax.grad(lambda s: training.loss(self.observe(s)))(state)
+        return {
+            f"Z{number}": -relaxed_operator(
+                state[f"Z{number}"], slopes[f"Z{number}"], part.offsets, part.left, part.right, part.rank
+            )
+            for number, part in enumerate(self.parts, start=1)
+        }
+
+    def observe(self, state: State):
+        flat = jnp.asarray(self.form.constant)
+        for number, part in enumerate(self.form.components, start=1):
+            term = part.terms[0]
+            flat = flat.at[term.positions].add(term.coefficient * state[f"Z{number}"])
+        return jnp.reshape(flat, self.form.shape)
+
+    def conserved(self, state: State) -> dict[str, Any]:
+        return {}
+
+    def monitors(self, state: State) -> dict[str, Any]:
+        return {
+            f"block {number}: {name}": value
+            for number, part in enumerate(self.parts, start=1)
+            for name, value in part.monitors({"z": state[f"Z{number}"]}).items()
+        }
+
+    def limits(self) -> tuple[Limit, ...]:
+        return tuple(
+            Limit(f"block {number}: {limit.monitor}", limit.warn_below, limit.stop_below, limit.advice)
+            for number, part in enumerate(self.parts, start=1)
+            for limit in part.limits()
+        )
+
+
+def _independent(arch: Architecture) -> ProductForm:
+    form = product_form(arch, f"the {LABEL}")
+    for part in form.components:
+        if len(part.sides) != 2 or len(part.terms) != 1:
+            names = ", ".join(side.letter for side in part.sides)
+            raise FormError(
+                f"Argument `arch` must be made of products with factors of their own for the {LABEL}, but in "
+                f"{arch.name} {names} occur in {len(part.terms)} products. {_INSTEAD}"
+            )
+    if form.single or not form.components:
+        raise FormError(
+            f"Argument `arch` must be made of products of two factors for the {LABEL}, but {arch.name} "
+            + ("shows single factors." if form.single else "has none.")
+        )
+    return form
+
+
+def _two_layers(part: Component) -> Architecture:
+    term = part.terms[0]
+    return linear_network((term.right.shape[0], part.inner, term.left.shape[0]))
+
+
+def _layers(form: ProductForm, part: Component, theta: Mapping[str, Any]) -> dict[str, Any]:
+    term = part.terms[0]
+    return {
+        "W1": np.asarray(form.matrix(term.right, theta)).T,
+        "W2": np.asarray(form.matrix(term.left, theta)),
+    }
+
+
+def _named(part: Component, refusal: ConditionError) -> ConditionError:
+    left, right = (side.letter for side in part.sides)
+    return ConditionError(
+        f"{refusal} (product of {left} and {right}; W2 stands for {left}, W1 for {right}). {_INSTEAD}",
+        measured=refusal.measured,
+        tolerance=refusal.tolerance,
+        expected_error=refusal.expected_error,
+    )

@@ -1,0 +1,161 @@
+r"""Weight decay on whitened data: what it costs to represent a product, and which modes survive it. Host functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from ..._text import key_values
+
+
+def least_weight_norm(product: Any, depth: int) -> float:
+    r"""The least $\sum_l \|W_l\|_F^2$ over all factorisations $W_L \cdots W_1$ of a product: $L \sum_i s_i^{2/L}$.
+
+    Attained exactly by balanced factorisations (hidden layers at least as wide as the rank).
+
+    Args:
+        product: (out, inp), any real matrix.
+        depth: $L \ge 1$.
+
+    Raises:
+        ValueError: no matrix, not finite, or a depth below 1.
+
+    References:
+        Srebro, Rennie, Jaakkola 2005 for two layers; Shang et al. for Schatten quasi-norms.
+
+    Example:
+        >>> least_weight_norm([[3.0, 0.0], [0.0, 1.0]], 2)
+        8.0
+    """
+    depth = _checked_depth(depth, 1)
+    matrix = np.asarray(product, dtype=np.float64)
+    if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
+        raise ValueError(
+            f"Argument `product` must be a finite matrix, but has shape {matrix.shape}"
+            f"{'' if matrix.ndim != 2 else ' and entries that are not finite'}."
+        )
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    return float(depth * np.sum(singular ** (2.0 / depth)))
+
+
+@dataclasses.dataclass(frozen=True)
+class DecayThresholds:
+    r"""Where weight decay $\gamma$ kills a mode $\sigma$ of $\frac12(s - \sigma)^2 + \gamma\frac{L}{2} s^{2/L}$.
+
+    Attributes:
+        depth: $L$.
+        sigma: the target of the mode.
+        critical: $\gamma_c$, from which on the global minimiser is 0.
+        jump: $s_c$, the value from which it drops to 0 at $\gamma_c$; 0 for two layers, where it shrinks continuously.
+        spinodal: $\gamma_{sp}$, beyond which no other stationary point than 0 exists.
+        last: $s_{sp}$, where the local minimum ends at $\gamma_{sp}$.
+    """
+
+    depth: int
+    sigma: float
+    critical: float
+    jump: float
+    spinodal: float
+    last: float
+
+    def __str__(self) -> str:
+        return key_values(
+            {
+                "mode": f"sigma = {self.sigma:g}, depth {self.depth}",
+                "global minimum is 0 from": f"gamma = {self.critical:.6f} (jump from {self.jump:.6g})",
+                "local minimum ends at": f"gamma = {self.spinodal:.6f} (at {self.last:.6g})",
+            }
+        )
+
+
+def decay_thresholds(sigma: float, depth: int) -> DecayThresholds:
+    r"""Critical and spinodal weight decay of one mode.
+
+    $s_c = \sigma\frac{L-2}{L-1}$, $\gamma_c = (\sigma - s_c) s_c^{1 - 2/L}$;
+    $s_{sp} = \sigma\frac{L-2}{2L-2}$, $\gamma_{sp} = (\sigma - s_{sp}) s_{sp}^{1-2/L}$. For two layers both are $\sigma$.
+
+    Args:
+        sigma: the target of the mode, positive.
+        depth: $L \ge 2$.
+
+    Raises:
+        ValueError: `sigma` is not positive, or the depth is below 2.
+
+    References:
+        Derived here.
+
+    Example:
+        >>> thresholds = decay_thresholds(1.5, 3)
+        >>> print(f"{thresholds.critical:.6f} {thresholds.spinodal:.6f}")
+        0.681420 0.811265
+    """
+    depth = _checked_depth(depth, 2)
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"Argument `sigma` must be positive and finite, but is {sigma:g}.")
+    # At depth 2 both s are 0 and 0^0 = 1.
+    jump, last = sigma * (depth - 2) / (depth - 1), sigma * (depth - 2) / (2 * depth - 2)
+    power = 1.0 - 2.0 / depth
+    return DecayThresholds(
+        depth=depth,
+        sigma=float(sigma),
+        critical=(sigma - jump) * jump**power,
+        jump=jump,
+        spinodal=(sigma - last) * last**power,
+        last=last,
+    )
+
+
+def decayed_mode(sigma: Any, weight_decay: float, depth: int) -> np.ndarray:
+    r"""The global minimiser of $\frac12(s - \sigma)^2 + \gamma\frac L2 s^{2/L}$ over $s \ge 0$.
+
+    Two layers: $\max(\sigma - \gamma, 0)$. Deeper: 0 from $\gamma_c$ on, below it the larger root of
+    $s - \sigma + \gamma s^{2/L - 1} = 0$. At $\gamma_c$ itself both are global minimisers; 0 is returned.
+
+    Args:
+        sigma: targets of the modes, at least 0.
+        weight_decay: $\gamma \ge 0$.
+        depth: $L \ge 2$.
+
+    Returns:
+        The minimisers, in the shape of `sigma`.
+
+    Raises:
+        ValueError: a negative or infinite argument, or a depth below 2.
+
+    Validity:
+        The *global* minimiser. For more than two layers the origin is a local minimum for every positive decay, and
+        training from a small start stays there.
+
+    Example:
+        >>> print(decayed_mode([1.5, 0.4], 0.5, 2), decayed_mode([1.5, 0.4], 0.5, 3).round(6))
+        [1. 0.] [1.014323 0.      ]
+    """
+    depth = _checked_depth(depth, 2)
+    targets = np.asarray(sigma, dtype=np.float64)
+    if not (np.all(np.isfinite(targets)) and np.all(targets >= 0)):
+        raise ValueError(f"Argument `sigma` must be finite and at least 0, but is {sigma!r}.")
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(f"Argument `weight_decay` must be a number of at least 0, but is {weight_decay!r}.")
+    if depth == 2:
+        return np.maximum(targets - weight_decay, 0.0)
+    jump = targets * (depth - 2) / (depth - 1)
+    survives = weight_decay < (targets - jump) * jump ** (1.0 - 2.0 / depth)
+    s = np.where(survives, targets, 1.0)
+    shift = np.where(survives, targets, 1.0 + weight_decay)  # dead modes: s = 1 solves their equation
+    for _ in range(60):
+        # Convex with a positive value at sigma: Newton falls monotonically to the larger root.
+        pull = weight_decay * s ** (2.0 / depth - 1.0)
+        step = (s - shift + pull) / (1.0 + (2.0 / depth - 1.0) * pull / s)
+        s = s - step
+        if np.all(np.abs(step) <= 1e-15 * s):
+            break
+    return np.where(survives, s, 0.0)
+
+
+def _checked_depth(depth: int, least: int) -> int:
+    if not isinstance(depth, (int, np.integer)) or isinstance(depth, bool) or depth < least:
+        raise ValueError(f"Argument `depth` must be an integer of at least {least}, but is {depth!r}.")
+    return int(depth)

@@ -1,0 +1,130 @@
+"""`reduce` and `survey`: which reduction is chosen, for whom, and what is said when there is none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dlntheory as dln
+from dlntheory.catalogue.attention import attention
+from dlntheory.reductions import reduce, survey
+
+KEY = jax.random.key(0)
+
+
+def residual_blocks():
+    return dln.Architecture(
+        lambda p: (jnp.eye(2) + p["D"] @ p["C"]) @ (jnp.eye(2) + p["B"] @ p["A"]),
+        {"A": (1, 2), "B": (2, 1), "C": (1, 2), "D": (2, 1)},
+        name="two residual blocks",
+    )
+
+
+def factorisation():
+    return dln.Architecture(lambda p: jnp.einsum("ik,jk->ij", p["a"], p["b"]), {"a": (3, 2), "b": (4, 2)})
+
+
+def shared_query():
+    return dln.Architecture(
+        lambda p: jnp.concatenate([p["Q"] @ p["K"].T, p["Q"] @ p["V"].T], axis=1),
+        {"Q": (2, 2), "K": (2, 2), "V": (3, 2)},
+    )
+
+
+CASES = {
+    "balanced chain": (lambda: dln.linear_network((4, 5, 3)), dln.balanced, "balanced end-to-end flow"),
+    "generic chain": (lambda: dln.linear_network((4, 5, 3)), dln.gaussian, "Gram flow"),
+    "wide generic chain": (lambda: dln.linear_network((64, 100, 10)), dln.gaussian, "Gram flow"),
+    "scalar chain": (lambda: dln.linear_network((1, 1, 1, 1)), dln.gaussian, "relaxed balanced flow"),
+    "one input and output": (
+        lambda: dln.linear_network((1, 2, 1)),
+        dln.gaussian,
+        "mixed lazy and balanced flow",
+    ),
+    "relu": (lambda: dln.relu_network((2, 3, 1), bias=True), dln.gaussian, "two-layer path flow"),
+    "factors of other names": (factorisation, dln.gaussian, "flow of Gram matrices"),
+    "shared query": (shared_query, dln.gaussian, "flow of Gram matrices"),
+    "attention of head width 1": (
+        lambda: attention(3, 1),
+        dln.gaussian,
+        "relaxed balanced flow of independent products",
+    ),
+    "entrywise product": (
+        lambda: dln.Architecture(lambda p: p["x"] * p["y"], {"x": (3,), "y": (3,)}),
+        dln.gaussian,
+        "diagonal flow",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_smallest_reduction_that_holds_is_chosen(name):
+    make, start, label = CASES[name]
+    arch = make()
+    theta0 = start(arch, KEY)
+    found = reduce(arch, theta0)
+    assert found.label == label
+    assert found.condition(theta0).holds
+
+
+def test_lambda_balanced_start_gets_the_relaxed_flow():
+    arch = dln.linear_network((2, 2, 2, 2))
+    assert reduce(arch, dln.lambda_balanced(arch, KEY, [0.3, -0.2])).label == "relaxed balanced flow"
+
+
+@pytest.mark.slow
+def test_what_no_closed_form_covers_is_closed_automatically():
+    arch = dln.Architecture(
+        lambda p: (jnp.eye(3) + p["D"] @ p["C"]) @ (jnp.eye(3) + p["B"] @ p["A"]),
+        {"A": (2, 3), "B": (3, 2), "C": (2, 3), "D": (3, 2)},
+    )
+    theta0 = dln.gaussian(arch, KEY, scale=0.5)
+    target = jnp.asarray(np.random.default_rng(0).standard_normal((3, 3)))
+    flow = dln.GradientFlow(arch, lambda z: jnp.sum(jnp.logaddexp(z - target, target - z)))
+    found = survey(arch, theta0)
+    assert found.best is not None
+    assert found.attempts[-1].kind == "automatic closure"
+    both = dln.compare(flow, found.best, theta0, 1.0, saves=5, timing=False)
+    assert both.max_error < 1e-9
+
+
+@pytest.mark.slow
+def test_no_reduction_says_why_with_numbers_and_what_would():
+    arch = dln.linear_network((2, 2, 2, 2))
+    with pytest.raises(dln.NoReductionError) as caught:
+        reduce(arch, dln.gaussian(arch, KEY), time_limit=5.0)
+    message = str(caught.value)
+    for words in (
+        "balanced end-to-end flow: off by",
+        "relaxed balanced flow: off by",
+        "closure: open",
+        "implicit flow: off by",
+        "lambda_balanced(arch, key, lam)",
+        "GradientFlow(arch, loss)",
+    ):
+        assert words in message
+    with pytest.raises(dln.NoReductionError, match="full space"):
+        reduce(residual_blocks(), dln.gaussian(residual_blocks(), KEY), time_limit=10.0)
+
+
+def test_survey_prints_every_attempt_and_can_go_on():
+    arch = dln.linear_network((3, 4, 2))
+    found = survey(arch, dln.balanced(arch, KEY), everything=True)
+    applies = [one.name for one in found.attempts if one.reduction is not None]
+    assert applies[0] == "balanced end-to-end flow"
+    assert {"relaxed balanced flow", "Gram flow", "closure"} <= set(applies)
+    assert found.best is found.attempts[0].reduction
+    for one in found.attempts:
+        assert one.name in str(found)
+    assert "<table" in found._repr_html_()
+    assert "balanced end-to-end flow" in repr(found)
+
+
+def test_zero_layer_is_no_balanced_start():
+    arch = dln.linear_network((2, 3, 2))
+    theta0 = {**dln.gaussian(arch, KEY), "W2": jnp.zeros((2, 3))}
+    first = survey(arch, theta0).attempts[0]
+    assert first.reduction is None
+    assert "a layer of `theta0` is zero" in first.answer
+    with pytest.raises(ValueError, match="must hold exactly the factors"):
+        survey(arch, {"W1": jnp.zeros((3, 2))})
