@@ -13,7 +13,7 @@ import dlntheory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW_PAGES = {"README.md", "alignment.md", "index.md", "dynamics.md", "reductions.md", "sharp-bits.md", "laws.md"}
+SLOW_PAGES = {"README.md", "parsimony.md", "alignment.md", "index.md", "dynamics.md", "reductions.md", "sharp-bits.md", "laws.md"}
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(dlntheory.__path__, "dlntheory.")

@@ -23,6 +23,11 @@ from .linear.mixed import MixedBalancedFlow as MixedBalancedFlow
 from .linear.relaxed import RelaxedBalancedFlow as RelaxedBalancedFlow
 from .linear.two_layer_scalar import TwoLayerScalarFlow as TwoLayerScalarFlow
 from .mirror import kkt_residual as kkt_residual, mirror_potential as mirror_potential
+from .parsimony import (
+    CompressedFlow as CompressedFlow,
+    active_subspaces as active_subspaces,
+    compress as compress,
+)
 from .products import (
     GramBlocksFlow as GramBlocksFlow,
     RelaxedBlocksFlow as RelaxedBlocksFlow,

@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import ConditionError, NoReductionError
+from .._errors import ConditionError, NoReductionError, UnsupportedPrimitiveError
 from .._text import html_table, shorten, text_table
 from ..architecture import Architecture
 from .base import AbstractReduction
 from .candidates import candidates
+from .verdict import intrinsic
 
 _WIDTH = 160
+#: Above this many parameters a refusal does not compute the verdict, which would take longer than the attempts.
+MAX_VERDICT = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,8 +151,8 @@ def reduce(
         time_limit: seconds for the automatic closure, which is tried when no closed form applies.
 
     Raises:
-        NoReductionError: nothing known applies; says for each attempt why not, with the measured violations, and what
-            to use instead.
+        NoReductionError: nothing known applies; says for each attempt why not, with the measured violations, the
+            verdict of `intrinsic` with its numbers (up to 64 parameters), and what to use instead.
         ValueError: a malformed `theta0`.
 
     Example:
@@ -169,7 +172,19 @@ def reduce(
     )
     raise NoReductionError(
         f"No known reduction applies to {arch.name} at this start:\n{reasons}\n"
-        f"What would: {starts}hints for the closure, `close(arch, hints=[...])`; "
-        "`intrinsic(arch, theta0)` says whether z can have equations of its own at all. The full flow, "
+        f"Equations in z alone: {_verdict(arch, theta0, time_limit)}\n"
+        f"What would: {starts}hints for the closure, `close(arch, hints=[...])`. The full flow, "
         "`GradientFlow(arch, loss)`, always applies."
     )
+
+
+def _verdict(arch: Architecture, theta0: Mapping[str, Any], time_limit: float) -> str:
+    """Whether z can have equations of its own, with the numbers of the kernel test."""
+    later = "`intrinsic(arch, theta0)` says whether there can be any."
+    if arch.size > MAX_VERDICT:
+        return f"not tested above {MAX_VERDICT} parameters; {later}"
+    try:
+        found = intrinsic(arch, theta0, time_limit=time_limit)
+    except UnsupportedPrimitiveError as error:
+        return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`)."
+    return f"{found.answer}, since {found.reason} ({found.numbers()})."

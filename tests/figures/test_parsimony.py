@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dlntheory.claims import _parsimony_runs as runs
+from dlntheory.claims.parsimony import runs
 from dlntheory.figures import parsimony as figures
 from dlntheory.reductions.parsimony import ObservedEntries, active_subspaces, complete
 from dlntheory.theory.collapse import collapse_slope

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.claims import _parsimony_runs as runs
-from dlntheory.claims._parsimony_training import collapse_line
+from dlntheory.claims.parsimony import runs
+from dlntheory.claims.parsimony.training import collapse_line
 from dlntheory.theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
 
 
