@@ -51,6 +51,7 @@ def test_json_has_verdict_and_equations(capsys, model):
     assert r"\dot{Z}" in document["latex"]
 
 
+@pytest.mark.slow
 def test_family_prints_a_table(capsys):
     status, out, _ = called(capsys, "reduce", "linear", "3", "50", "4", "--no-verdict", "--latex")
     assert status == 0

@@ -25,6 +25,7 @@ def theta0():
     return {"W1": 0.5 * rng.standard_normal((3, 2)), "W2": 0.5 * rng.standard_normal((1, 3))}
 
 
+@pytest.mark.slow
 def test_log_logistic_against_mpmath():
     margins = np.array([-1e4, -800.0, -40.0, -1.0, 0.0, 0.5, 29.9, 30.0, 30.1, 36.0, 800.0, 1e6])
     values, slopes = jax.vmap(jax.value_and_grad(log_logistic))(jnp.asarray(margins))
@@ -41,6 +42,7 @@ def test_log_logistic_against_mpmath():
                 assert float(slope) == pytest.approx(float(exact_slope), abs=1.5e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "reduction"), [(dln.LogisticLoss, "mean"), (dln.ExponentialLoss, "sum")])
 def test_log_value_is_the_logarithm(make, reduction):
     loss = make(ROWS, LABELS, reduction=reduction)
@@ -69,6 +71,7 @@ def test_combined_exponent_is_the_same_velocity(arch, theta0, make):
     np.testing.assert_array_equal(unchanged["W1"], plain["W1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dopri8", "stiff"])
 def test_gradient_flow_itself_goes_beyond_the_overflow_of_t(arch, theta0, method):
     loss = dln.ExponentialLoss(ROWS, LABELS)

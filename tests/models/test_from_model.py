@@ -69,6 +69,7 @@ def test_linear_model_gives_the_product_itself():
     assert arch.phi.monomials == ((0,), (1,), (2,), (3,))
 
 
+@pytest.mark.slow
 def test_laws_are_those_of_the_architecture_written_by_hand():
     by_hand = dln.Architecture(
         lambda p: jnp.einsum("h,hi,hj->ij", p["v"], p["W"], p["W"]), {"W": (2, 3), "v": (2,)}
@@ -95,6 +96,7 @@ def test_higher_powers_carry_no_factorial():
     np.testing.assert_allclose(columns[1, 1, 1], [0, 3])
 
 
+@pytest.mark.slow
 def test_training_through_the_coefficients_is_training_the_model():
     model, shapes, input_shape = MODELS["gated"]
     arch = from_model(model, shapes, input_shape)
@@ -129,6 +131,7 @@ def test_plain_relu_model_becomes_its_path_lifting():
     assert dln.conservation_laws(arch).count == 6
 
 
+@pytest.mark.slow
 def test_relu_model_in_the_usual_form_is_the_catalogue_network():
     def model(p, x):
         return p["W2"] @ jax.nn.relu(p["W1"] @ x + p["b1"])

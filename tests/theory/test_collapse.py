@@ -42,6 +42,7 @@ def test_orthonormal_inputs(classes, each):
     assert collapse_at_inputs(classes, each) == pytest.approx((size - classes) / (classes - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "depth"), [(0.25, 4), (0.125, 4)])
 def test_slope_after_training(scale, depth):
     logs = np.log(collapse_line(scale, depth))

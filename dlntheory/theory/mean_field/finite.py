@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from .config import MeanFieldConfig
+from .conventions import finite_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,23 +32,9 @@ class FiniteProblem:
 
     @classmethod
     def of(cls, config: MeanFieldConfig, D: int) -> Self:
-        """Round the ratios to whole sizes, or say which one has no finite size."""
-        if math.isinf(config.nu):
-            raise ValueError("Argument `config` must have a finite `nu` to be simulated, but nu is inf.")
-        N = round(config.nu * D)
-        P = 0 if config.is_population else round(config.alpha * D)
-        if N < 1 or (P < 1 and not config.is_population):
-            raise ValueError(
-                f"Argument `D` must be large enough for one neuron and one sample, but D={D} gives "
-                f"N={N} and P={P} for nu={config.nu:g}, alpha={config.alpha:g}."
-            )
-        batch = round(config.batch_fraction * P)
-        if P and batch < 1:
-            raise ValueError(
-                f"Argument `D` must be large enough for batches of one sample, but D={D} gives batches of {batch} "
-                f"for batch_fraction={config.batch_fraction:g}."
-            )
-        return cls(config, D, N, P, batch, _bins(config, D))
+        """The sizes of `finite_size`, and a share of the dimensions for each eigenvalue."""
+        size = finite_size(config, D)
+        return cls(config, D, size.width, size.samples or 0, size.batch or 0, _bins(config, D))
 
 
 def _bins(config: MeanFieldConfig, D: int) -> np.ndarray:

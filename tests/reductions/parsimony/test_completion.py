@@ -16,6 +16,7 @@ def problem(shape=(40, 40), rank=2, density=0.5):
     return target / np.linalg.norm(target, 2), rng.random(shape) < density
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(19, 30), (24, 16)])
 def test_kernels_are_the_gradient_of_the_loss(shape):
     target, mask = problem(shape, density=0.3)
@@ -72,6 +73,7 @@ def test_discrepant_rates_recover_what_fixed_factors_do_not(runs_by_rate):
     assert "<table" in moving._repr_html_()
 
 
+@pytest.mark.slow
 def test_steps_are_gradient_descent_of_the_stated_network():
     # Two steps against automatic derivatives of the whole network, on a rectangular matrix.
     target, mask = problem((18, 14), density=0.6)

@@ -94,6 +94,7 @@ def flows():
     return found
 
 
+@pytest.mark.slow
 def test_flow_equals_the_full_one_by_scipy(flows):
     for flow, run, (zs, final) in flows:
         assert np.max(np.abs(run.z - zs)) < 20e-10 * np.max(np.abs(zs))
@@ -123,6 +124,7 @@ def test_scalars_of_the_flow_are_conserved_and_closed_in_form():
     np.testing.assert_allclose(run.states["rho"][:, 0, 1], rho_flow(run.ts, 0.6, 3), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_core_is_a_network_of_its_own():
     arch, loss, layers, _, _ = problem((14, 14, 14, 14), "white")
     flow = compress(arch, loss, runs.named(layers), weight_decay=0.03)
@@ -300,6 +302,7 @@ def test_noise_with_a_prescribed_rank_costs_what_it_discards():
     assert 1e-8 < error < 1e-6
 
 
+@pytest.mark.slow
 def test_digits_are_compressed_exactly_once_whitened():
     inputs, targets = runs.white_digits()
     arch = dln.linear_network((61, 61, 61, 10))

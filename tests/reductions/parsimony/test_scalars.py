@@ -38,6 +38,7 @@ def test_closed_form_is_that_of_the_literature():
     assert float(rho_flow(t, eps, 4, weight_decay=lam)) == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.slow
 def test_closed_form_is_smooth_at_no_decay_and_never_overflows():
     near = [float(rho_flow(2.0, 0.5, 3, weight_decay=lam)) for lam in (0.0, 1e-14, 1e-9, 1e-8)]
     np.testing.assert_allclose(near[1:], near[0], rtol=1e-7)

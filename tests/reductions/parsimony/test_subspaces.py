@@ -44,6 +44,7 @@ def test_square_subspaces_are_those_of_the_formula():
         np.testing.assert_allclose(ours @ ours.T, formula @ formula.T, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_reference_gradients_are_those_of_jax():
     layers, target = runs.start_layers((5, 4, 6, 3), "gaussian", runs.EPS), runs.low_rank(3, 5, 2)
     covariance = np.cov(np.random.default_rng(0).standard_normal((5, 20)))

@@ -148,10 +148,10 @@ def test_divergence_is_a_flag():
 @pytest.mark.parametrize(
     ("settings", "D", "words"),
     [
-        ({"nu": math.inf}, 16, "finite `nu`"),
-        ({"nu": 0.01}, 16, "D=16 gives N=0"),
-        ({"alpha": 0.01}, 16, "P=0"),
-        ({"alpha": 1.0, "batch_fraction": 0.01}, 16, "batches of 0"),
+        ({"nu": math.inf}, 16, "`nu` must be finite"),
+        ({"nu": 0.01}, 16, "nu = 0.01 leaves something, but is 16"),
+        ({"alpha": 0.01}, 16, "alpha = 0.01 leaves something"),
+        ({"alpha": 1.0, "batch_fraction": 0.01}, 16, "batch_fraction = 0.01 leaves something"),
         ({"lam": tuple(range(1, 20))}, 16, "every eigenvalue"),
         ({}, 0, "`D` must be an integer of at least 1"),
     ],
