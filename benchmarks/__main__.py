@@ -25,6 +25,8 @@ SUBJECTS = {
     "parsimony": "parsimony",
     "alignment": "alignment",
     "mean-field": "mean_field",
+    "solutions": "solutions",
+    "saddles": "saddles",
 }
 
 

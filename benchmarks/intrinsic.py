@@ -1,14 +1,16 @@
-"""The relaxed balanced flow against the full flow as the hidden width grows: one evaluation, and whole runs."""
+"""Reductions in z against the full flow as the hidden width grows: one evaluation, and whole runs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 import dlntheory as dln
-from dlntheory.reductions.linear.relaxed import RelaxedBalancedFlow
+from dlntheory.catalogue import gram_factorisation
+from dlntheory.reductions import RelaxedBalancedFlow, TiedFlow
 
 from .harness import Row, paired
 
@@ -35,23 +37,40 @@ def rows() -> list[Row]:
         arch = dln.linear_network((ENDS[0], hidden, ENDS[1], ENDS[1]))
         theta0 = dln.lambda_balanced(arch, jax.random.key(0), [0.0, 0.5], scale=0.5)
         cases.append((arch, theta0, dln.GradientFlow(arch, loss), RelaxedBalancedFlow.at(arch, theta0, loss)))
-    narrow, wide = cases[0], cases[-1]
     return [
         *(_evaluation(*case) for case in cases),
-        Row(
-            "intrinsic",
-            f"one velocity of {wide[3].label}, hidden width {HIDDEN[-1]}",
-            f"hidden width {HIDDEN[0]}",
-            limit=1.3,
-            note="the cost does not depend on the hidden width",
-            **paired(_calls(wide[3], wide[1]), _calls(narrow[3], narrow[1]), ROUNDS),
-        ),
+        _independence(cases),
+        *_tied(),
         *(_run(*case) for case in cases),
     ]
 
 
+def _tied() -> list[Row]:
+    r"""$z = W^\top W$ from any start: no law is needed, and none is used."""
+    loss = dln.SquaredLoss.from_target(np.diag(np.arange(1.0, ENDS[0] + 1)))
+    cases = []
+    for rank in (HIDDEN[0], HIDDEN[-1]):
+        arch = gram_factorisation(rank, ENDS[0])
+        theta0 = dln.gaussian(arch, jax.random.key(0), scale=0.5)
+        cases.append((arch, theta0, dln.GradientFlow(arch, loss), TiedFlow(arch, loss)))
+    return [_evaluation(*cases[-1]), _independence(cases)]
+
+
+def _independence(cases: Sequence[tuple[Any, Any, Any, dln.AbstractReduction]]) -> Row:
+    """The widest network against the narrowest, both reduced."""
+    narrow, wide = cases[0], cases[-1]
+    return Row(
+        "intrinsic",
+        f"{CALLS} velocities of {wide[3].label}, hidden width {HIDDEN[-1]}",
+        f"hidden width {HIDDEN[0]}",
+        limit=1.3,
+        note="the cost does not depend on the hidden width",
+        **paired(_calls(wide[3], wide[1]), _calls(narrow[3], narrow[1]), ROUNDS),
+    )
+
+
 def _evaluation(
-    arch: dln.Architecture, theta0: Any, full: dln.GradientFlow, reduced: RelaxedBalancedFlow
+    arch: dln.Architecture, theta0: Any, full: dln.GradientFlow, reduced: dln.AbstractReduction
 ) -> Row:
     return Row(
         "intrinsic",
@@ -78,7 +97,7 @@ def _calls(dynamics: dln.AbstractDynamics, theta0: Any):
     return lambda: jax.block_until_ready(evaluate(state))
 
 
-def _run(arch: dln.Architecture, theta0: Any, full: dln.GradientFlow, reduced: RelaxedBalancedFlow) -> Row:
+def _run(arch: dln.Architecture, theta0: Any, full: dln.GradientFlow, reduced: dln.AbstractReduction) -> Row:
     def run(dynamics: dln.AbstractDynamics) -> dln.Trajectory:
         return dln.solve(dynamics, theta0, END, **OPTIONS)
 

@@ -5,7 +5,7 @@ training obeys, and a numerical check of the one against the other come out. Put
 `jax.config.update("jax_enable_x64", True)` before the first computation: nothing here works in float32 silently.
 """
 
-from . import catalogue as catalogue, data as data
+from . import catalogue as catalogue, data as data, solutions as solutions
 from ._errors import (
     ConditionError as ConditionError,
     InfeasibleError as InfeasibleError,

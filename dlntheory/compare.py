@@ -1,9 +1,10 @@
-"""`compare`: the full flow against a reduction, on one grid, with errors, times and drift."""
+"""`compare`: the full flow against a reduction or a closed form, on one grid, with errors, times and drift."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,16 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ._errors import IntegrationError
 from ._text import html_key_values, key_values
 from .dynamics import AbstractDynamics, Trajectory, solve
+from .dynamics.clocks import clock_named
+from .dynamics.trajectory import Stats
 from .reductions import AbstractReduction
+from .solutions.base import AbstractSolution
+
+#: How far `theta0` may be from the start of a closed form, relative to its largest entry.
+SAME_START = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,10 +30,10 @@ class Comparison:
 
     Attributes:
         full: the trajectory of the full dynamics.
-        reduced: the trajectory of the reduction.
+        reduced: the trajectory of the reduction or closed form.
         error: (time,) $\|z_{\text{full}} - z_{\text{red}}\|_F / \max_t \|z_{\text{full}}\|_F$.
         loss_error: (time,) $|f_{\text{full}} - f_{\text{red}}| / \max_t |f_{\text{full}}|$.
-        statement: the reduced equation in LaTeX, if the second dynamics is a reduction.
+        statement: the reduced equation or the formula in LaTeX, if the second one is a reduction or a closed form.
         source: where it comes from.
     """
 
@@ -115,7 +123,7 @@ class Comparison:
 
 def compare(
     full: AbstractDynamics,
-    reduced: AbstractDynamics,
+    reduced: AbstractDynamics | AbstractSolution,
     theta0: Mapping[str, Any],
     t1: float,
     *,
@@ -127,11 +135,12 @@ def compare(
 ) -> Comparison:
     r"""Integrate both dynamics from `theta0` on one grid and measure how far their $z(t)$ are apart.
 
-    A host verb. A reduction without a loss is bound to the loss, weight decay and rates of `full`.
+    A host verb. A reduction without a loss is bound to the loss, weight decay and rates of `full`. A closed form is
+    evaluated at the saves of the full run.
 
     Args:
         full: usually a `GradientFlow`.
-        reduced: a reduction (or any dynamics of the same network).
+        reduced: a reduction (or any dynamics of the same network), or a closed form whose start is `theta0`.
         theta0: the network's parameters.
         t1: end of the run, in gradient-flow time.
         method: see `solve`; every save is a solver step, so that no interpolation error enters.
@@ -142,7 +151,8 @@ def compare(
         **options: passed to both runs of `solve` (`atol`, `admit`, `max_steps`, …).
 
     Raises:
-        ValueError: the two belong to different networks, or the reduction is bound to another loss or factors.
+        ValueError: the two belong to different networks, the reduction is bound to another loss or factors, or the
+            closed form belongs to another start.
         ConditionError: the start does not meet the reduction's condition.
         IntegrationError: a run stopped early.
 
@@ -170,6 +180,8 @@ def compare(
             f"«{getattr(reduced.training, 'conventions', None)}» against «{full.training.conventions}» "
             "(or other data)."
         )
+    if isinstance(reduced, AbstractSolution):
+        _check_start(reduced, theta0)
     if method in ("tsit5", "dopri8") and not options.get("stop"):
         options.setdefault("step_to_saves", True)
 
@@ -181,7 +193,11 @@ def compare(
         warm = [one for one in runs if not one.stats.compiled]
         return min(warm or runs, key=lambda trajectory: trajectory.stats.seconds)
 
-    left, right = run(full), run(reduced)
+    left = run(full)
+    if isinstance(reduced, AbstractSolution):
+        right = _evaluate(reduced, left, float(options.get("t0", 0.0)), timing)
+    else:
+        right = run(reduced)
     if len(left) != len(right):
         raise ValueError(
             f"Argument `stop` must end both runs at one save, but they have {len(left)} and {len(right)}."
@@ -189,14 +205,68 @@ def compare(
     gap = np.linalg.norm((left.z - right.z).reshape(len(left), -1), axis=1)
     size = float(np.max(np.linalg.norm(left.z.reshape(len(left), -1), axis=1)))
     loss_size = float(np.max(np.abs(left.loss)))
-    is_reduction = isinstance(reduced, AbstractReduction)
+    is_stated = isinstance(reduced, AbstractReduction | AbstractSolution)
     return Comparison(
         full=left,
         reduced=right,
         error=gap / size if size else gap,
         loss_error=np.abs(left.loss - right.loss) / (loss_size or 1.0),
-        statement=reduced.statement if is_reduction else "",
-        source=reduced.source if is_reduction else "",
+        statement=reduced.statement if is_stated else "",
+        source=reduced.source if is_stated else "",
+    )
+
+
+def _check_start(solution: AbstractSolution, theta0: Mapping[str, Any]) -> None:
+    checked = solution.architecture.check(theta0)
+    scale = max(float(np.max(np.abs(leaf))) for leaf in solution.start.values())
+    for name, leaf in solution.start.items():
+        gap = float(np.max(np.abs(np.asarray(leaf) - np.asarray(checked[name]))))
+        if gap > SAME_START * scale:
+            raise ValueError(
+                f"Argument `theta0` must be the start of the {solution.label}, but {name} differs from it by {gap:.3g}."
+            )
+
+
+def _evaluate(solution: AbstractSolution, full: Trajectory, t0: float, timing: bool) -> Trajectory:
+    """The closed form at the saves of the full run, timed like one: arguments in, NumPy arrays out."""
+    clock = clock_named(full.clock)
+    times = clock.times(full.ts) - float(clock.times(np.asarray(t0)))
+
+    @eqx.filter_jit
+    def rows(ts):
+        z = solution.z(ts)
+        return z, jax.vmap(solution.training.loss)(z)
+
+    seconds: list[float] = []
+    z = loss = np.zeros(0)
+    for _ in range(4 if timing else 1):
+        begin = time.perf_counter()
+        z, loss = (np.asarray(array) for array in rows(times))
+        seconds.append(time.perf_counter() - begin)
+    if not (np.all(np.isfinite(z)) and np.all(np.isfinite(loss))):
+        raise IntegrationError(
+            f"The {solution.label} is not finite at a save in t = {times[0]:g} to {times[-1]:g}."
+        )
+    return Trajectory(
+        label=solution.label,
+        architecture=full.architecture,
+        conventions=solution.training.conventions,
+        clock=full.clock,
+        ts=full.ts,
+        z=z,
+        loss=loss,
+        states=None,
+        final={"z": z[-1]},
+        drift={},
+        monitors={},
+        stats=Stats(
+            method="closed form",
+            rtol=None,
+            atol=None,
+            counts={"evaluations": len(times)},
+            seconds=min(seconds[1:] or seconds),
+            compiled=not timing,
+        ),
     )
 
 

@@ -13,7 +13,22 @@ import dlntheory
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW_PAGES = {"README.md", "parsimony.md", "alignment.md", "index.md", "dynamics.md", "reductions.md", "sharp-bits.md", "laws.md"}
+SLOW_PAGES = {
+    "README.md",
+    "intrinsic.md",
+    "closure.md",
+    "gallery.md",
+    "exact-solutions.md",
+    "saddles.md",
+    "mean-field.md",
+    "parsimony.md",
+    "alignment.md",
+    "index.md",
+    "dynamics.md",
+    "reductions.md",
+    "sharp-bits.md",
+    "laws.md",
+}
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(dlntheory.__path__, "dlntheory.")

@@ -61,6 +61,7 @@ def test_orthogonal_matrices_of_any_shape():
     np.testing.assert_allclose(wide @ wide.T, np.eye(2), rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_initialisers_map_over_keys_and_scales():
     arch = linear_network((3, 3, 3))
     keys, scales = jax.random.split(KEY, 3), jnp.array([0.5, 2.0, 1.0])
@@ -169,6 +170,7 @@ def test_two_layers_feasibility_is_the_theorem():
         assert exists((d, h, o), [0.0])
 
 
+@pytest.mark.slow
 def test_feasibility_against_linear_programming():
     count = 0
     for widths in [*itertools.product((1, 2, 3), repeat=3), *itertools.product((1, 2, 3), repeat=4)]:

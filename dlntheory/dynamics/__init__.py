@@ -14,6 +14,12 @@ from .descent import (
 from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState
 from .flow import GradientFlow as GradientFlow
 from .grids import log_times as log_times
+from .invariant_steps import (
+    CayleyDescent as CayleyDescent,
+    ImplicitMidpoint as ImplicitMidpoint,
+    ModifiedFlow as ModifiedFlow,
+    imbalance_drift as imbalance_drift,
+)
 from .momentum import MirrorFlow as MirrorFlow, MomentumFlow as MomentumFlow
 from .solve import solve as solve
 from .trajectory import Stats as Stats, Trajectory as Trajectory

@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta integration by diffrax: the default of `solve`, and the only place that drives diffrax."""
+"""Runge-Kutta integration, explicit or matrix-free implicit, and the only place that drives diffrax."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
 import optimistix as optx
 
@@ -17,7 +18,16 @@ from .clocks import Clock
 from .events import AbstractEvent
 from .recording import LawMonitor, quantities, record
 
-SOLVERS = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}
+
+def _matrix_free() -> diffrax.AbstractSolver:
+    """Kvaerno5 whose Newton steps solve by GMRES: Jacobians are only multiplied with, never formed."""
+    linear = lineax.GMRES(rtol=1e-4, atol=1e-12, restart=30, stagnation_iters=60)
+    return diffrax.Kvaerno5(
+        root_finder=diffrax.with_stepsize_controller_tols(optx.Newton)(linear_solver=linear)
+    )
+
+
+SOLVERS = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8, "krylov": _matrix_free}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +114,16 @@ def integrate(settings: _Settings, arguments: _Arguments, state0: State, ts, t0,
 
     # Below the spacing of floats near t1 a step no longer moves t: stop there instead of rejecting for ever.
     shortest = 1e-16 * (ts[-1] - t0)
+    # A proportional term keeps an implicit method, whose error estimates jump, from rejecting most of its steps.
+    pcoeff, icoeff = (0.3, 0.4) if settings.solver == "krylov" else (0.0, 1.0)
     controller = diffrax.PIDController(
-        rtol=rtol, atol=atol, norm=_finite_norm, dtmin=shortest, force_dtmin=False
+        rtol=rtol,
+        atol=atol,
+        pcoeff=pcoeff,
+        icoeff=icoeff,
+        norm=_finite_norm,
+        dtmin=shortest,
+        force_dtmin=False,
     )
     if settings.step_to_saves:
         controller = diffrax.ClipStepSizeController(controller, step_ts=ts)

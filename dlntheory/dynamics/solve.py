@@ -59,7 +59,8 @@ def solve(
         saves: number of evenly spaced saves, or increasing times in `[t0, t1]`; see `log_times`. With a stiff method
             also `"steps"`: every accepted step, which follows plateaus and jumps of unknown times.
         method: `"tsit5"`, `"dopri8"` (tight references) or, for long plateaus with at most 1000 state variables,
-            `"stiff"` (LSODA) and `"radau"`.
+            `"stiff"` (LSODA) and `"radau"`; with more variables `"krylov"` (Kvaerno5 with GMRES, no Jacobian is
+            formed).
         rtol: relative tolerance per step.
         atol: absolute tolerance per step; by default `rtol / 100` times the size of the smallest non-zero array
             of the start (its root mean square, at most 1), so that a small initialisation keeps its digits.

@@ -115,9 +115,7 @@ def run_stiff(
         return np.array(values)
 
     def attempt(name: str) -> _March:
-        return _march(
-            name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step
-        )
+        return _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step)
 
     label = f"stiff ({scipy_method})"
     march = attempt(scipy_method)
@@ -160,9 +158,7 @@ def run_stiff(
     )
 
 
-def _march(
-    name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step
-) -> _March:
+def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step) -> _March:
     """Step a SciPy solver to the end, an event, or a failure; nothing that was reached is lost.
 
     `solve_ivp` has no bound on steps, and near a blow-up LSODA takes ever smaller ones without end.

@@ -14,6 +14,7 @@ from .entrywise import (
 )
 from .implicit import ImplicitFlow as ImplicitFlow
 from .linear.balanced import BalancedFlow as BalancedFlow
+from .linear.balanced_limit import BalancedLimitFlow as BalancedLimitFlow
 from .linear.gram import GramFlow as GramFlow
 from .linear.infinite_depth import (
     InfiniteDepthFlow as InfiniteDepthFlow,
@@ -21,6 +22,7 @@ from .linear.infinite_depth import (
 )
 from .linear.mixed import MixedBalancedFlow as MixedBalancedFlow
 from .linear.relaxed import RelaxedBalancedFlow as RelaxedBalancedFlow
+from .linear.singular_values import SingularValueFlow as SingularValueFlow
 from .linear.two_layer_scalar import TwoLayerScalarFlow as TwoLayerScalarFlow
 from .mirror import kkt_residual as kkt_residual, mirror_potential as mirror_potential
 from .parsimony import (

@@ -9,6 +9,7 @@ from typing import Any
 from .._errors import ConditionError, NoReductionError, UnsupportedPrimitiveError
 from .._text import html_table, shorten, text_table
 from ..architecture import Architecture
+from ..dynamics import Training
 from .base import AbstractReduction
 from .candidates import candidates
 from .verdict import intrinsic
@@ -93,7 +94,7 @@ def survey(
         everything: go on after the first reduction that applies.
 
     Raises:
-        ValueError: a malformed `theta0`.
+        ValueError: a malformed `theta0` or `loss`.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -107,6 +108,9 @@ def survey(
         Gram flow True
     """
     checked = arch.check(theta0)
+    if loss is not None:
+        # Refused here, or each attempt would give it as its own reason.
+        Training(loss).check(arch)
     attempts: list[Attempt] = []
     for kind, name, build in candidates(arch, time_limit):
         try:
@@ -153,7 +157,7 @@ def reduce(
     Raises:
         NoReductionError: nothing known applies; says for each attempt why not, with the measured violations, the
             verdict of `intrinsic` with its numbers (up to 64 parameters), and what to use instead.
-        ValueError: a malformed `theta0`.
+        ValueError: a malformed `theta0` or `loss`.
 
     Example:
         >>> import dlntheory as dln, jax

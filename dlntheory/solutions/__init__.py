@@ -1,1 +1,44 @@
 """Closed forms: $z(t)$ or its modes as formulas in stable form, with the conditions under which they hold."""
+
+from .base import AbstractSolution as AbstractSolution
+from .depth import (
+    depth_mode as depth_mode,
+    depth_mode_time as depth_mode_time,
+    learning_time as learning_time,
+    next_mode as next_mode,
+)
+from .destination import (
+    Destination as Destination,
+    SaddleWarning as SaddleWarning,
+    destination as destination,
+)
+from .diagonal import (
+    DiagonalSolution as DiagonalSolution,
+    InterpolationLimit as InterpolationLimit,
+    hyperbolic_potential as hyperbolic_potential,
+    interpolation_limit as interpolation_limit,
+    powers_from_dual as powers_from_dual,
+    squares_from_dual as squares_from_dual,
+)
+from .interpolation import (
+    neuron_interpolation as neuron_interpolation,
+    neuron_potential as neuron_potential,
+)
+from .modes import (
+    balanced_mode as balanced_mode,
+    balanced_mode_time as balanced_mode_time,
+    infinite_depth_mode as infinite_depth_mode,
+    scalar_network as scalar_network,
+    unbalanced_mode as unbalanced_mode,
+    wright_omega as wright_omega,
+)
+from .neuron import (
+    NeuronSolution as NeuronSolution,
+    neuron as neuron,
+    neuron_branch as neuron_branch,
+    second_layer_squared as second_layer_squared,
+)
+from .riccati import RiccatiSolution as RiccatiSolution, riccati_gram as riccati_gram
+from .sensing import CommutingSensing as CommutingSensing, largest_commutator as largest_commutator
+from .whitened import WhitenedProblem as WhitenedProblem
+from .wide import wide_product as wide_product

@@ -37,6 +37,11 @@ class AbstractSolution(eqx.Module):
 
     @property
     @abc.abstractmethod
+    def start(self) -> dict[str, jax.Array]:
+        """The parameters from which this trajectory starts, by factor name."""
+
+    @property
+    @abc.abstractmethod
     def statement(self) -> str:
         """The formula in LaTeX."""
 

@@ -194,7 +194,8 @@ def _riccati(t, sigma, p0, squared):
     weight = lambda first, second: (first + decay * second) / safe
     numerator = p0 * weight(plus, minus) + (squared / 2.0) * growth
     denominator = weight(minus, plus) + (p0 / 2.0) * growth
-    general = numerator / jnp.where(rho > 0, denominator, 1.0)
+    # From p = 0 without imbalance the denominator can underflow; the numerator is 0 then, and stays.
+    general = numerator / jnp.where((rho > 0) & (denominator > 0), denominator, 1.0)
     flat = p0 / (jnp.exp(-2.0 * sigma * t) + (p0 / 4.0) * _growth(sigma, t))
     return jnp.where(rho > 0, general, flat)
 

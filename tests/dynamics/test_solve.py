@@ -26,6 +26,7 @@ def start(a, b):
     return {"W1": np.array([[b]]), "W2": np.array([[a]])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(0.1, 0.1), (0.3, -0.2), (1e-6, 2e-6), (2.0, 0.5)])
 def test_scalar_network_follows_the_closed_form(scalar_flow, a, b):
     run = dln.solve(scalar_flow, start(a, b), 12.0, saves=41, rtol=1e-10, step_to_saves=True, method="dopri8")
@@ -36,6 +37,7 @@ def test_scalar_network_follows_the_closed_form(scalar_flow, a, b):
     np.testing.assert_allclose(np.sqrt(2 * run.loss), np.abs(exact_a * exact_b - SIGMA), rtol=0, atol=2e-9)
 
 
+@pytest.mark.slow
 def test_error_falls_with_the_tolerance_at_the_expected_rate(scalar_flow):
     tolerances = np.array([1e-4, 1e-6, 1e-8, 1e-10])
     errors = []
@@ -78,6 +80,7 @@ def test_full_flow_agrees_with_scipy_on_a_handwritten_field(general, decay, rate
         assert run.max_drift < 1e-11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tsit5", "stiff", "radau"])
 def test_every_method_agrees_and_stops_at_the_same_event(general, method):
     arch, theta0, loss, _ = general
@@ -94,6 +97,7 @@ def test_every_method_agrees_and_stops_at_the_same_event(general, method):
     assert np.allclose(stopped.final["W1"], stopped.states["W1"][-1])
 
 
+@pytest.mark.slow
 def test_the_first_of_several_events_is_named(scalar_flow):
     events = [dln.SteadyState(rtol=1e-4), dln.LossBelow(1e-30)]
     run = dln.solve(scalar_flow, start(0.5, 0.5), 100.0, stop=events)
@@ -104,6 +108,7 @@ def test_the_first_of_several_events_is_named(scalar_flow):
     assert size == pytest.approx(1e-4 * norm, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_logarithmic_clock_reaches_the_same_state(scalar_flow):
     plain = dln.solve(scalar_flow, start(0.1, 0.3), 7.0, saves=2, rtol=1e-10)
     run = dln.solve(scalar_flow, start(0.1, 0.3), np.log1p(7.0), saves=2, rtol=1e-10, clock="log_t")
@@ -126,6 +131,7 @@ def test_one_trace_per_shape(general):
     assert eqx.debug.get_num_traces(integrate) == before
 
 
+@pytest.mark.slow
 def test_states_are_kept_or_not_but_the_last_one_always(general):
     arch, theta0, loss, _ = general
     flow = dln.GradientFlow(arch, loss)
@@ -136,6 +142,7 @@ def test_states_are_kept_or_not_but_the_last_one_always(general):
     np.testing.assert_array_equal(kept.final["W2"], dropped.final["W2"])
 
 
+@pytest.mark.slow
 def test_a_run_out_of_steps_keeps_what_was_computed(general):
     arch, theta0, loss, _ = general
     with pytest.raises(dln.IntegrationError, match="max_steps is 12") as caught:
@@ -147,6 +154,7 @@ def test_a_run_out_of_steps_keeps_what_was_computed(general):
     np.testing.assert_array_equal(partial.final["W1"], partial.states["W1"][-1])
 
 
+@pytest.mark.slow
 def test_blow_up_in_finite_time_is_reported_and_not_nan(scalar_flow):
     flow = dln.GradientFlow(scalar_flow.arch, lambda z: -jnp.sum(z**4))
     for method in ("tsit5", "stiff"):
@@ -205,6 +213,7 @@ def test_bad_training_settings_are_refused():
         dln.GradientFlow(arch, 3.0)
 
 
+@pytest.mark.slow
 def test_float32_is_refused_or_marked(scalar_flow):
     jax.config.update("jax_enable_x64", False)
     try:
@@ -220,6 +229,7 @@ def test_float32_is_refused_or_marked(scalar_flow):
         jax.config.update("jax_enable_x64", True)
 
 
+@pytest.mark.slow
 def test_logarithmic_grid_and_printing(scalar_flow):
     grid = dln.log_times(100.0, 9, decades=4)
     assert grid[0] == 0
@@ -237,6 +247,7 @@ def test_logarithmic_grid_and_printing(scalar_flow):
             dln.log_times(1.0, **bad)
 
 
+@pytest.mark.slow
 def test_a_progress_bar_can_be_shown_and_changes_nothing(scalar_flow, capfd):
     plain = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3)
     shown = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3, progress=True)

@@ -80,6 +80,7 @@ def test_any_point_of_the_fibre_serves_as_anchor(laws, relaxed):
     assert relative(run.z, reference(relaxed, run.ts)) < 1e-11
 
 
+@pytest.mark.slow
 def test_compare_binds_it(laws, relaxed):
     full = dln.GradientFlow(ARCH, LOSS)
     both = dln.compare(
@@ -94,6 +95,7 @@ def test_compare_binds_it(laws, relaxed):
         dln.solve(ImplicitFlow(ARCH, relaxed, laws=laws), relaxed, 1.0)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_field(laws, relaxed):
     flow = ImplicitFlow(ARCH, relaxed, LOSS, laws=laws)
     rng = np.random.default_rng(3)
@@ -199,6 +201,7 @@ def test_chunks_are_halved_until_the_anchor_is_near_enough(monkeypatch, laws, re
     assert relative(run.z, reference(relaxed, run.ts)) < 1e-11
 
 
+@pytest.mark.slow
 def test_companions_of_one_fibre_have_one_trajectory(laws, relaxed):
     flow = dln.GradientFlow(ARCH, LOSS)
     same = companion_gap(flow, relaxed, 1.0, laws=laws, saves=6)

@@ -101,10 +101,27 @@ def test_no_reduction_says_why_with_numbers_and_what_would():
         "implicit flow: off by",
         "lambda_balanced(arch, key, lam)",
         "GradientFlow(arch, loss)",
+        "Equations in z alone: intrinsic on level sets, since at generic points M changes in 2 of the 2 directions",
+        "12 parameters, rank dphi 4, rank dh 6, fibre of 2 dimensions with rank dM 2 (exact mod",
+        "h = 0.7 I: |dM v|/|M| = ",
+        "h = h(theta0): |dM v|/|M| = ",
     ):
         assert words in message
-    with pytest.raises(dln.NoReductionError, match="full space"):
+    with pytest.raises(
+        dln.NoReductionError, match=r"full space(.|\n)*alone: not intrinsic, .*law-free: dim L 6"
+    ):
         reduce(residual_blocks(), dln.gaussian(residual_blocks(), KEY), time_limit=10.0)
+
+
+def test_no_reduction_without_a_verdict_says_so():
+    wavy = dln.Architecture(lambda p: jnp.sin(p["a"]) * p["b"], {"a": (2,), "b": (2,)}, name="wavy")
+    with pytest.raises(
+        dln.NoReductionError, match="alone: not decided, .* no exact kernel test .it uses `sin`"
+    ):
+        reduce(wavy, dln.gaussian(wavy, KEY), time_limit=1.0)
+    large = dln.Architecture(lambda p: jnp.sin(p["a"]), {"a": (65,)}, name="large")
+    with pytest.raises(dln.NoReductionError, match="alone: not tested above 64 parameters"):
+        reduce(large, dln.gaussian(large, KEY), time_limit=1.0)
 
 
 def test_survey_prints_every_attempt_and_can_go_on():

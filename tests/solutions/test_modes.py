@@ -80,6 +80,10 @@ def test_extreme_values_stay_exact():
     a, b = unbalanced_mode(1e8, 1e-10, 5.0, 1e-3)
     assert float(a * b) == pytest.approx(1e-10, rel=1e-9)
     assert all(float(x) == 0.0 for x in unbalanced_mode(1.0, 2.0, 0.0, 0.0))
+    # Balanced or opposed starts whose mode dies: nothing underflows to 0/0.
+    for t, sigma, a0, b0 in ((1e6, -0.7, 1e-3, 1e-3), (1e3, 0.7, 1e-3, -1e-3), (1e4, -1.0, 0.5, 0.5)):
+        assert all(abs(float(x)) < 1e-100 for x in unbalanced_mode(t, sigma, a0, b0))
+    assert all(abs(float(x)) < 1e-100 for x in scalar_network(1e4, -1.0, 0.5, 1.0))
     # The textbook solution with the inverse hyperbolic sine loses digits for a small imbalance; this one does not.
     a, b = unbalanced_mode(2.0, 1.0, 0.1, 0.1 * (1 + 1e-9))
     assert float(a * b) == pytest.approx(float(balanced_mode(2.0, 1.0, 0.01 * (1 + 1e-9))), rel=1e-13)

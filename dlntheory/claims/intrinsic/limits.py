@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...catalogue import linear_network, relu_network
-from ...dynamics import GradientFlow, solve
+from ...dynamics import GradientFlow
 from ...initial import gaussian
 from ...initial.near_identity import near_identity, near_identity_balanced
 from ...reductions.linear.infinite_depth import InfiniteDepthFlow, near_identity_flow
@@ -18,10 +17,10 @@ from ...reductions.linear.logarithmic_mean import logarithmic_mean_operator
 from ...reductions.relu import DeepPathFlow, TwoLayerPathFlow, weights_from_paths_and_laws
 from ...reductions.relu.recovery import rescaled
 from ..base import Evidence, claim
+from .scipy_runs import scipy_run
 
 SIZE = 3
 SOURCE = "Marcotte, Gribonval, Peyré, ICLR 2026"
-TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 6}
 
 
 @lru_cache(maxsize=1)
@@ -73,31 +72,22 @@ def _finite_end(layers: np.ndarray) -> np.ndarray:
 
 
 def _limit_end(product: np.ndarray) -> np.ndarray:
-    """z(1) of the limit; its equation sees nothing of the network but the product."""
-    target = _matrices()[2]
+    """z(1) of the limit by SciPy; its equation sees nothing of the network but the product."""
+    from scipy.integrate import solve_ivp
+
+    def field(t, flat):
+        return np.asarray(_limit_velocity(flat.reshape(SIZE, SIZE))).ravel()
+
+    run = solve_ivp(field, (0.0, 1.0), product.ravel(), method="DOP853", rtol=1e-9, atol=1e-11)
+    return run.y[:, -1].reshape(SIZE, SIZE)
+
+
+@jax.jit
+def _limit_velocity(z):
     arch = linear_network((SIZE, SIZE, SIZE))
-    flow = near_identity_flow(arch, _Loss(target))
-    reduced = InfiniteDepthFlow(arch).bind(flow.training)
-    run = solve(reduced, {"W1": product, "W2": np.eye(SIZE)}, 1.0, rtol=1e-9, saves=2, admit=False)
-    return run.z[-1]
-
-
-class _Loss:
-    """Sum of log cosh(z - S); equal for equal S, so that one compiled program serves all depths."""
-
-    conventions = "sum of log cosh(z - S)"
-
-    def __init__(self, target: np.ndarray):
-        self.target = target
-
-    def __call__(self, z):
-        return jnp.sum(jnp.logaddexp(z - self.target, self.target - z) - jnp.log(2.0))
-
-    def __hash__(self):
-        return hash(self.target.shape)
-
-    def __eq__(self, other):
-        return isinstance(other, _Loss) and np.array_equal(self.target, other.target)
+    target = _matrices()[2]
+    flow = near_identity_flow(arch, lambda x: jnp.sum(jnp.logaddexp(x - target, target - x) - jnp.log(2.0)))
+    return InfiniteDepthFlow(arch).bind(flow.training).velocity(0.0, {"z": z})["z"]
 
 
 @claim(
@@ -136,6 +126,7 @@ def infinite_depth_limit(imbalance: str) -> Evidence:
     holds={"spread": 0.0},
     violated={"spread": 0.3},
     control="D(s) = λ(s) I + 0.3 diag(1, -1, 0)",
+    tier="full",
 )
 def infinite_depth_operator(spread: float) -> Evidence:
     from scipy.integrate import solve_ivp
@@ -183,43 +174,53 @@ def infinite_depth_operator(spread: float) -> Evidence:
     holds={"alive": True},
     violated={"alive": False},
     control="one hidden neuron has no outgoing weights, so its incoming ones are in no path product",
+    tier="full",
 )
 def path_lifting_recoverable(alive: bool) -> Evidence:
     arch = relu_network((2, 3, 3, 2), bias=True)
     worst = 0.0
     rng = np.random.default_rng(3)
-
-    @jax.jit
-    def round_trip(theta, x):
-        turned = rescaled(arch, theta, x)
-        laws = DeepPathFlow(arch).initial(theta)["h"]
-        found = weights_from_paths_and_laws(arch, arch(turned), laws)
-        gaps = [jnp.max(jnp.abs(jnp.abs(found[name]) - jnp.abs(theta[name]))) for name in theta]
-        return jnp.max(jnp.stack(gaps))
-
     for seed in range(10):
         theta = gaussian(arch, jax.random.key(seed))
         if not alive:
             theta["W3"] = theta["W3"].at[:, 1].set(0.0)
-        worst = max(worst, float(round_trip(theta, jnp.asarray(rng.uniform(-3.0, 3.0, 6)))))
+        worst = max(worst, float(_round_trip(arch, theta, jnp.asarray(rng.uniform(-3.0, 3.0, 6)))))
     return Evidence(
         predicted=0.0, measured=worst, error=worst, detail="largest error of a weight, 10 random networks"
     )
 
 
-def _reduced_against_full(reduction, arch, start: str) -> Evidence:
+# One program for the claim and its control.
+@partial(jax.jit, static_argnums=0)
+def _round_trip(arch, theta, x):
+    """The largest error of a weight that is rescaled and recovered from path products and laws."""
+    turned = rescaled(arch, theta, x)
+    laws = DeepPathFlow(arch).initial(theta)["h"]
+    found = weights_from_paths_and_laws(arch, arch(turned), laws)
+    gaps = [jnp.max(jnp.abs(jnp.abs(found[name]) - jnp.abs(theta[name]))) for name in theta]
+    return jnp.max(jnp.stack(gaps))
+
+
+@lru_cache(maxsize=2)
+def _full_paths(widths: tuple[int, ...]):
+    """A network, its start, and z of its full flow; the same for a claim and its control."""
+    arch = relu_network(widths, bias=True)
     theta0 = gaussian(arch, jax.random.key(1), scale=0.8)
-    full = solve(GradientFlow(arch, _log_cosh), theta0, 1.0, **TIGHT)
+    return arch, theta0, scipy_run(GradientFlow(arch, _log_cosh), theta0, 1.0)
+
+
+def _reduced_against_full(reduction, widths: tuple[int, ...], start: str) -> Evidence:
+    arch, theta0, full = _full_paths(widths)
     other = theta0
     if start == "rescaled":
         lifting = arch.phi
         hidden = sum(arch.shapes[name][0] for name in lifting.weights[:-1])
         other = rescaled(arch, theta0, 0.05 * jnp.ones(hidden))
-    reduced = solve(reduction(arch, _log_cosh), other, 1.0, **TIGHT)
-    error = float(np.max(np.abs(full.z - reduced.z)) / np.max(np.abs(full.z)))
+    reduced = scipy_run(reduction(arch, _log_cosh), other, 1.0)
+    error = float(np.max(np.abs(full - reduced)) / np.max(np.abs(full)))
     return Evidence(
-        predicted=float(reduced.loss[-1]),
-        measured=float(full.loss[-1]),
+        predicted=float(_log_cosh(reduced[-1])),
+        measured=float(_log_cosh(full[-1])),
         error=error,
         detail="final loss; error of z relative to its largest entry",
     )
@@ -237,10 +238,9 @@ def _reduced_against_full(reduction, arch, start: str) -> Evidence:
     holds={"start": "the same"},
     violated={"start": "rescaled"},
     control="the reduction starts at the same path products but at the laws of neurons rescaled by e^0.05",
-    tier="full",
 )
 def path_lifting_two_layers(start: str) -> Evidence:
-    return _reduced_against_full(TwoLayerPathFlow, relu_network((3, 4, 2), bias=True), start)
+    return _reduced_against_full(TwoLayerPathFlow, (3, 4, 2), start)
 
 
 @claim(
@@ -257,4 +257,4 @@ def path_lifting_two_layers(start: str) -> Evidence:
     tier="full",
 )
 def path_lifting_deep(start: str) -> Evidence:
-    return _reduced_against_full(DeepPathFlow, relu_network((2, 3, 3, 2), bias=True), start)
+    return _reduced_against_full(DeepPathFlow, (2, 3, 3, 2), start)

@@ -253,6 +253,7 @@ def one_fibre_two_metrics(lam: float) -> Evidence:
     holds={"start": "relaxed balanced"},
     violated={"start": "Gaussian"},
     control="the start is Gaussian, on whose level set the metric is not a function of z",
+    tier="full",
 )
 def implicit_reduced_flow(start: str) -> Evidence:
     widths, ts = (2, 2, 3), np.linspace(0.0, 1.0, 6)

@@ -166,9 +166,8 @@ def _solved(
             if generator < 0:
                 parts[direction] = terms
             elif terms:
-                entry = table.setdefault((generator, direction), {})
-                for monomial, value in terms.items():
-                    entry[monomial] = entry.get(monomial, Fraction(0)) + value
+                # Pieces that come from different arrays have different degrees: no product is in two of them.
+                table.setdefault((generator, direction), {}).update(terms)
     return table, parts
 
 

@@ -192,7 +192,9 @@ def _constraint(laws: Sequence[Law], values: tuple[float, ...] | None) -> tuple[
             targets.append(np.zeros(law.size))
         elif law.kind == "matrix":
             rows.append(entries)
-            targets.append(next(remaining) * np.eye(law.value_shape[0]).ravel()[law.positions])
+            # Arrays with three axes have one matrix for each index of the first: all of them are the same multiple.
+            identity = np.broadcast_to(np.eye(law.value_shape[-1]), law.value_shape)
+            targets.append(next(remaining) * identity.ravel()[law.positions])
     return np.concatenate(rows), np.concatenate(targets)
 
 

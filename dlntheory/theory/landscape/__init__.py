@@ -1,4 +1,4 @@
-"""The loss landscape of deep linear networks on whitened data, in closed form: weight decay, spectra, critical points."""
+"""The loss landscape of deep linear networks on whitened data: weight decay, spectra, critical points."""
 
 from .critical import (
     CriticalPoint as CriticalPoint,

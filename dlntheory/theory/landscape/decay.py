@@ -62,20 +62,21 @@ class DecayThresholds:
     last: float
 
     def __str__(self) -> str:
-        return key_values(
-            {
-                "mode": f"sigma = {self.sigma:g}, depth {self.depth}",
-                "global minimum is 0 from": f"gamma = {self.critical:.6f} (jump from {self.jump:.6g})",
-                "local minimum ends at": f"gamma = {self.spinodal:.6f} (at {self.last:.6g})",
-            }
-        )
+        how = f"a jump from {self.jump:.6g}" if self.jump else "continuously"
+        rows = {
+            "mode": f"sigma = {self.sigma:g}, depth {self.depth}",
+            "global minimum is 0 from": f"gamma = {self.critical:.6f} ({how})",
+        }
+        if self.last:
+            rows["local minimum ends at"] = f"gamma = {self.spinodal:.6f} (at {self.last:.6g})"
+        return key_values(rows)
 
 
 def decay_thresholds(sigma: float, depth: int) -> DecayThresholds:
     r"""Critical and spinodal weight decay of one mode.
 
     $s_c = \sigma\frac{L-2}{L-1}$, $\gamma_c = (\sigma - s_c) s_c^{1 - 2/L}$;
-    $s_{sp} = \sigma\frac{L-2}{2L-2}$, $\gamma_{sp} = (\sigma - s_{sp}) s_{sp}^{1-2/L}$. For two layers both are $\sigma$.
+    $s_{sp} = \sigma\frac{L-2}{2L-2}$, $\gamma_{sp} = (\sigma - s_{sp}) s_{sp}^{1-2/L}$. At $L = 2$ both are $\sigma$.
 
     Args:
         sigma: the target of the mode, positive.
@@ -130,8 +131,8 @@ def decayed_mode(sigma: Any, weight_decay: float, depth: int) -> np.ndarray:
         training from a small start stays there.
 
     Example:
-        >>> print(decayed_mode([1.5, 0.4], 0.5, 2), decayed_mode([1.5, 0.4], 0.5, 3).round(6))
-        [1. 0.] [1.014323 0.      ]
+        >>> print(decayed_mode([1.5, 0.4], 0.5, 2), decayed_mode([1.5, 0.4], 0.5, 3))
+        [1. 0.] [1. 0.]
     """
     depth = _checked_depth(depth, 2)
     targets = np.asarray(sigma, dtype=np.float64)

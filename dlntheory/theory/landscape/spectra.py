@@ -19,7 +19,7 @@ def ntk_spectrum(singular_values: Any, outputs: int, inputs: int, depth: int) ->
     r"""Eigenvalues of the tangent kernel $\partial\varphi\,\partial\varphi^\top$ at a balanced point, whitened inputs.
 
     All $m_L(s_k^2, s_l^2) = \sum_{j=1}^L s_k^{2(L-j)/L} s_l^{2(j-1)/L}$, $k$ over outputs and $l$ over inputs, with
-    $s = 0$ for empty directions. A mode paired with an empty direction gives $s^{2-2/L}$, which is $s$ only for $L = 2$.
+    $s = 0$ for empty directions. A mode paired with an empty one gives $s^{2-2/L}$, which is $s$ only for $L = 2$.
 
     Args:
         singular_values: of $z$, at most min(outputs, inputs) of them, at least 0; missing ones are 0.
@@ -114,7 +114,7 @@ def hessian_spectrum(s: Any, sigma: Any, outputs: int, inputs: int, hidden: int)
         values.append(np.repeat(sign * e, max(hidden - r, 0)))
         values.append((s[:present, None] + sign * e[None, present:]).ravel())
     values.append(np.zeros(max(hidden - r, 0) * (outputs + inputs - 2 * r)))
-    return np.sort(np.concatenate(values))
+    return np.sort(np.concatenate(values)) + 0.0  # no -0
 
 
 def sharpness(target: Any, depth: int) -> float:

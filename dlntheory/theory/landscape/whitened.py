@@ -3,6 +3,7 @@ r"""`WhitenedLandscape`: the closed forms of this folder with the factors of a r
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,13 @@ class WhitenedLandscape:
     @property
     def largest_stable_step(self) -> float:
         r"""$2/\lambda_{\max}$: gradient descent stays at a balanced minimum iff its learning rate is below."""
-        return 2.0 / self.sharpness
+        return 2.0 / self.sharpness if self.sharpness > 0 else math.inf
 
     def ntk_spectrum(self, product: Any) -> np.ndarray:
         """Eigenvalues of the tangent kernel times the input covariance at a balanced point with end-to-end map z."""
         matrix = self._product(product)
         s = np.linalg.svd(matrix, compute_uv=False) / self.problem.amplitude
-        return self.problem.speed * ntk_spectrum(s, *matrix.shape, self.depth)
+        return self.problem.speed * ntk_spectrum(s, self.widths[-1], self.widths[0], self.depth)
 
     def hessian_spectrum(self, product: Any) -> np.ndarray:
         """All Hessian eigenvalues of two layers at a balanced point with end-to-end map z, aligned with the target.
@@ -95,7 +96,9 @@ class WhitenedLandscape:
                 f"by {max(defect, -float(np.min(s))):.3g}."
             )
         s = np.where(s > 1e-14 * scale, s, 0.0)
-        return self.problem.speed * hessian_spectrum(s, sigma, *matrix.shape, self.widths[1])
+        return self.problem.speed * hessian_spectrum(
+            s, sigma, self.widths[-1], self.widths[0], self.widths[1]
+        )
 
     def critical_points(self) -> list[CriticalPoint]:
         """Critical points of two layers, losses and curvatures in the units of the loss (above its minimum)."""
@@ -128,7 +131,11 @@ class WhitenedLandscape:
 
     def __str__(self) -> str:
         rows: list[tuple[str, Any]] = [("chain", " -> ".join(map(str, self.widths)))]
-        rows += [(f"mode {i}", str(found)) for i, found in enumerate(self.decay_thresholds()[:3], start=1)]
+        if len(set(self.problem.rates)) == 1:
+            rows += [
+                (f"mode {i}", f"sigma = {found.sigma:.5g}, gone from weight decay {found.critical:.5g} on")
+                for i, found in enumerate(self.decay_thresholds()[:5], start=1)
+            ]
         if not self.problem.decay and min(self.widths) == min(self.widths[0], self.widths[-1]):
             rows.append(("largest stable step", f"{self.largest_stable_step:.6g} (balanced minimum)"))
         return key_values([*rows, ("loss", self.problem.conventions)])

@@ -150,6 +150,7 @@ def test_error_of_a_wrong_scalar_law_is_of_the_order_that_is_announced(scalar_la
         assert 0.1 < error / expected < 10
 
 
+@pytest.mark.slow
 def test_closed_flow_goes_through_solve():
     arch = dln.linear_network((3, 6, 2))
     run = dln.solve(

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -97,9 +96,9 @@ cuts = np.cumsum([value.size for value in state.values()])[:-1]
 def unpack(y):
     return {n: part.reshape(s) for (n, s), part in zip(shapes.items(), np.split(y, cuts))}
 field = jax.jit(lambda state: module.velocity(0.0, state, grad_f))
-begin = time.perf_counter()
+begin = time.process_time()
 jax.block_until_ready(field(unpack(np.concatenate([np.ravel(v) for v in state.values()]))))
-seconds = time.perf_counter() - begin
+seconds = time.process_time() - begin
 def right_side(t, y):
     change = field(unpack(y))
     return np.concatenate([np.ravel(change[name]) for name in state])
@@ -118,9 +117,9 @@ def test_generated_module_runs_alone_and_equals_the_full_flow(name, tmp_path):
     (tmp_path / "module.py").write_text(close(arch, **options).python(), encoding="utf-8")
     (tmp_path / "run.py").write_text(_SCRIPT, encoding="utf-8")
     np.savez(tmp_path / "data.npz", target=loss.target, ts=ts, **theta0)
-    begin = time.perf_counter()
     subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True, timeout=120)
     found = np.load(tmp_path / "out.npz")
     full = full_flow(phi, loss, theta0, ts)
     assert np.max(np.abs(full - found["z"])) < 2e-11 * np.max(np.abs(full))
-    print(f"compiled in {float(found['seconds']):.2f} s, {time.perf_counter() - begin:.1f} s in all")
+    # Seconds of the processor, as other processes may keep it busy.
+    assert float(found["seconds"]) < 3

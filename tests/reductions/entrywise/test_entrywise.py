@@ -73,7 +73,7 @@ def start_of(name, weights):
     [
         pytest.param("diagonal", marks=pytest.mark.slow),
         pytest.param("squares", marks=pytest.mark.slow),
-        "cubes",
+        pytest.param("cubes", marks=pytest.mark.slow),
         pytest.param("fourth powers", marks=pytest.mark.slow),
         "chain",
         pytest.param("long chain", marks=pytest.mark.slow),
@@ -106,22 +106,30 @@ def test_speed_of_z_is_minus_the_metric_times_the_gradient(name):
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns"),
-    [(3, 2), pytest.param(1, 3, marks=pytest.mark.slow), pytest.param(3, 1, marks=pytest.mark.slow)],
+    ("rows", "columns", "seed", "bound"),
+    [
+        pytest.param(3, 2, 3, 1e-10, marks=pytest.mark.slow),
+        pytest.param(1, 3, 7, 1e-10, marks=pytest.mark.slow),
+        pytest.param(3, 1, 3, 1e-10, marks=pytest.mark.slow),
+        # u changes its sign, and z passes through 0 where the direction of v is lost: it costs digits.
+        pytest.param(1, 3, 3, 1e-7, marks=pytest.mark.slow),
+    ],
 )
-def test_one_neuron_equals_the_full_flow(rows, columns):
+def test_one_neuron_equals_the_full_flow(rows, columns, seed, bound):
     arch = dln.Architecture(
         lambda p: 0.25 - 2 * p["u"][:, None] * p["v"][None, :], {"u": (rows,), "v": (columns,)}, name="neuron"
     )
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     objective, slope = log_cosh(2 * rng.standard_normal((rows, columns)))
     u, v = 1.5 * rng.standard_normal(rows), rng.standard_normal(columns)
     zs, a, b = neuron_flow(u, v, slope, TS, scale=-2.0, offset=0.25)
     run = dln.solve(NeuronFlow(arch, objective), {"u": u, "v": v}, TS[-1], **TIGHT)
-    assert np.max(np.abs(run.z - zs)) < 1e-10 * np.max(np.abs(zs))
-    np.testing.assert_allclose(run.final["Z"], np.outer(a, b), atol=1e-10)
+    assert np.max(np.abs(run.z - zs)) < bound * np.max(np.abs(zs))
+    np.testing.assert_allclose(run.final["Z"], np.outer(a, b), atol=bound)
+    assert (u[0] * a[0] < 0) == (bound > 1e-10) or rows > 1
 
 
+@pytest.mark.slow
 def test_neuron_operator_has_no_division_where_a_side_is_a_scalar():
     g = jnp.asarray([[1.0, -2.0]])
     at_zero = neuron_operator(jnp.zeros((1, 2)), g, jnp.asarray(0.7))
@@ -165,6 +173,7 @@ def test_chain_root_over_many_scales():
             assert abs(metric[i] / slope - 1) < 1e-13
 
 
+@pytest.mark.slow
 def test_chain_root_at_zero_and_its_derivatives():
     gaps = jnp.asarray([[0.0, 0.0], [0.5, 0.0], [2.0, 1.0]])
     at_zero = jnp.zeros(2)
@@ -297,6 +306,7 @@ def test_a_wrong_law_gives_another_flow():
     assert np.max(np.abs(run.z - zs)) > 1e-3
 
 
+@pytest.mark.slow
 def test_velocity_is_differentiable_at_the_origin_of_a_dead_entry():
     arch = CASES["diagonal"][0]
     flow = DiagonalFlow(arch, loss)

@@ -33,7 +33,7 @@ def error(left, right):
     [
         (2, 5, 3),
         pytest.param((3, 7, 2), marks=pytest.mark.slow),  # two dead neurons
-        (2, 4, 2),
+        pytest.param((2, 4, 2), marks=pytest.mark.slow),
     ],
 )
 def test_mixed_signature_reduced_equals_full(widths):
@@ -45,6 +45,7 @@ def test_mixed_signature_reduced_equals_full(widths):
     assert error(scipy_run(flow, theta0, ts), reference_of(arch, theta0, gradient, ts)) < 1e-10
 
 
+@pytest.mark.slow
 def test_one_sign_alone_agrees_with_the_relaxed_flow_and_rates_rescale():
     arch, loss, gradient = problem((2, 3, 3))
     rates = {"W1": 2.0, "W2": 0.3}
@@ -148,6 +149,7 @@ def test_scalar_flow_from_any_start():
         TwoLayerScalarFlow(arch, loss, level=float(flow.level) + 0.01).admit(theta0)
 
 
+@pytest.mark.slow
 def test_scalar_flow_at_level_zero_has_a_derivative():
     arch, loss, _ = problem((1, 4, 1))
     zero = TwoLayerScalarFlow(arch, loss, level=0.0)

@@ -25,14 +25,14 @@ def error(left, right):
 # widths, λ, whether the equation is confined to full rank, whether det z changes its sign on the way
 CASES = [
     ((3, 3, 3), [0.9], False, True),  # r = n = m
-    ((2, 3, 3), [0.7], False, False),  # r = n > m
     ((4, 2, 3), [0.7], True, False),  # rank stratum, n > r
     ((4, 2, 3), [-0.7], True, False),
     ((2, 2, 2, 2), [0.5, -0.2], False, False),
-    ((1, 2, 2, 3), [0.3, -0.3], False, False),  # hidden wider than one end
-    ((2, 2, 2, 3), [0.3, 0.4], True, False),
 ]
 SLOW_CASES = [
+    ((2, 3, 3), [0.7], False, False),  # r = n > m
+    ((1, 2, 2, 3), [0.3, -0.3], False, False),  # hidden wider than one end
+    ((2, 2, 2, 3), [0.3, 0.4], True, False),
     ((3, 2, 2, 2), [0.3, 0.4], False, False),
     ((2, 3, 3, 3), [0.3, -0.3], False, False),  # wider than the input
     ((2, 4, 4, 2), [0.0, 0.0], False, False),  # balanced, wider than both ends
@@ -62,6 +62,7 @@ def test_reduced_equals_full(widths, lam, is_stratum, crosses):
         assert len(set(np.sign(np.linalg.det(reference)))) == 2
 
 
+@pytest.mark.slow
 def test_a_lower_rank_is_conserved_if_the_smallest_offset_is_repeated():
     arch, loss, gradient = problem((3, 3, 3, 3))
     start = dln.balanced(arch, jax.random.key(2), product=np.diag([1.0, 0.4, 0.0]))
@@ -80,6 +81,7 @@ def test_a_lower_rank_is_conserved_if_the_smallest_offset_is_repeated():
         RelaxedBalancedFlow.at(arch, zero)
 
 
+@pytest.mark.slow
 def test_rates_by_rescaling_and_solve_and_compare():
     arch, loss, gradient = problem((3, 3, 3, 3))
     rates = {"W1": 2.0, "W2": 0.5, "W3": 0.7}
@@ -99,6 +101,7 @@ def test_rates_by_rescaling_and_solve_and_compare():
     assert "Marcotte" in str(both)
 
 
+@pytest.mark.slow
 def test_small_lambda_tends_to_balanced_and_large_lambda_to_lazy():
     arch, loss, _ = problem((3, 3, 3))
     z = np.random.default_rng(0).standard_normal((3, 3))
@@ -113,6 +116,7 @@ def test_small_lambda_tends_to_balanced_and_large_lambda_to_lazy():
     assert np.max(np.abs(np.asarray(lazy) / 1e5 + gradient)) < 1e-8
 
 
+@pytest.mark.slow
 def test_a_wrong_lambda_gives_an_error_of_first_order():
     arch, loss, gradient = problem((2, 2, 2, 2))
     theta0 = dln.lambda_balanced(arch, jax.random.key(1), [0.5, -0.2])
@@ -249,7 +253,7 @@ def dropping():
 @pytest.mark.parametrize(
     "options",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"step_to_saves": True}, marks=pytest.mark.slow),
         pytest.param({"method": "stiff"}, marks=pytest.mark.slow),
     ],
@@ -269,11 +273,10 @@ def test_a_rank_drop_ends_the_run_with_a_way_out(dropping, options):
     crossing = full.ts[np.argmax(full.z[:, 0, 0] * full.z[0, 0, 0] < 0)]
     assert crossing - 2.0 / 49 <= part.ts[-1] <= crossing
     assert "warning" in str(part)
-    # The remedy that the message names works.
-    assert (
-        dln.compare(dln.GradientFlow(arch, loss), dln.GramFlow(arch), theta0, 2.0, timing=False).max_error
-        < 1e-8
-    )
+    if not options:
+        # The remedy that the message names works.
+        remedy = dln.compare(dln.GradientFlow(arch, loss), dln.GramFlow(arch), theta0, 2.0, timing=False)
+        assert remedy.max_error < 1e-8
 
 
 @pytest.mark.slow

@@ -76,7 +76,14 @@ def matrix_function(z, function):
     return u @ np.diag([function(x) for x in values]) @ u.T
 
 
-@pytest.mark.parametrize("c", [(0.0, 0.7), (0.3, 0.0, 1.1), (0.0, 0.4, 0.0)])
+@pytest.mark.parametrize(
+    "c",
+    [
+        pytest.param((0.0, 0.7), marks=pytest.mark.slow),
+        (0.3, 0.0, 1.1),
+        pytest.param((0.0, 0.4, 0.0), marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3)])
 def test_operator_equals_its_definition_and_is_symmetric(c, shape):
     rng = np.random.default_rng(2)
@@ -142,7 +149,7 @@ def check_derivative(c, values, *, rank, left=None, right=None, keep_rank=False,
 SPECTRA = [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0 + 1e-9), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)]
 
 
-@pytest.mark.parametrize("c", [(0.0, 0.7), (0.3, 0.0, 1.1)])
+@pytest.mark.parametrize("c", [pytest.param((0.0, 0.7), marks=pytest.mark.slow), (0.3, 0.0, 1.1)])
 @pytest.mark.parametrize("values", SPECTRA)
 def test_derivative_in_any_direction_where_the_smallest_offset_is_single(c, values):
     check_derivative(c, values, rank=3)
@@ -180,6 +187,7 @@ def test_derivatives_in_the_other_arguments():
         np.testing.assert_allclose(tangent, quotient, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_refused():
     z, g = jnp.asarray(np.random.default_rng(8).standard_normal((2, 3))), jnp.ones((2, 3))
     metric = (jnp.asarray([0.0, 0.5]), *nulls((0.0, 0.5)), np.asarray(2))
@@ -192,6 +200,7 @@ def test_second_derivatives_are_refused():
         jax.hessian(total)(z)
 
 
+@pytest.mark.slow
 def test_operator_goes_through_jit_and_vmap():
     rng = np.random.default_rng(6)
     zs, g = rng.standard_normal((3, 3, 4)), rng.standard_normal((3, 4))

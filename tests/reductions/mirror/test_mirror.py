@@ -47,12 +47,26 @@ def scale_of(name):
     return 0.5 if name in ("squares", "cubes", "fourth powers") else -0.5
 
 
+MOST_SLOW = [
+    pytest.param(name, marks=[] if name in ("diagonal", "chain") else pytest.mark.slow) for name in CASES
+]
+
+
+class Potentials(dict):
+    """Made when asked for."""
+
+    def __missing__(self, name):
+        arch, _, theta0 = start_of(name)
+        self[name] = mirror_potential(arch, theta0)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def potentials():
-    return {name: mirror_potential(start_of(name)[0], start_of(name)[2]) for name in CASES}
+    return Potentials()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MOST_SLOW)
 def test_metric_at_the_start_is_that_of_the_weights(potentials, name):
     _, weights, _ = start_of(name)
     slopes = 0.5 * ENTRYWISE[CASES[name][0]][1](weights)
@@ -78,7 +92,7 @@ def flow_to(name, weights, time):
     return solution.y[:, -1].reshape(weights.shape)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MOST_SLOW)
 def test_mirror_coordinate_moves_at_unit_speed_along_the_full_flow(potentials, name):
     """grad Phi(z(T)) - grad Phi(z(0)) = -T for f = sum of z, whatever the weights did on the way."""
     arch, weights, _ = start_of(name)
@@ -94,9 +108,10 @@ def test_mirror_coordinate_moves_at_unit_speed_along_the_full_flow(potentials, n
         np.testing.assert_allclose(np.diag(potential.metric(z)), np.sum(slopes**2, axis=0), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in ("cubes", "chain") else pytest.mark.slow) for name in CASES],
+    [pytest.param(name, marks=[] if name == "chain" else pytest.mark.slow) for name in CASES],
 )
 def test_gradient_and_hessian_are_derivatives_of_the_potential(potentials, name):
     potential = potentials[name]
@@ -107,7 +122,7 @@ def test_gradient_and_hessian_are_derivatives_of_the_potential(potentials, name)
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MOST_SLOW)
 def test_potential_is_the_integral_of_its_gradient(potentials, name):
     """Gauss-Legendre quadrature of the gradient along a line, independent of automatic differentiation."""
     potential = potentials[name]
@@ -127,12 +142,12 @@ def test_potential_is_the_integral_of_its_gradient(potentials, name):
     ("weights", "product"),
     [
         ([0.3, 0.8, 1.1], -0.7),
-        ([0.3, -0.8, 1.1], 5.0),
-        ([0.5, 0.5, 0.9], 2.0),
-        ([0.5, 0.5, 0.5], 0.01),
+        pytest.param([0.3, -0.8, 1.1], 5.0, marks=pytest.mark.slow),
+        pytest.param([0.5, 0.5, 0.9], 2.0, marks=pytest.mark.slow),
+        pytest.param([0.5, 0.5, 0.5], 0.01, marks=pytest.mark.slow),
         ([1e-3, 1.0, 30.0], 4.0),
-        ([0.2, 0.4, 0.6, 0.8], -1.0),
-        ([0.5, -0.5, 0.5, 0.9], -2.0),
+        pytest.param([0.2, 0.4, 0.6, 0.8], -1.0, marks=pytest.mark.slow),
+        pytest.param([0.5, -0.5, 0.5, 0.9], -2.0, marks=pytest.mark.slow),
     ],
 )
 def test_chain_potential_against_an_integral_in_high_precision(weights, product):
@@ -179,6 +194,7 @@ def test_two_factors_in_a_chain_give_the_hyperbolic_entropy():
     np.testing.assert_allclose(chain.slope(p), closed.slope(p) - closed.slope(origin), rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "seed"), [(2.5, 0), (-0.3, 1)])
 def test_warped_potential_of_a_neuron(number, seed):
     arch = dln.Architecture(lambda p: 0.25 - 2 * p["u"] * p["v"], {"u": (), "v": (N,)}, name="neuron")
@@ -223,7 +239,7 @@ def fitted(form, weights, scale, offset, time=400.0):
     return offset + scale * value(solution.y[:, -1].reshape(weights.shape))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MOST_SLOW)
 def test_training_ends_at_the_minimiser_of_the_divergence(potentials, name):
     _, weights, _ = start_of(name)
     end = fitted(CASES[name][0], weights, scale_of(name), 0.25)
@@ -262,6 +278,7 @@ def test_wrong_width_of_the_entropy_shows(potentials):
     assert kkt_residual(potentials["chain"], MATRIX, TARGETS, end).residual > 1e-3
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_before_the_fit(potentials):
     potential = potentials["diagonal"]
     report = kkt_residual(potential, MATRIX, TARGETS, np.asarray(potential.start))
@@ -291,15 +308,20 @@ def gaussian_start(arch, seed=0):
     [
         (dln.Architecture(lambda p: p["U"] @ p["U"].T, {"U": (2, 2)}, name="tied"), "do not commute"),
         (dln.linear_network((2, 2, 2)), "its inverse is no Hessian"),
-        (
+        pytest.param(
             dln.Architecture(
                 lambda p: p["u"][:, None] * p["v"][None, :], {"u": (2,), "v": (2,)}, name="rank one"
             ),
             "on the range of the metric, of rank 3 of 4",
+            marks=pytest.mark.slow,
         ),
         (power_network(2, 3), "commute, so that training is a mirror flow"),
-        (named(lambda p: jnp.tanh(p["a"]) * p["b"], 2), r"no polynomial \(tanh\).*leaves the question open"),
-        (weight_normalised(2, 1), "could not be read as polynomials"),
+        pytest.param(
+            named(lambda p: jnp.tanh(p["a"]) * p["b"], 2),
+            r"no polynomial \(tanh\).*leaves the question open",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(weight_normalised(2, 1), "could not be read as polynomials", marks=pytest.mark.slow),
     ],
 )
 def test_refusals_say_why(arch, words):
@@ -333,6 +355,7 @@ def test_brackets_are_exact():
     assert not commuting_test(almost).commuting
 
 
+@pytest.mark.slow
 def test_symmetry_defect_against_finite_differences():
     """T = d(K^{-1})/dz of a neuron from its closed form, by central differences."""
     arch = dln.Architecture(lambda p: p["u"] * p["v"], {"u": (1,), "v": (2,)}, name="neuron")
@@ -363,6 +386,7 @@ def test_symmetry_defect_against_finite_differences():
         symmetry_defect(arch, {"u": np.zeros(1), "v": np.zeros(2)})
 
 
+@pytest.mark.slow
 def test_entropy_of_width_zero_has_the_slope_log_for_both_signs():
     arch = named(lambda p: p["a"] * p["b"], 2)
     weights = np.array([0.5, 0.7, 0.9])

@@ -95,6 +95,7 @@ def test_gram_matrices_give_the_full_flow(name, decay, rates):
         assert run.max_drift < 1e-9
 
 
+@pytest.mark.slow
 def test_tied_factors_in_z_alone():
     arch, output, slopes, loss, gradient = problem("tied")
     theta0 = start(arch)
@@ -239,6 +240,7 @@ def test_each_flow_refuses_what_is_not_its_form():
         RelaxedBlocksFlow(attention(2, 1), [0.1, 0.2]).bind(decaying.training)
 
 
+@pytest.mark.slow
 def test_velocity_is_the_push_forward_at_any_point():
     """dM/dt and dz/dt of the reduced flow equal the derivative along the full field, for random starts."""
     for name, (arch, *_) in SYSTEMS.items():

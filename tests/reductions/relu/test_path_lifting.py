@@ -156,6 +156,7 @@ def test_other_architectures_are_refused():
             kind(dln.relu_network((2, 1)))
 
 
+@pytest.mark.slow
 def test_it_prints_its_equation_and_goes_through_vmap():
     arch = dln.relu_network((3, 4, 2), bias=True)
     loss, _ = log_cosh(np.random.default_rng(3).standard_normal(arch.output_shape))

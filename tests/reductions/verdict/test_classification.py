@@ -31,6 +31,7 @@ def test_another_seed_and_prime_find_the_same(table):
     assert [(row.fibre, row.defect) for row in other.rows] == [(row.fibre, row.defect) for row in table.rows]
 
 
+@pytest.mark.slow
 def test_table_of_the_920_level_sets():
     table = two_layer_table(4)
     assert (len(table.rows), table.intrinsic, table.mismatches) == (920, 281, ())

@@ -1,0 +1,274 @@
+"""Write `docs/gallery.md`: laws, verdict, closure and its error for many architectures.
+
+Run `python docs/make_gallery.py`; it takes some minutes, most of it compilation. The tests compute the rows again and
+compare them with the page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from gallery_rows import FURTHER, KNOWN, Entry  # noqa: E402
+from scipy.integrate import solve_ivp  # noqa: E402
+
+import dlntheory as dln  # noqa: E402
+
+PAGE = Path(__file__).parent / "gallery.md"
+#: The verdict of larger networks takes minutes; smaller ones of the same kind have it.
+MAX_VERDICT = 64
+MAX_LINES = 8
+MAX_CHARACTERS = 400
+END = 1.0
+HEADER = (
+    "network",
+    "$\\varphi$",
+    "parameters",
+    "laws",
+    "$z$ alone",
+    "closure",
+    "observables",
+    "numbers",
+    "ranks",
+    "error",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the library says about one architecture.
+
+    Attributes:
+        cells: the row of the table without the error.
+        error: of the closed flow against the full flow, `None` where nothing closes.
+        closure: the closure.
+    """
+
+    cells: tuple[str, ...]
+    error: float | None
+    closure: dln.Closure
+
+    @property
+    def line(self) -> str:
+        """The row of the table in Markdown."""
+        return f"| {' | '.join((*self.cells, '' if self.error is None else f'{self.error:.0e}'))} |"
+
+
+def facts(entry: Entry, *, verdict: bool = True) -> Facts:
+    """Compute a row.
+
+    Args:
+        entry: the architecture.
+        verdict: whether to decide about equations in z alone.
+    """
+    arch = entry.build()
+    closure = dln.close(arch, **entry.options)
+    small = arch.size <= MAX_VERDICT
+    cells = (
+        entry.title,
+        f"${entry.formula}$",
+        str(arch.size),
+        _laws(dln.conservation_laws(arch)),
+        _answer(dln.intrinsic(arch)) if small and verdict else "",
+        _status(closure),
+        *_sizes(closure),
+    )
+    return Facts(cells, _error(entry, arch, closure) if closure.is_closed else None, closure)
+
+
+def _laws(laws: dln.ConservationLaws) -> str:
+    bounds = laws.certificate
+    if laws.count is None:
+        return f"{bounds.lower} to {bounds.upper}, not proved"
+    return f"{laws.count}, proved"
+
+
+def _answer(verdict: dln.Verdict) -> str:
+    return verdict.answer + (f": {', '.join(verdict.where)}" if verdict.answer.endswith("level sets") else "")
+
+
+def _status(closure: dln.Closure) -> str:
+    if not closure.is_closed:
+        return f"open, {closure.level}"
+    assumed = f", {len(closure.rules)} scalar law{'s' * (len(closure.rules) > 1)}" if closure.rules else ""
+    hints = f", hints {', '.join(closure.hints)}" if closure.hints else ""
+    return f"{closure.status}, {closure.level}{assumed}{hints}"
+
+
+def _sizes(closure: dln.Closure) -> tuple[str, str, str]:
+    if not closure.is_closed:
+        return "", "", ""
+    ranks = closure.ranks
+    assert ranks is not None  # the architectures are small
+    return (
+        str(len(closure.observables)),
+        str(closure.sizes.state),
+        f"{ranks.observables}, {ranks.observables_on_level_set}, {ranks.z_on_level_set}",
+    )
+
+
+def _error(entry: Entry, arch: dln.Architecture, closure: dln.Closure) -> float:
+    """Largest difference of z, relative to the largest z, for a loss that is not quadratic."""
+    rng = np.random.default_rng(0)
+    target = rng.standard_normal(arch.output_shape)
+    if entry.start is None:
+        theta0 = {name: entry.scale * rng.standard_normal(shape) for name, shape in arch.shapes.items()}
+    else:
+        theta0 = entry.start(arch)
+
+    def loss(z):
+        return jnp.sum(jnp.logaddexp(z - target, target - z))
+
+    full = _integrated(dln.GradientFlow(arch, loss), theta0)
+    closed = _integrated(closure.dynamics(loss), theta0)
+    return float(np.max(np.abs(full - closed)) / np.max(np.abs(full)))
+
+
+def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
+    """z at six times, by SciPy's DOP853: an integrator that knows nothing of the library."""
+    state = {
+        n: np.asarray(x)
+        for n, x in jax.jit(lambda theta: dynamics.initial(theta))(dynamics.admit(theta0)).items()
+    }
+    cuts = np.cumsum([value.size for value in state.values()])[:-1]
+
+    def unpack(y: Any) -> dict[str, Any]:
+        parts = jnp.split(y, cuts)
+        return {
+            name: jnp.reshape(part, np.shape(state[name])) for name, part in zip(state, parts, strict=True)
+        }
+
+    @jax.jit
+    def field(y):
+        change = dynamics.velocity(0.0, unpack(y))
+        return jnp.concatenate([jnp.ravel(change[name]) for name in state])
+
+    y0 = np.concatenate([np.ravel(value) for value in state.values()])
+    times = np.linspace(0.0, END, 6)
+    run = solve_ivp(
+        lambda t, y: np.asarray(field(y)),
+        (0.0, END),
+        y0,
+        method="DOP853",
+        t_eval=times,
+        rtol=1e-12,
+        atol=1e-14,
+    )
+    seen = jax.jit(jax.vmap(lambda y: dynamics.observe(unpack(y))))
+    return np.asarray(seen(run.y.T))
+
+
+def section(entry: Entry, closure: dln.Closure) -> str:
+    """Observables and equations of a network in LaTeX, the first ones where there are many."""
+    parts = [f"### {entry.title}", f"$\\varphi = {entry.formula}$, {closure.architecture.size} parameters."]
+    if closure.system is None:
+        return "\n\n".join([*parts, f"Open: {closure.explanation}."])
+    named = [(o.name, o.latex) for o in closure.observables if o.name != o.latex]
+    equations = closure.system.latex_lines()
+    for lines in ([f"{_subscripted(name)} &= {latex}" for name, latex in named], equations):
+        kept = [line for line in lines[:MAX_LINES] if len(line) <= MAX_CHARACTERS]
+        rest = len(lines) - len(kept)
+        shown = " \\\\\n".join(kept)
+        if kept:
+            parts.append(f"```math\n\\begin{{aligned}}\n{shown}\n\\end{{aligned}}\n```")
+        if rest:
+            kind = "equations" if lines is equations else "observables"
+            parts.append(f"… and {rest} more {kind}.")
+    laws = closure.laws[:4]
+    if laws:
+        more = f" and {len(closure.laws) - len(laws)} more" if len(closure.laws) > len(laws) else ""
+        parts.append("Conserved: " + ", ".join(f"${law.latex}$" for law in laws) + more + ".")
+    return "\n\n".join(parts)
+
+
+def _subscripted(name: str) -> str:
+    stem = name.rstrip("0123456789")
+    return name if stem == name or not stem.isalpha() else f"{stem}_{{{name[len(stem) :]}}}"
+
+
+def page(rows: list[tuple[Entry, Facts]]) -> str:
+    """The whole page."""
+    known = {entry.title for entry in KNOWN}
+    tables = []
+    for wanted in (True, False):
+        lines = [found.line for entry, found in rows if (entry.title in known) is wanted]
+        tables.append(
+            "\n".join([f"| {' | '.join(HEADER)} |", f"| {' | '.join(['---'] * len(HEADER))} |", *lines])
+        )
+    sections = "\n\n".join(section(entry, found.closure) for entry, found in rows)
+    return _TEXT.format(known=tables[0], further=tables[1], sections=sections)
+
+
+def main() -> None:
+    """Compute all rows and write the page."""
+    rows = []
+    for entry in (*KNOWN, *FURTHER):
+        found = facts(entry)
+        rows.append((entry, found))
+        sys.stderr.write(found.line + "\n")
+    PAGE.write_text(page(rows), encoding="utf-8")
+
+
+_TEXT = r"""# Gallery: what closes, and what does not
+
+For each architecture: its conservation laws, whether $z$ has equations of its own, the closed system that `close`
+finds, and how far the $z(t)$ of that system is from the one of the full gradient flow. The library computes every
+entry ([script](make_gallery.py), [architectures](gallery_rows.py)), and the tests compute them again. A row of one's
+own:
+
+```python
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import dlntheory as dln
+
+arch = dln.Architecture(lambda p: p["U"] @ p["V"].T, {{"U": (2, 3), "V": (2, 3)}}, name="two layers")
+laws, verdict, closure = dln.conservation_laws(arch), dln.intrinsic(arch), dln.close(arch)
+print(laws.count, laws.status, verdict.answer, closure.status, closure.sizes)
+assert (laws.count, closure.status, closure.sizes.state) == (6, "closed", 12)
+print(closure)
+```
+
+How to read the tables:
+
+- **laws**: the number of independent conservation laws of gradient flow; *proved* means that a certificate excludes
+  further ones, *not proved* that the number is only known to lie within bounds.
+- **z alone**: the verdict of `intrinsic`. *Recoverable*: the parameters are locally functions of $z$ and the laws.
+  *Intrinsic*: $z$ has equations of its own on each level set of the laws, or only on the named ones. Empty: not tested
+  above {limit} parameters.
+- **closure**: the status, and whether whole matrices (words) or single entries were closed. *Full space* means that
+  the observables determine the parameters up to finitely many choices: the equations hold, but reduce nothing.
+- **observables**, **numbers**: matrices or entries, and how many numbers they have together.
+- **ranks**: how many observables are independent, how many of them are left where the laws are fixed, and how many of
+  those $z$ accounts for. Where the last two agree, $z$ and the laws determine all observables locally.
+- **error**: $\max_t \lvert z_\mathrm{{closed}} - z_\mathrm{{full}}\rvert / \max \lvert z\rvert$ for $t \le 1$, both by
+  SciPy's DOP853 at a relative tolerance of $10^{{-12}}$, for the loss $\sum \log(2\cosh(z - S))$ and random starts (on
+  the assumed laws where there are any).
+
+## Known by hand
+
+{known}
+
+## Further architectures
+
+{further}
+
+## Equations
+
+$G = \nabla f(z)$, with the shape of $z$; $G_1, G_2, …$ are its blocks where $z$ has several. Entries count from one.
+
+{sections}
+""".replace("{limit}", str(MAX_VERDICT))
+
+
+if __name__ == "__main__":
+    main()
