@@ -24,8 +24,8 @@ def add_reduce(commands: Any) -> argparse.ArgumentParser:
         "reduce",
         help="the smallest closed dynamics that training obeys",
         description="Whether the end-to-end map has equations of its own, and the smallest closed system of "
-        "observables that training obeys, for every loss. The target is a family of the catalogue with its sizes, your own function of "
-        "named arrays, or a model of parameters and one sample:\n\n"
+        "observables that training obeys, for every loss. The target is a family of the catalogue with its "
+        "sizes, your own function of named arrays, or a model of parameters and one sample:\n\n"
         "  dlntheory reduce linear 3 50 4\n"
         "  dlntheory reduce model.py:phi --shapes U=4x2 V=3x2 --latex\n"
         "  dlntheory reduce model.py:net --shapes A=4x2 B=3x4 --input 2 --python closed.py",

@@ -1,0 +1,128 @@
+r"""Plateaus of a run: where the gradient is small on the way, and which rank the map has there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ..._text import text_table
+from .integration import PathRun, largest_jump
+
+CONJECTURE = "saddle-to-saddle path (conjecture, not a theorem)"
+#: A plateau whose loss is within this fraction of the total drop from the final loss is the end of the run.
+SAME_AS_END = 1e-9
+SAME_PLATEAU = 1e-6
+RANK_THRESHOLD = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+    r"""One visit near a critical point.
+
+    Attributes:
+        index: row of the run.
+        t: time of the smallest gradient.
+        loss: the loss there.
+        gradient_norm: $\|\nabla_\theta C\|$ there.
+        rank: singular values of $z$ above 5 % of $\|z_{end}\|_2$.
+    """
+
+    index: int
+    t: float
+    loss: float
+    gradient_norm: float
+    rank: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateaus:
+    """The plateaus of a run in order of time. That they are saddles of rank 0, 1, 2, … is a conjecture.
+
+    Attributes:
+        found: one `Plateau` each.
+    """
+
+    found: tuple[Plateau, ...]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The rank at each plateau."""
+        return tuple(plateau.rank for plateau in self.found)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss at each plateau."""
+        return np.array([plateau.loss for plateau in self.found])
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __iter__(self):
+        return iter(self.found)
+
+    def __getitem__(self, index: int) -> Plateau:
+        return self.found[index]
+
+    def __str__(self) -> str:
+        if not self.found:
+            return f"{CONJECTURE}\nno plateau found"
+        rows = [(one.rank, one.t, one.loss, one.gradient_norm) for one in self.found]
+        return f"{CONJECTURE}\n" + text_table(rows, ("rank", "t", "loss", "|gradient|"))
+
+
+def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
+    r"""Plateaus as minima of $\log_{10}\|\nabla_\theta C\|$ with a prominence of 0.3 decades. A host verb.
+
+    The start counts where the gradient first grows. Minima at the level of the final loss are rounding noise and
+    dropped; neighbours of equal loss are one plateau, at its deepest point.
+
+    Args:
+        run: from `follow_path`.
+        prominence: in decades. At one decade the interior plateaus of two layers are missed for $\alpha \ge 10^{-4}$.
+
+    Raises:
+        ValueError: a prominence that is not positive, or a grid too coarse to follow the jumps (one jump of more than
+            half of the total drop between two saves): take `saves="steps"` or more saves.
+
+    Validity:
+        A detector with thresholds, checked from $\alpha = 10^{-1}$ to $10^{-5}$ for two and three layers. That the
+        path visits saddles of rank 0, 1, 2, … is a conjecture of Jacot et al. 2021, for $\alpha \to 0$.
+    """
+    from scipy.signal import find_peaks
+
+    if not (np.isfinite(prominence) and prominence > 0):
+        raise ValueError(f"Argument `prominence` must be a positive number, but is {prominence}.")
+    loss, norms = run.loss, run.gradient_norm
+    drop = float(loss[0] - loss[-1])
+    if drop <= 0:
+        return Plateaus(())
+    if len(loss) < 10 or largest_jump(run) > 0.5:
+        raise ValueError(
+            f"Argument `run` must be recorded closely enough to follow its jumps, but between two of its {len(loss)} "
+            'times the loss falls by more than half of the total: take `saves="steps"` or more saves.'
+        )
+    depth = -np.log10(np.maximum(norms, 1e-300))
+    padded = np.concatenate([[depth.min()], depth, [depth.min()]])
+    minima = find_peaks(padded, prominence=prominence)[0] - 1
+    minima = [int(i) for i in minima if abs(loss[i] - loss[-1]) > SAME_AS_END * drop]
+    merged: list[int] = []
+    for index in minima:
+        if merged and abs(loss[merged[-1]] - loss[index]) <= SAME_PLATEAU * drop:
+            merged[-1] = min(merged[-1], index, key=lambda i: norms[i])
+        else:
+            merged.append(index)
+    scale = float(np.linalg.norm(run.z[-1], 2))
+    return Plateaus(tuple(_plateau(run, index, scale) for index in merged))
+
+
+def _plateau(run: Any, index: int, scale: float) -> Plateau:
+    s = np.linalg.svd(run.z[index], compute_uv=False)
+    return Plateau(
+        index,
+        float(run.ts[index]),
+        float(run.loss[index]),
+        float(run.gradient_norm[index]),
+        int(np.sum(s > RANK_THRESHOLD * scale)),
+    )
