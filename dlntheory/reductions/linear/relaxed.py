@@ -53,8 +53,9 @@ class RelaxedBalancedFlow(AbstractReduction):
         multiple of the identity on the null spaces (both are measured). If the null values differ from those at
         $\sigma = 0$ the equation holds at full rank only: the run ends where $\sigma_r$ falls to $10^{-8}$ of its
         scale, and carries a warning below $10^{-3}$, where errors are larger by its inverse. So that no solver steps
-        over such a zero unseen, the state carries the integral of scale/$\sigma_r$, which diverges there. If the smallest
-        offset is not repeated, $K$ is analytic at singular $z$ and trajectories may change the sign of $\det z$.
+        over such a zero unseen, the state carries the integral of scale/$\sigma_r$, which diverges there. If the
+        smallest offset is not repeated, $K$ is analytic at singular $z$ and trajectories may change the sign of
+        $\det z$.
 
     Raises:
         InfeasibleError: no chain of these widths has these λ.
