@@ -36,7 +36,7 @@ def depth_mode_time(s: Any, sigma: float, s0: float, depth: float) -> np.ndarray
 
     Example:
         >>> print(f"{depth_mode_time(1.0, 2.0, 1e-3, 3.0):.6f}")
-        3.967434
+        4.661328
     """
     sigma, s0, depth = _checked(sigma, s0, depth)
     values = np.asarray(s, dtype=np.float64)

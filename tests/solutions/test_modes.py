@@ -96,6 +96,7 @@ def test_opposed_mode_decays_and_never_changes_sign():
     np.testing.assert_allclose(-a * b, balanced_mode(jnp.array([0.5, 2.0, 50.0]), -2.0, 0.49), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_are_right_where_branches_meet():
     h = 1e-6
     for function, point in (

@@ -75,6 +75,7 @@ def test_extreme_and_empty_cases():
     assert float(gradient(at) @ step) == pytest.approx(quotient, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_one_neuron_with_several_outputs_and_the_factors_of_a_loss():
     arch = dln.linear_network((3, 1, 2))
     rng = np.random.default_rng(3)

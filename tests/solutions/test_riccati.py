@@ -63,6 +63,7 @@ def test_it_agrees_with_ball_arithmetic_at_every_time_imbalance_and_size(shape):
         assert np.max(np.abs(gram - exact)) < 3e-14 * np.max(np.abs(exact))
 
 
+@pytest.mark.slow
 def test_repeated_and_missing_singular_values_and_empty_starts():
     shape = SHAPES[0]
     rng = np.random.default_rng(3)
@@ -106,6 +107,7 @@ def richardson(function, step):
     return (8 * (function(step) - function(-step)) - (function(2 * step) - function(-2 * step))) / (12 * step)
 
 
+@pytest.mark.slow
 def test_derivatives_are_right_also_where_singular_values_meet_or_vanish():
     shape = SHAPES[0]
     rng = np.random.default_rng(5)
@@ -395,6 +397,7 @@ def test_bad_input_is_refused_with_a_reason():
                 call()
 
 
+@pytest.mark.slow
 def test_compare_takes_a_closed_form():
     arch = dln.linear_network((3, 3, 3))
     loss = dln.SquaredLoss.from_target(target_of((3, 3, 3)))
@@ -418,6 +421,7 @@ def test_compare_takes_a_closed_form():
         dln.compare(dln.GradientFlow(arch, loss, rates={"W1": 2.0}), solution, theta0, 3.0)
 
 
+@pytest.mark.slow
 def test_width_beyond_both_ends_costs_nothing_and_changes_nothing():
     arch = dln.linear_network((1, 40, 1))
     theta0 = dln.balanced(arch, jax.random.key(0), scale=0.3)

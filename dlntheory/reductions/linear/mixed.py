@@ -71,7 +71,7 @@ class MixedBalancedFlow(AbstractReduction):
         >>> from dlntheory.initial import mixed_balanced
         >>> arch = dln.linear_network((2, 5, 3))
         >>> theta0 = mixed_balanced(arch, jax.random.key(0), 0.9, 0.4)
-        >>> float(round(MixedBalancedFlow.at(arch, theta0).kappa, 12))
+        >>> round(float(MixedBalancedFlow.at(arch, theta0).kappa), 12)
         0.65
     """
 

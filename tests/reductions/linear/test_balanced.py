@@ -157,6 +157,7 @@ def test_operator_goes_through_jit_and_vmap():
         np.testing.assert_allclose(value, balanced_operator(z, g, 3, np.asarray(3)), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_rates_and_weight_decay_come_from_the_flow():
     arch = dln.linear_network((4, 3, 2, 5))
     loss, gradient = log_cosh(np.random.default_rng(3).standard_normal((5, 4)))

@@ -72,6 +72,7 @@ def test_an_unbalanced_start_and_a_single_layer_are_refused():
         SingularValueFlow(dln.linear_network((3, 2)))
 
 
+@pytest.mark.slow
 def test_compare_binds_it_and_a_small_value_of_two_layers_is_admitted():
     arch = dln.linear_network((2, 2, 2))
     loss = dln.SquaredLoss.from_target(np.array([[2.0, 0.3], [0.0, 1.0]]))

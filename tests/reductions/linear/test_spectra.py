@@ -161,6 +161,7 @@ def test_derivative_along_the_rank_where_the_smallest_offset_is_repeated(values)
     check_derivative((0.0, 0.4, 0.0), values, rank=rank, keep_rank=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [(1.0, 0.5), (1.0, 1.0)])
 def test_derivative_on_a_rank_stratum(values):
     # Null values that are not the limits at sigma = 0: two layers, n > r.
