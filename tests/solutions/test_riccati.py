@@ -51,7 +51,9 @@ def test_it_agrees_with_ball_arithmetic_at_every_time_imbalance_and_size(shape):
         found = grams(target, stacked, lam)
         for t, gram in zip(TIMES[1:4], found[1:4], strict=True):
             exact = exact_gram(t, target, stacked, lam)
-            assert np.max(np.abs(gram - exact)) < 2e-14 * np.max(np.abs(exact))
+            # Where the mode has decayed the growing part is a difference of the start's entries, known to rounding.
+            rounding = 1e-16 * np.max(stacked**2)
+            assert np.max(np.abs(gram - exact)) < 2e-14 * np.max(np.abs(exact)) + rounding
         np.testing.assert_allclose(found[0], stacked @ stacked.T, atol=5e-15)
         f = np.asarray(generator(target, lam))
         assert np.max(np.abs(f @ found[4] + found[4] @ f - found[4] @ found[4])) < 5e-14 * np.linalg.norm(f)
@@ -246,7 +248,7 @@ def test_the_sign_of_the_determinant_decides_between_the_target_and_a_saddle(hid
         raw = over_times(np.array([0.0, 1.0, 4.0, 8.0, 90.0]), target, bad.stacked, 0.0)[:, 3:, :3]
         assert float(loss(raw[-1])) < 0.01  # what rounding makes of the formula
         smallest = np.linalg.svd(z, compute_uv=False)[:, -1]
-        assert smallest[0] < 1e-6
+        assert smallest[0] < 2e-6
         assert np.max(smallest[2:]) < 1e-13
         early = np.array([0.0, 1.0, 4.0, 8.0, 90.0])
         np.testing.assert_allclose(bad.z(early)[:-1], raw[:-1], atol=2e-13)
