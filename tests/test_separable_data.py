@@ -63,7 +63,6 @@ def test_bad_sizes_are_refused(call, message):
 
 
 def test_digit_pairs():
-    pytest.importorskip("sklearn")
     data = dln.data.digit_pair(3, 8)
     assert repr(data) == "Dataset(digits 3 v 8: 357 samples, 64 inputs, 1 target)"
     assert np.max(np.linalg.norm(data.inputs, axis=1)) == pytest.approx(1.0, rel=1e-15)

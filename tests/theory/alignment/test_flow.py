@@ -355,7 +355,6 @@ def test_table_of_exponents(depth, loss):
 )
 @pytest.mark.parametrize(("depth", "end"), [(2, 1e4), (3, 1e3)])
 def test_digits(pair, margin, rank, depth, end):
-    pytest.importorskip("sklearn")
     data = dln.data.digit_pair(*pair)
     task = SeparableProblem(data.inputs, data.targets, "logistic", name=data.name)
     assert task.margin.margin == pytest.approx(margin, abs=5e-5)
