@@ -12,7 +12,7 @@ import pytest
 import dlntheory
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 SLOW_PAGES = {
     "README.md",
     "intrinsic.md",
