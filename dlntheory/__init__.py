@@ -18,6 +18,7 @@ from ._version import __version__ as __version__
 from ._versions import versions as versions
 from .architecture import Architecture as Architecture
 from .catalogue import linear_network as linear_network, relu_network as relu_network
+from .citations import cite as cite
 from .claims import verify as verify
 from .compare import Comparison as Comparison, compare as compare
 from .dynamics import (

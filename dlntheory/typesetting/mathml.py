@@ -63,7 +63,7 @@ def _part(part: str) -> str:
 
 def font_face() -> str:
     """CSS that embeds the font, 0.2 MB, and uses it for every `<math>` element."""
-    data = resources.files(__package__).joinpath(FONT_FILE).read_bytes()
+    data = resources.files("dlntheory.typesetting").joinpath(FONT_FILE).read_bytes()
     source = f"data:font/woff2;base64,{base64.b64encode(data).decode('ascii')}"
     return (
         f'@font-face {{ font-family: "{FONT_FAMILY}"; src: url({source}) format("woff2"); }}\n'
