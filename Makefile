@@ -1,4 +1,4 @@
-# make verify | test | test-slow | test-all | lint | types | notebooks | bench | clean. PYTHON= chooses the interpreter (3.11 or newer).
+# make verify | test | test-slow | test-all | lint | types | docs | notebooks | bench | clean. PYTHON= chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ NEEDS := pyproject.toml constraints.txt
 WORKERS ?= -n 2 --dist loadfile
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: verify test test-slow test-all lint types notebooks bench clean
+.PHONY: verify test test-slow test-all lint types docs notebooks bench clean
 
 verify: $(VENV)/.installed-data
 	$(BIN)/dlntheory verify
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/pyright
+
+# The pages land in build/docs/html. Notebooks show their committed outputs.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx -b html -W --keep-going -d build/docs/doctrees docs build/docs/html
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q tests/test_notebooks.py

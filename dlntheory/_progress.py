@@ -1,4 +1,4 @@
-"""Signs of life of long work: bars and a line that counts seconds. They write to a terminal or a notebook, never to a file."""
+"""Signs of life of long work: bars and a line that counts seconds, on a terminal or in a notebook, never in a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DELAY = 2.0
 
 # Bars and lines share the last row of the terminal, and lines are written by threads of their own.
 _lock = threading.Lock()
-_bars: list[object] = []
-_lines: list[object] = []
+_bars: list[Any] = []
+_lines: list[Any] = []
 
 _keeps_partial = contextvars.ContextVar("keeps_partial", default=True)
 
@@ -102,7 +102,8 @@ class ProgressBar:
             _bars.append(self)
             if _lines:
                 _blank(_lines[-1])
-        self._bar = tqdm(**self._arguments, leave=False, disable=False, file=sys.stderr)
+        # The delay keeps it from drawing an empty bar before it knows what is done.
+        self._bar = tqdm(**self._arguments, leave=False, disable=False, file=sys.stderr, delay=1e-9)
         # The bar counts from the beginning of the work, not from when it was first drawn.
         self._bar.start_t, self._bar.n, self._bar.last_print_n = self._started, self._done, self._done
         self._bar.set_postfix_str(self._postfix, refresh=False)
@@ -167,7 +168,7 @@ class _Line:
 
     def write(self, seconds: int) -> None:
         with _lock:
-            if not _bars and _lines[-1] is self:
+            if not _bars and _lines[-1:] == [self]:
                 text = f"{self.description}: {seconds} s"
                 print(f"\r{text}", end="", file=self.stream, flush=True)
                 self.width = len(text)

@@ -11,10 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._text import card, key_values
+
 if TYPE_CHECKING:
     from .exact.symbolic import SymbolicMap
 
 Params = dict[str, Any]
+
+#: A display lists so many factors and leaves out the middle of more.
+_SHOWN_FACTORS = 12
 
 
 class Architecture(eqx.Module):
@@ -230,8 +235,53 @@ class Architecture(eqx.Module):
         return symbolic_map(self.phi, self.shapes)
 
     def __repr__(self) -> str:
-        factors = ", ".join(f"{factor}{list(shape)}" for factor, shape in self.named_shapes)
+        factors = self._factors("{0}[{1}]", ", ")
         return f"Architecture({self.name}: {factors} -> z{list(self.output_shape)}, {self.size} parameters)"
+
+    def __str__(self) -> str:
+        return key_values([("architecture", self.name), ("map", self._map()[0]), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(f"Architecture {self.name}", formulas=self._map()[1], facts=self._facts())
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self._map()[1]}$"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("factors", self._factors("{0} {1}", "×"))]
+        if self.widths is not None:
+            facts.append(("widths", " → ".join(map(str, self.widths)) + ", a declared chain"))
+        return [*facts, ("parameters", str(self.size)), ("z", _times(self.output_shape, "×") or "a number")]
+
+    def _factors(self, form: str, sign: str) -> str:
+        texts = [form.format(factor, _times(shape, sign)).rstrip() for factor, shape in self.named_shapes]
+        if len(texts) <= _SHOWN_FACTORS:
+            return ", ".join(texts)
+        return f"{', '.join(texts[: _SHOWN_FACTORS - 2])}, …, {texts[-1]} ({len(texts)} factors)"
+
+    def _map(self) -> tuple[str, str]:
+        """φ in plain text and in LaTeX: the product of a chain, else the spaces. Nothing is traced for a display."""
+        from .exact.word_printing import letter_latex
+
+        if self.chain is not None:
+            names, typeset = list(self.chain[::-1]), [letter_latex(factor) for factor in self.chain[::-1]]
+            if len(names) > _SHOWN_FACTORS:
+                names[2:-1], typeset[2:-1] = ["…"], [r"\cdots"]
+            return f"z = {' '.join(names)}", f"z = {' '.join(typeset)}"
+        shapes = [*(shape for _, shape in self.named_shapes), self.output_shape]
+        cross = r" \times "
+        spaces = [f"ℝ^({_times(shape, '×')})" if shape else "ℝ" for shape in shapes]
+        typeset = [
+            rf"\mathbb{{R}}^{{{_times(shape, cross)}}}" if shape else r"\mathbb{R}" for shape in shapes
+        ]
+        if len(spaces) > _SHOWN_FACTORS:
+            spaces[2:-2], typeset[2:-2] = ["…"], [r"\cdots"]
+        domain = cross.join(typeset[:-1])
+        return f"φ: {' × '.join(spaces[:-1])} → {spaces[-1]}", rf"\varphi : {domain} \to {typeset[-1]}"
+
+
+def _times(shape: tuple[int, ...], sign: str) -> str:
+    return sign.join(map(str, shape))
 
 
 def _checked_shapes(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, tuple[int, ...]], ...]:

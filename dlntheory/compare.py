@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +12,11 @@ import jax
 import numpy as np
 
 from ._errors import IntegrationError
-from ._text import html_key_values, key_values
+from ._progress import keeps_partial
+from ._text import card, key_values
 from .dynamics import AbstractDynamics, Trajectory, solve
 from .dynamics.clocks import clock_named
-from .dynamics.trajectory import Stats
+from .dynamics.trajectory import INTERRUPTED, Stats
 from .reductions import AbstractReduction
 from .solutions.base import AbstractSolution
 
@@ -35,6 +35,8 @@ class Comparison:
         loss_error: (time,) $|f_{\text{full}} - f_{\text{red}}| / \max_t |f_{\text{full}}|$.
         statement: the reduced equation or the formula in LaTeX, if the second one is a reduction or a closed form.
         source: where it comes from.
+        interrupted: whether the user ended it early: the errors are over the times of `reduced`, and the wall times
+            those of single runs.
     """
 
     full: Trajectory
@@ -43,6 +45,12 @@ class Comparison:
     loss_error: np.ndarray
     statement: str
     source: str
+    interrupted: bool = False
+
+    @property
+    def ts(self) -> np.ndarray:
+        """(time,) the times of the errors, in units of `full.clock`."""
+        return self.reduced.ts
 
     @property
     def max_error(self) -> float:
@@ -56,7 +64,7 @@ class Comparison:
 
     def plot(self, axes=None):
         """Loss of both runs and the error over time; returns the two axes."""
-        from .plotting import plot_comparison
+        from .figures.training import plot_comparison
 
         return plot_comparison(self, axes=axes)
 
@@ -68,20 +76,25 @@ class Comparison:
             ("reduced", _run_line(reduced)),
             ("loss", full.conventions),
             ("f(z)", f"{full.loss[0]:.6e} -> {full.loss[-1]:.6e}"),
-            ("error of z", f"{self.max_error:.2e} relative (largest over {len(full)} times)"),
+            ("error of z", f"{self.max_error:.2e} relative (largest over {len(reduced)} times)"),
             ("error of f(z)", f"{float(np.max(self.loss_error)):.2e} relative"),
         ]
         warm = not (full.stats.compiled or reduced.stats.compiled)
         rows.append(("speed-up", f"{self.speedup:.2f}" + ("" if warm else " (compilation included)")))
-        for run in (full, reduced):
+        for name, run in (("full", full), ("reduced", reduced)):
             if run.drift:
                 rows.append(
-                    ("drift", f"{run.max_drift:.1e} absolute, {', '.join(run.drift)} along the {run.label}")
+                    (
+                        f"drift, {name}",
+                        f"{run.max_drift:.1e} absolute, {', '.join(run.drift)} along the {run.label}",
+                    )
                 )
         rows += [
             (name, f"{np.min(values):.2e} .. {np.max(values):.2e}")
             for name, values in reduced.monitors.items()
         ]
+        if self.interrupted:
+            rows.append(("stopped by", f"{INTERRUPTED}: compared up to {full.clock} = {self.ts[-1]:.6g}"))
         if self.source:
             rows.append(("source", self.source))
         return rows
@@ -111,14 +124,26 @@ class Comparison:
         return key_values(self._summary())
 
     def _repr_html_(self) -> str:
-        equation = f"<p>$\\displaystyle {html.escape(self.statement)}$</p>" if self.statement else ""
-        return html_key_values(self._summary()) + equation
+        title = f"{self.full.label} against {self.reduced.label}"
+        return card(title, formulas=self.statement, facts=self._summary())
 
     def __repr__(self) -> str:
         return (
             f"Comparison({self.full.label} against {self.reduced.label}, error {self.max_error:.2e}, "
             f"speed-up {self.speedup:.2f})"
         )
+
+
+class InterruptedComparison(KeyboardInterrupt):
+    """The user stopped `compare` before its second run had begun.
+
+    Attributes:
+        trajectory: the full run.
+    """
+
+    def __init__(self, trajectory: Trajectory):
+        super().__init__("The reduced run had not begun; the full one is in `.trajectory`.")
+        self.trajectory = trajectory
 
 
 def compare(
@@ -131,12 +156,17 @@ def compare(
     rtol: float = 1e-10,
     saves: Any = 100,
     timing: bool = True,
+    progress: bool | None = None,
     **options: Any,
 ) -> Comparison:
     r"""Integrate both dynamics from `theta0` on one grid and measure how far their $z(t)$ are apart.
 
     A host verb. A reduction without a loss is bound to the loss, weight decay and rates of `full`. A closed form is
     evaluated at the saves of the full run.
+
+    Ctrl-C loses nothing that is done: during the full run it ends that run, and the reduced one is made up to the time
+    that was reached; during the reduced run the errors end where it does; while runs are timed it ends the timing. The
+    result is marked `interrupted`. A second Ctrl-C during the reduced run ends that one early as well.
 
     Args:
         full: usually a `GradientFlow`.
@@ -148,6 +178,7 @@ def compare(
         saves: see `solve`.
         timing: run each once more (three times if it takes under 2 s) and keep the fastest, so that the times are
             warm and free of most of the machine's noise.
+        progress: show a bar for each run; by default on a terminal and in a notebook, after two seconds.
         **options: passed to both runs of `solve` (`atol`, `admit`, `max_steps`, …).
 
     Raises:
@@ -155,6 +186,7 @@ def compare(
             closed form belongs to another start.
         ConditionError: the start does not meet the reduction's condition.
         IntegrationError: a run stopped early.
+        KeyboardInterrupt: the user stopped it before anything was done; if the full run was, it is in `.trajectory`.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -185,24 +217,49 @@ def compare(
     if method in ("tsit5", "dopri8") and not options.get("stop"):
         options.setdefault("step_to_saves", True)
 
-    def run(dynamics: AbstractDynamics) -> Trajectory:
-        arguments = {"method": method, "rtol": rtol, "saves": saves, **options}
-        runs = [solve(dynamics, theta0, t1, **arguments)]
-        while timing and (len(runs) < 2 or (len(runs) < 4 and runs[-1].stats.seconds < 2.0)):
-            runs.append(solve(dynamics, theta0, t1, **arguments))
+    interrupted = False
+
+    def run(dynamics: AbstractDynamics, end: float, times: Any) -> Trajectory:
+        nonlocal interrupted
+        arguments = {"method": method, "rtol": rtol, "saves": times, "progress": progress, **options}
+        runs = [solve(dynamics, theta0, end, **arguments)]
+        interrupted |= _is_interrupted(runs[0])
+        try:
+            while timing and not interrupted and _is_worth_repeating(runs):
+                again = solve(dynamics, theta0, end, **arguments)
+                if _is_interrupted(again):
+                    raise KeyboardInterrupt
+                runs.append(again)
+        except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
+            interrupted = True
         warm = [one for one in runs if not one.stats.compiled]
         return min(warm or runs, key=lambda trajectory: trajectory.stats.seconds)
 
-    left = run(full)
-    if isinstance(reduced, AbstractSolution):
-        right = _evaluate(reduced, left, float(options.get("t0", 0.0)), timing)
-    else:
-        right = run(reduced)
-    if len(left) != len(right):
+    left = run(full, t1, saves)
+    if _is_interrupted(left) and left.ts[-1] <= float(options.get("t0", 0.0)):
+        raise InterruptedComparison(left)
+    try:
+        if isinstance(reduced, AbstractSolution):
+            right = _evaluate(reduced, left, float(options.get("t0", 0.0)), timing and not interrupted)
+        elif _is_interrupted(left):
+            right = run(reduced, float(left.ts[-1]), left.ts)
+        else:
+            right = run(reduced, t1, saves)
+    except KeyboardInterrupt:
+        raise InterruptedComparison(left) from None
+    if _is_interrupted(right):
+        if right.ts[0] not in left.ts:
+            raise InterruptedComparison(left)
+        right = _saved(right, left.ts)
+    elif len(left) != len(right):
         raise ValueError(
             f"Argument `stop` must end both runs at one save, but they have {len(left)} and {len(right)}."
         )
-    gap = np.linalg.norm((left.z - right.z).reshape(len(left), -1), axis=1)
+    # An interrupted reduced run has the first rows of the full one only.
+    count = len(right)
+    gap = np.linalg.norm((left.z[:count] - right.z).reshape(count, -1), axis=1)
     size = float(np.max(np.linalg.norm(left.z.reshape(len(left), -1), axis=1)))
     loss_size = float(np.max(np.abs(left.loss)))
     is_stated = isinstance(reduced, AbstractReduction | AbstractSolution)
@@ -210,9 +267,37 @@ def compare(
         full=left,
         reduced=right,
         error=gap / size if size else gap,
-        loss_error=np.abs(left.loss - right.loss) / (loss_size or 1.0),
+        loss_error=np.abs(left.loss[:count] - right.loss) / (loss_size or 1.0),
         statement=reduced.statement if is_stated else "",
         source=reduced.source if is_stated else "",
+        interrupted=interrupted,
+    )
+
+
+def _is_interrupted(run: Trajectory) -> bool:
+    return run.stats.stopped_by == INTERRUPTED
+
+
+def _is_worth_repeating(runs: list[Trajectory]) -> bool:
+    return len(runs) < 2 or (len(runs) < 4 and runs[-1].stats.seconds < 2.0)
+
+
+def _saved(run: Trajectory, ts: np.ndarray) -> Trajectory:
+    """An interrupted run without its last row, if that is none of the times `ts`."""
+    count = int(np.sum(np.isin(run.ts, ts)))
+    if count == len(run):
+        return run
+    cut = lambda arrays: {name: array[:count] for name, array in arrays.items()}
+    return dataclasses.replace(
+        run,
+        ts=run.ts[:count],
+        z=run.z[:count],
+        loss=run.loss[:count],
+        # Without recorded states that of the last row is not known, and the one where the run ended stays.
+        final=run.final if run.states is None else {n: array[count - 1] for n, array in run.states.items()},
+        states=None if run.states is None else cut(run.states),
+        drift=cut(run.drift),
+        monitors=cut(run.monitors),
     )
 
 

@@ -180,4 +180,56 @@ FURTHER = (
     ),
 )
 
-ENTRIES = (*KNOWN, *FURTHER)
+#: The headings of the page, and the architectures below each by their titles.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Products of matrices": (
+        "two layers",
+        "two layers, 50 hidden",
+        "two layers with biases",
+        "two layers on two samples",
+        "three layers",
+        "three layers, second law scalar",
+        "three layers, 1-2-2-1",
+        "four layers, balanced",
+        "scalar chain",
+        "Kronecker product",
+    ),
+    "Residual networks and adapters": (
+        "residual block",
+        "two residual blocks",
+        "residual blocks, width 3",
+        "residual network",
+        "bottleneck with skip",
+        "adapter (LoRA)",
+        "adapters on two layers",
+    ),
+    "Attention": (
+        "attention, scores and values",
+        "shared query",
+        "two heads in one array",
+        "linear attention, two heads",
+    ),
+    "Tied and shared weights": (
+        "tied factors",
+        "tied encoder and decoder",
+        "difference of Gram matrices",
+        "square by a shared weight",
+        "cube",
+        "shared middle layers",
+        "unrolled recurrent network",
+    ),
+    "Diagonal networks, neurons, activations": (
+        "diagonal",
+        "difference of squares",
+        "ReLU neuron",
+        "ReLU network (path lifting)",
+        "quadratic activation, one unit",
+        "quadratic activation, two units",
+        "gated linear unit (a model)",
+    ),
+    "Convolutions": ("convolution", "convolution, two channels"),
+    "Tensors": ("CP tensor, rank 1", "tensor train, ranks 1", "tensor train, ranks 2"),
+}
+_BY_TITLE = {entry.title: entry for entry in (*KNOWN, *FURTHER)}
+
+ENTRIES = tuple(_BY_TITLE[title] for titles in GROUPS.values() for title in titles)

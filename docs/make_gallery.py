@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from gallery_rows import FURTHER, KNOWN, Entry  # noqa: E402
+from gallery_rows import ENTRIES, FURTHER as FURTHER, GROUPS, KNOWN, Entry  # noqa: E402
 from scipy.integrate import solve_ivp  # noqa: E402
 
 import dlntheory as dln  # noqa: E402
@@ -28,18 +29,10 @@ MAX_VERDICT = 64
 MAX_LINES = 8
 MAX_CHARACTERS = 400
 END = 1.0
-HEADER = (
-    "network",
-    "$\\varphi$",
-    "parameters",
-    "laws",
-    "$z$ alone",
-    "closure",
-    "observables",
-    "numbers",
-    "ranks",
-    "error",
-)
+HEADER = ("network", "$\\varphi$", "laws", "$z$ alone", "closure", "size", "ranks", "error")
+#: A space and a hyphen at which browsers do not break a line.
+SPACE, HYPHEN = "\u00a0", "\u2011"
+ON_LEVEL_SETS = "intrinsic on level sets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +52,8 @@ class Facts:
     @property
     def line(self) -> str:
         """The row of the table in Markdown."""
-        return f"| {' | '.join((*self.cells, '' if self.error is None else f'{self.error:.0e}'))} |"
+        error = "" if self.error is None else f"{self.error:.0e}".replace("-", HYPHEN)
+        return f"| {' | '.join((*self.cells, error))} |"
 
 
 def facts(entry: Entry, *, verdict: bool = True) -> Facts:
@@ -75,42 +69,39 @@ def facts(entry: Entry, *, verdict: bool = True) -> Facts:
     cells = (
         entry.title,
         f"${entry.formula}$",
-        str(arch.size),
         _laws(dln.conservation_laws(arch)),
         _answer(dln.intrinsic(arch)) if small and verdict else "",
         _status(closure),
-        *_sizes(closure),
+        *_sizes(arch, closure),
     )
     return Facts(cells, _error(entry, arch, closure) if closure.is_closed else None, closure)
 
 
 def _laws(laws: dln.ConservationLaws) -> str:
     bounds = laws.certificate
-    if laws.count is None:
-        return f"{bounds.lower} to {bounds.upper}, not proved"
-    return f"{laws.count}, proved"
+    return f"{bounds.lower} to {bounds.upper}" if laws.count is None else str(laws.count)
 
 
 def _answer(verdict: dln.Verdict) -> str:
-    return verdict.answer + (f": {', '.join(verdict.where)}" if verdict.answer.endswith("level sets") else "")
+    if verdict.answer != ON_LEVEL_SETS:
+        return verdict.answer
+    return "on h = " + ", ".join(where.removeprefix("h = ") for where in verdict.where)
 
 
 def _status(closure: dln.Closure) -> str:
-    if not closure.is_closed:
-        return f"open, {closure.level}"
+    status = closure.status.partition(":")[0]
     assumed = f", {len(closure.rules)} scalar law{'s' * (len(closure.rules) > 1)}" if closure.rules else ""
-    hints = f", hints {', '.join(closure.hints)}" if closure.hints else ""
-    return f"{closure.status}, {closure.level}{assumed}{hints}"
+    hints = f", hints {', '.join(closure.hints)}" if closure.is_closed and closure.hints else ""
+    return f"{status if closure.is_closed else 'open'}, {closure.level}{assumed}{hints}"
 
 
-def _sizes(closure: dln.Closure) -> tuple[str, str, str]:
+def _sizes(arch: dln.Architecture, closure: dln.Closure) -> tuple[str, str]:
     if not closure.is_closed:
-        return "", "", ""
+        return str(arch.size), ""
     ranks = closure.ranks
     assert ranks is not None  # the architectures are small
     return (
-        str(len(closure.observables)),
-        str(closure.sizes.state),
+        SPACE.join((str(arch.size), "→", str(closure.sizes.state))),
         f"{ranks.observables}, {ranks.observables_on_level_set}, {ranks.z_on_level_set}",
     )
 
@@ -168,7 +159,9 @@ def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
 
 def section(entry: Entry, closure: dln.Closure) -> str:
     """Observables and equations of a network in LaTeX, the first ones where there are many."""
-    parts = [f"### {entry.title}", f"$\\varphi = {entry.formula}$, {closure.architecture.size} parameters."]
+    known = "; the closure is known by hand" if entry in KNOWN else ""
+    size = closure.architecture.size
+    parts = [f"### {entry.title}", f"$\\varphi = {entry.formula}$, {size} parameters{known}."]
     if closure.system is None:
         return "\n\n".join([*parts, f"Open: {closure.explanation}."])
     named = [(o.name, o.latex) for o in closure.observables if o.name != o.latex]
@@ -194,35 +187,37 @@ def _subscripted(name: str) -> str:
     return name if stem == name or not stem.isalpha() else f"{stem}_{{{name[len(stem) :]}}}"
 
 
-def page(rows: list[tuple[Entry, Facts]]) -> str:
-    """The whole page."""
-    known = {entry.title for entry in KNOWN}
-    tables = []
-    for wanted in (True, False):
-        lines = [found.line for entry, found in rows if (entry.title in known) is wanted]
-        tables.append(
-            "\n".join([f"| {' | '.join(HEADER)} |", f"| {' | '.join(['---'] * len(HEADER))} |", *lines])
-        )
-    sections = "\n\n".join(section(entry, found.closure) for entry, found in rows)
-    return _TEXT.format(known=tables[0], further=tables[1], sections=sections)
+def page(lines: Mapping[str, str], sections: Mapping[str, str]) -> str:
+    """The whole page.
+
+    Args:
+        lines: the row of the table by title.
+        sections: the equations by title.
+    """
+    parts = []
+    for heading, titles in GROUPS.items():
+        head = [f"| {' | '.join(HEADER)} |", f"| {' | '.join(['---'] * len(HEADER))} |"]
+        table = "\n".join([*head, *(lines[title] for title in titles)])
+        parts += [f"## {heading}", table, *(sections[title] for title in titles)]
+    return _TEXT + "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
     """Compute all rows and write the page."""
-    rows = []
-    for entry in (*KNOWN, *FURTHER):
+    lines, sections = {}, {}
+    for entry in ENTRIES:
         found = facts(entry)
-        rows.append((entry, found))
+        lines[entry.title], sections[entry.title] = found.line, section(entry, found.closure)
         sys.stderr.write(found.line + "\n")
-    PAGE.write_text(page(rows), encoding="utf-8")
+    PAGE.write_text(page(lines, sections), encoding="utf-8")
 
 
-_TEXT = r"""# Gallery: what closes, and what does not
+_TEXT = r"""# Gallery
 
-For each architecture: its conservation laws, whether $z$ has equations of its own, the closed system that `close`
-finds, and how far the $z(t)$ of that system is from the one of the full gradient flow. The library computes every
-entry ([script](make_gallery.py), [architectures](gallery_rows.py)), and the tests compute them again. A row of one's
-own:
+What closes, and what does not: for each architecture its conservation laws, whether $z$ has equations of its own, the
+closed system that `close` finds, and how far the $z(t)$ of that system is from the one of the full gradient flow. The
+library computes every entry ([script](make_gallery.py), [architectures](gallery_rows.py)), and the tests compute them
+again. A row of one's own:
 
 ```python
 import jax
@@ -231,7 +226,8 @@ jax.config.update("jax_enable_x64", True)
 
 import dlntheory as dln
 
-arch = dln.Architecture(lambda p: p["U"] @ p["V"].T, {{"U": (2, 3), "V": (2, 3)}}, name="two layers")
+shapes = {"U": (2, 3), "V": (2, 3)}
+arch = dln.Architecture(lambda p: p["U"] @ p["V"].T, shapes, name="two layers")
 laws, verdict, closure = dln.conservation_laws(arch), dln.intrinsic(arch), dln.close(arch)
 print(laws.count, laws.status, verdict.answer, closure.status, closure.sizes)
 assert (laws.count, closure.status, closure.sizes.state) == (6, "closed", 12)
@@ -240,33 +236,24 @@ print(closure)
 
 How to read the tables:
 
-- **laws**: the number of independent conservation laws of gradient flow; *proved* means that a certificate excludes
-  further ones, *not proved* that the number is only known to lie within bounds.
-- **z alone**: the verdict of `intrinsic`. *Recoverable*: the parameters are locally functions of $z$ and the laws.
-  *Intrinsic*: $z$ has equations of its own on each level set of the laws, or only on the named ones. Empty: not tested
-  above {limit} parameters.
-- **closure**: the status, and whether whole matrices (words) or single entries were closed. *Full space* means that
-  the observables determine the parameters up to finitely many choices: the equations hold, but reduce nothing.
-- **observables**, **numbers**: matrices or entries, and how many numbers they have together.
+- **laws**: the number of independent conservation laws of gradient flow, proved by a
+  [certificate](concepts/certificates.md); a range where only bounds are proved.
+- **z alone**: the verdict of [`intrinsic`](theory/intrinsic.md). *Recoverable*: the parameters are locally functions of
+  $z$ and the laws. *Intrinsic*: $z$ has equations of its own on each level set of the laws; *on h = …*: only on those,
+  $D_l = h_l I$. Empty: not tested above {limit} parameters.
+- **closure**: the status, and whether whole matrices (words) or single entries were [closed](theory/closure.md). *Full
+  space* means that the observables determine the parameters up to finitely many choices: the equations hold, but
+  reduce nothing. *Scalar laws* and *hints* are assumptions and observables that were given.
+- **size**: parameters of the network → numbers in the closed system.
 - **ranks**: how many observables are independent, how many of them are left where the laws are fixed, and how many of
   those $z$ accounts for. Where the last two agree, $z$ and the laws determine all observables locally.
-- **error**: $\max_t \lvert z_\mathrm{{closed}} - z_\mathrm{{full}}\rvert / \max \lvert z\rvert$ for $t \le 1$, both by
-  SciPy's DOP853 at a relative tolerance of $10^{{-12}}$, for the loss $\sum \log(2\cosh(z - S))$ and random starts (on
+- **error**: $\max_t \lvert z_\mathrm{closed} - z_\mathrm{full}\rvert / \max \lvert z\rvert$ for $t \le 1$, both by
+  SciPy's DOP853 at a relative tolerance of $10^{-12}$, for the loss $\sum \log(2\cosh(z - S))$ and random starts (on
   the assumed laws where there are any).
 
-## Known by hand
+In the equations below each table, $G = \nabla f(z)$ with the shape of $z$; $G_1, G_2, …$ are its blocks where $z$ has
+several. Entries count from one.
 
-{known}
-
-## Further architectures
-
-{further}
-
-## Equations
-
-$G = \nabla f(z)$, with the shape of $z$; $G_1, G_2, …$ are its blocks where $z$ has several. Entries count from one.
-
-{sections}
 """.replace("{limit}", str(MAX_VERDICT))
 
 

@@ -1,18 +1,7 @@
-"""Strict numerics for every test: float64, no implicit promotion, no unused compiled programs kept in memory."""
-
-import os
-
-# Nearly all the time of the tests is compilation of small programs: let XLA optimise less. Set before JAX starts.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
+"""No compiled program is kept in memory beyond the file of tests that used it; settings are in `conftest.py` above."""
 
 import jax
 import pytest
-
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -90,6 +90,7 @@ def test_entries_are_whole():
         ),
         ("Gunasekar, Lee, Soudry, Srebro, NeurIPS 2018", ("gunasekar2018convolutional",)),
         ("Ali 2026", ()),
+        ("Cohen, Menon, Yu", ()),
         ("arXiv 2508.073701", ()),
         ('somebody, "gradient descent aligns the layers of deep linear networks"', ("ji2019gradient",)),
     ],

@@ -1,6 +1,5 @@
 """`dlntheory laws` through `main`: the documented calls, users' functions, wrong calls, searches that end early."""
 
-import io
 import json
 import re
 import signal
@@ -13,7 +12,6 @@ import pytest
 
 from dlntheory.catalogue import FAMILIES
 from dlntheory.cli import main
-from dlntheory.cli.waiting import waiting
 from dlntheory.laws import conservation, find
 
 KEYS = {
@@ -378,21 +376,6 @@ class TestSearchesThatEndEarly:
         status, out, err = run("linear", 2, 3, 2, "--time-limit", 0.1)
         assert (status, err) == (0, "")
         assert "the search ended: time limit" in out
-
-    def test_progress_only_on_a_terminal(self, monkeypatch):
-        class Terminal(io.StringIO):
-            def isatty(self):
-                return True
-
-        monkeypatch.setattr(sys, "stderr", Terminal())
-        with waiting("searching the laws of a network"):
-            time.sleep(1.2)
-        assert "searching the laws of a network: 1 s" in sys.stderr.getvalue()
-        assert sys.stderr.getvalue().endswith("\r\033[K")
-        monkeypatch.setattr(sys, "stderr", io.StringIO())
-        with waiting("searching the laws of a network"):
-            time.sleep(1.2)
-        assert sys.stderr.getvalue() == ""
 
 
 def test_in_a_fresh_process():

@@ -1,7 +1,8 @@
-"""Every Python block of the README and the manual runs, page by page; every docstring example is true."""
+"""Pages: their blocks are run (by `conftest.py`), their links lead somewhere; and every docstring example is true."""
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 from pathlib import Path
@@ -12,23 +13,10 @@ import pytest
 import dlntheory
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-SLOW_PAGES = {
-    "README.md",
-    "intrinsic.md",
-    "closure.md",
-    "gallery.md",
-    "exact-solutions.md",
-    "saddles.md",
-    "mean-field.md",
-    "parsimony.md",
-    "alignment.md",
-    "index.md",
-    "dynamics.md",
-    "reductions.md",
-    "sharp-bits.md",
-    "laws.md",
-}
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(page for page in sorted((ROOT / "docs").glob("**/*.md")) if not page.is_symlink()),
+]
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(dlntheory.__path__, "dlntheory.")
@@ -39,43 +27,57 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)", re.DOTALL)
 
 
-def blocks(page: Path) -> list[tuple[int, str]]:
-    """Line number and text of each Python block."""
-    text = page.read_text(encoding="utf-8")
-    return [(text[: found.start(1)].count("\n"), found.group(1)) for found in BLOCK.finditer(text)]
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-def _marked(page: Path):
-    return pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.name in SLOW_PAGES else [])
+def blocks(page: Path) -> list[str]:
+    """The text of each Python block."""
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(autouse=True)
 def _quiet_surroundings(tmp_path, monkeypatch):
-    # The blocks are a user's: they may write files, and they rely on no setting that only the tests make.
+    # Examples of docstrings may write files and draw.
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
 
 
-@pytest.mark.parametrize("page", [_marked(page) for page in PAGES])
-def test_blocks_run(page, capsys):
-    assert blocks(page), "a page without a block that runs is not checked by anything"
-    namespace: dict[str, object] = {"__name__": f"page_{page.stem}"}
-    for line, source in blocks(page):
-        # Blank lines in front make tracebacks name the line of the page.
-        exec(compile("\n" * line + source, str(page), "exec"), namespace)
+@pytest.fixture(scope="module")
+def runner(request):
+    """The `conftest.py` that runs the blocks of pages."""
+    roots = set(request.config.getini("testpaths"))
+    assert roots.issuperset({"docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"})
+    return request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_python_block_of_a_page_is_run(page, runner):
+    assert runner.PAGES.should_parse(page)
+    examples = runner.PAGES.parse(page).examples()
+    assert [example.parsed.strip() for example in examples] == [block.strip() for block in blocks(page)]
+    if page.parent.name in ("concepts", "how-to", "theory") and page.name != "index.md":
+        assert blocks(page), "a page without a block that runs is not checked by anything"
+
+
+def test_slow_pages_exist(runner):
+    assert set(PAGES) >= runner.SLOW_PAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_is_plain_and_its_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     assert str(ROOT) not in text
     for target in LINK.findall(text):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            place = Path(os.path.normpath(page.parent / target))
+            assert place.exists(), f"{page.name} links to {target}"
+            # A forge follows no symbolic link: `docs/notebooks/` is there for the site alone.
+            assert place == place.resolve(), f"{page.name} links to {target}: say where the file lies itself"
 
 
 def test_readme_example_is_ten_lines_and_starts_with_float64():
-    (_, source) = blocks(ROOT / "README.md")[0]
+    source = blocks(ROOT / "README.md")[0]
     lines = [line for line in source.splitlines() if line.strip()]
     assert len(lines) <= 10
     assert 'jax.config.update("jax_enable_x64", True)' in lines[0]

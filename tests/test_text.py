@@ -1,10 +1,28 @@
+import dataclasses
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlntheory._text import format_number, html_table, json_text, key_values, shorten, text_table
+from dlntheory._text import (
+    WIDTH,
+    Formula,
+    Prose,
+    card,
+    format_number,
+    html_formula,
+    html_key_values,
+    html_table,
+    html_text,
+    json_text,
+    key_values,
+    latex_escaped,
+    latex_text,
+    one_line,
+    shorten,
+    text_table,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +64,21 @@ def test_shorten():
     assert shorten("abc   def", 5) == "abc…"
 
 
+def test_one_line():
+    @dataclasses.dataclass
+    class Made:
+        curve: np.ndarray
+        weights: dict
+        size: float
+        widths: tuple
+        inner: object
+        nothing: None = None
+
+    found = one_line(Made(np.ones((2, 3)), {"W1": np.ones(2)}, np.float64(1 / 3), (2, 3), Made))
+    assert found.startswith("Made(curve 2×3, weights of W1, size 0.3333, widths (2, 3), inner <class '")
+    assert found.endswith("nothing –)")
+
+
 class TestTextTable:
     def test_columns_are_aligned(self):
         assert text_table([("one", 1.5), ("twenty", 1e-12)], ("name", "value")) == "\n".join(
@@ -77,10 +110,83 @@ def test_html_table_escapes_everything():
     page = html_table([("<i>", "a & b")], ("<th>", "y"), caption="<c>")
     assert "<i>" not in page
     assert "<c>" not in page
-    assert '<td style="text-align:left">&lt;i&gt;</td>' in page
+    assert '<td style="text-align:left;white-space:nowrap">&lt;i&gt;</td>' in page
     assert "a &amp; b" in page
     assert "<caption>&lt;c&gt;</caption>" in page
     assert html_table([(1,)], ("x",)).count("right") == 2
+
+
+def test_only_sentences_are_broken_in_a_table():
+    page = html_table(
+        [("1.2e-12", "a sentence of more than forty characters in a cell", "some twenty letters")], "xyz"
+    )
+    assert 'white-space:nowrap">1.2e-12' in page
+    assert 'min-width:14em">a sentence' in page
+    assert '<td style="text-align:left">some twenty' in page
+
+
+@pytest.mark.parametrize(
+    ("value", "source"),
+    [
+        ("<b> & 'q'", "&lt;b&gt; &amp; &#x27;q&#x27;"),
+        ("$x$", "<span>&#36;</span>x<span>&#36;</span>"),
+        (r"\(x\)", "<span>&#92;</span>(x<span>&#92;</span>)"),
+        ("two\nlines", "two<br>lines"),
+        ("&#36;", "&amp;#36;"),
+        (1.5, "1.5"),
+        (None, "–"),
+        (Formula(r"a < \beta"), r"$a &lt; \beta$"),
+        (Prose("<b> where $x < 1$"), "&lt;b&gt; where $x &lt; 1$"),
+    ],
+)
+def test_html_text(value, source):
+    assert html_text(value) == source
+
+
+def test_formulas_scroll_by_themselves():
+    page = html_formula(r"a & b < c")
+    assert r"$\displaystyle a &amp; b &lt; c$</div>" in page
+    assert "overflow-x:auto" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped", "words"),
+    [
+        ("W1", "W1", r"\text{W1}"),
+        ("a b", r"a\ b", r"\text{a b}"),
+        ("a_b", r"a\_b", r"\text{a}\_\text{b}"),
+        ("#%&${}", r"\#\%\&\$\{\}", r"\#\%\&\$\{\}"),
+        (r"\evil", r"\backslash{}evil", r"\backslash{}\text{evil}"),
+        ("x^2~", r"x{}^{\wedge}2{\sim}", r"\text{x}{}^{\wedge}\text{2}{\sim}"),
+    ],
+)
+def test_names_in_formulas(name, escaped, words):
+    assert latex_escaped(name) == escaped
+    assert latex_text(name) == words
+
+
+def test_card():
+    page = card(
+        "the <title>",
+        formulas=["x < 1", ""],
+        facts={"<name>": "$value$"},
+        tables=[([("<cell>",)], ("<head>",))],
+        notes=["<note>"],
+    )
+    order = ["The &lt;title&gt;", "x &lt; 1", "&lt;name&gt;", "&lt;head&gt;", "&lt;cell&gt;", "&lt;note&gt;"]
+    assert [page.index(part) for part in order] == sorted(page.index(part) for part in order)
+    assert page.count("displaystyle") == 1
+    assert "<span>&#36;</span>value" in page
+    assert "<table" not in card("bare")
+    assert html_key_values([("a", Formula("b"))]).count("$b$") == 1
+
+
+def test_long_values_go_on_below():
+    lines = key_values({"name": " ".join(["word"] * 60), "next": "x" * 200}).splitlines()
+    assert len(lines) == 4
+    assert max(map(len, lines[:3])) <= WIDTH
+    assert lines[1].startswith("      word")
+    assert lines[3] == "next  " + "x" * 200
 
 
 def test_key_values():

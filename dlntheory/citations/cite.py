@@ -123,7 +123,7 @@ def _keys(one: Any) -> Iterable[str]:
     if isinstance(one, str):
         return [one] if one in bibliography() else named_in(one)
     found: list[str] = []
-    own = isinstance(one, type) or callable(one) and hasattr(one, "__name__")
+    own = isinstance(one, type) or (callable(one) and hasattr(one, "__name__"))
     module = one.__module__ if own else type(one).__module__
     if str(module).split(".")[0] != "dlntheory":
         return found

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from .._text import format_number, key_values
+from .._text import Prose, card, format_number, key_values
+from .curves import Curves
 
 Tier = Literal["quick", "full"]
 MAX_ID_LENGTH = 40
@@ -104,9 +105,11 @@ class Evidence:
             infinity is accepted here and never passes.
         detail: further words for the report.
         data: further numbers or arrays for the report; stored in its JSON.
+        curves: a figure for the report; stored in its JSON.
 
     Raises:
-        TypeError: `predicted`, `measured` or `error` is neither a number nor, where allowed, a text.
+        TypeError: `predicted`, `measured` or `error` is neither a number nor, where allowed, a text; `curves`
+            is no `Curves`.
         ValueError: `error` is negative, which any tolerance would let pass.
     """
 
@@ -115,6 +118,7 @@ class Evidence:
     error: float
     detail: str = ""
     data: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    curves: Curves | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         # Checks hand in zero-dimensional JAX arrays; plain numbers hold no device memory.
@@ -127,6 +131,24 @@ class Evidence:
         object.__setattr__(self, "error", error)
         object.__setattr__(self, "detail", str(self.detail))
         object.__setattr__(self, "data", MappingProxyType(dict(self.data)))
+        if self.curves is not None and not isinstance(self.curves, Curves):
+            raise TypeError(f"Argument `curves` must be `Curves` or None, but is {self.curves!r}.")
+
+    def __repr__(self) -> str:
+        return (
+            f"Evidence({', '.join(f'{name} {value}' for name, value in self._facts() if name != 'detail')})"
+        )
+
+    def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Evidence", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        values = ("predicted", "measured", "error")
+        facts = [(name, format_number(getattr(self, name), 6)) for name in values]
+        return facts + [("detail", self.detail)] * bool(self.detail)
 
 
 Check = Callable[..., Evidence]
@@ -183,20 +205,27 @@ class Claim:
         return f"Claim({self.id}, paper={self.paper}, tier={self.tier}, tolerance={tolerance})"
 
     def __str__(self) -> str:
-        return key_values(
-            {
-                "claim": f"{self.id} ({self.paper}, {self.tier})",
-                "summary": self.summary,
-                "statement": self.statement,
-                "source": self.source,
-                "tolerance": self.tolerance,
-                "holds": _call_text(self.holds),
-                "violated": f"{_call_text(self.violated)}: {self.control}",
-            }
-        )
+        return key_values({"claim": self._title(), **self._facts(self.statement)})
+
+    def _repr_html_(self) -> str:
+        # A statement is prose with formulas, so it stands in the table, where it can be broken into lines.
+        return card(f"Claim {self._title()}", facts=self._facts(Prose(self._repr_latex_())))
 
     def _repr_latex_(self) -> str:
         return self.statement if "$" in self.statement else f"${self.statement}$"
+
+    def _title(self) -> str:
+        return f"{self.id} ({self.paper}, {self.tier})"
+
+    def _facts(self, statement: str) -> dict[str, Any]:
+        return {
+            "summary": self.summary,
+            "statement": statement,
+            "source": self.source,
+            "tolerance": self.tolerance,
+            "holds": _call_text(self.holds),
+            "violated": f"{_call_text(self.violated)}: {self.control}",
+        }
 
 
 # id -> where it was defined: a module that is loaded again may define its own claims again, nobody else may.

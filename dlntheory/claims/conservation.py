@@ -13,12 +13,13 @@ import numpy as np
 from ..architecture import Architecture
 from ..catalogue import linear_network, nonnegative_factorisation, relu_network
 from ..data import diabetes
-from ..dynamics import GradientDescent, GradientFlow, MirrorFlow, MomentumFlow, iterate, solve
+from ..dynamics import GradientDescent, GradientFlow, MirrorFlow, MomentumFlow, Trajectory, iterate, solve
 from ..initial import gaussian
 from ..laws.certificate import check
 from ..laws.conservation import ConservationLaws, conservation_laws
 from ..laws.law import Law
 from .base import Evidence, claim
+from .curves import TIME, Curves, power_law
 
 #: Random widths of the published kind, input to output; none has a scalar segment.
 LINEAR_WIDTHS = ((2, 3, 4), (3, 5, 3), (4, 2, 4, 3), (2, 5, 2), (5, 2, 3, 4, 2), (3, 4, 3, 2))
@@ -141,7 +142,11 @@ def mirror_laws_complete(multiplicative: bool) -> Evidence:
     run = solve(flow, theta0, 3.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True, laws=laws)
     missing = abs((laws.count or 0) - 4)
     return Evidence(
-        0.0, run.max_drift, run.max_drift + missing, detail=f"drift; {laws.certificate.statement}"
+        0.0,
+        run.max_drift,
+        run.max_drift + missing,
+        detail=f"drift; {laws.certificate.statement}",
+        curves=_drift_curves(run),
     )
 
 
@@ -171,7 +176,11 @@ def momentum_laws(friction: float) -> Evidence:
     run = solve(flow, theta0, 2.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True, laws=values)
     missing = abs((laws.count or 0) - 6)
     return Evidence(
-        0.0, run.max_drift, run.max_drift + missing, detail=f"drift; {laws.certificate.statement}"
+        0.0,
+        run.max_drift,
+        run.max_drift + missing,
+        detail=f"drift; {laws.certificate.statement}",
+        curves=_drift_curves(run),
     )
 
 
@@ -203,7 +212,8 @@ def relu_law_on_data(activation: str) -> Evidence:
 
     run = solve(flow, theta0, 5.0, saves=5, rtol=1e-7, laws=law, save_states=False)
     drift = float(np.max(run.drift["law"]))
-    return Evidence(0.0, drift, drift, detail=f"drift; loss {run.loss[0]:.3f} -> {run.loss[-1]:.3f}")
+    detail = f"drift; loss {run.loss[0]:.3f} -> {run.loss[-1]:.3f}"
+    return Evidence(0.0, drift, drift, detail=detail, curves=_drift_curves(run))
 
 
 @claim(
@@ -228,7 +238,14 @@ def discrete_drift_first_order(coefficient: float) -> Evidence:
         run = iterate(GradientDescent(arch, loss, float(eta)), theta0, round(1 / eta), saves=2, laws=law)
         drifts.append(run.drift["law"][-1])
     order = float(np.polyfit(np.log(etas), np.log(drifts), 1)[0])
-    return Evidence(predicted=1.0, measured=order, error=abs(order - 1.0), detail="order in the step size")
+    curves = Curves(
+        r"step $\eta$",
+        "drift of the law at $t = 1$",
+        {"measured": (etas, drifts), r"predicted order $\eta^1$": power_law(etas, drifts, 1.0)},
+        scale="log-log",
+    )
+    detail = "order in the step size"
+    return Evidence(predicted=1.0, measured=order, error=abs(order - 1.0), detail=detail, curves=curves)
 
 
 @claim(
@@ -253,6 +270,13 @@ def altered_certificate_rejected(factor: int) -> Evidence:
     verdict = check(certificate, laws.system)
     error = float(bool(verdict))
     return Evidence("rejected", "accepted" if verdict else "rejected", error, detail=verdict.reason)
+
+
+def _drift_curves(run: Trajectory) -> Curves:
+    """The largest drift of any law over time; that of the start is 0."""
+    largest = np.max(np.stack(list(run.drift.values())), axis=0)
+    series = {"largest drift of a law": (run.ts[1:], largest[1:])}
+    return Curves(TIME, "drift since the start", series, scale="log-y", with_tolerance=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

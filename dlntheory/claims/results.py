@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
-from .._text import format_number, html_table, shorten, text_table
+from .._text import Prose, card, format_number, key_values, shorten, text_table
 from .._versions import versions
 from .base import PAPERS, Claim, Evidence
 
@@ -68,6 +67,30 @@ class Result:
         """Whether the control is within the tolerance (it must not be); `None` if it has no evidence."""
         return None if self.control is None else is_within(self.control.error, self.claim.tolerance)
 
+    def __repr__(self) -> str:
+        return f"Result({self.claim.id}: {self.verdict}, error {format_number(self.evidence and self.evidence.error)})"
+
+    def __str__(self) -> str:
+        return key_values([("claim", self.claim.id), *self._facts(self.claim.statement)])
+
+    def _repr_html_(self) -> str:
+        claim = self.claim
+        return card(f"Claim {claim.id}: {self.verdict}", facts=self._facts(Prose(claim._repr_latex_())))
+
+    def _facts(self, statement: str) -> list[tuple[str, str]]:
+        _, predicted, measured, error, tolerance, control, seconds, verdict = _numbers(self)
+        facts = [
+            ("summary", self.claim.summary),
+            ("statement", statement),
+            ("verdict", verdict),
+            ("predicted", predicted),
+            ("measured", measured),
+            ("error", f"{error} (tolerance {tolerance})"),
+            ("control", f"error {control}; {self.claim.control}"),
+            ("seconds", seconds),
+        ]
+        return [*facts, *[("reason", self.message)] * bool(self.message), ("source", self.claim.source)]
+
     def to_dict(self) -> dict[str, Any]:
         """See `Report.to_dict`."""
         evidence, control = self.evidence, self.control
@@ -88,6 +111,7 @@ class Result:
                 "violates": self.claim.control,
                 "detail": "" if control is None else control.detail,
                 "data": {} if control is None else dict(control.data),
+                "curves": _curves_dict(control),
             },
             "seconds": self.seconds,
             "verdict": str(self.verdict),
@@ -97,6 +121,7 @@ class Result:
             "tier": self.claim.tier,
             "detail": "" if evidence is None else evidence.detail,
             "data": {} if evidence is None else dict(evidence.data),
+            "curves": _curves_dict(evidence),
             "traceback": self.trace,
         }
 
@@ -165,7 +190,8 @@ class Report:
         `passed`, `control` with `error` and `passed`, `seconds`, and further ones. `passed` is true for the
         verdict passed only: it is false for a vacuous claim, though its error is within the tolerance, and
         for a skipped one. The `passed` of a control says that the control is within the tolerance, so it is
-        false for a sound claim. Numbers that were not computed are `None`. The counts `passed`, `failed`,
+        false for a sound claim. `curves`, of a claim and of its control, is `Curves.to_dict()`, or `None`
+        without a figure. Numbers that were not computed are `None`. The counts `passed`, `failed`,
         `vacuous` and `skipped` exclude each other.
         """
         return {
@@ -212,7 +238,14 @@ class Report:
         for result in self.results:
             name, *numbers = _numbers(result)
             rows.append((result.claim.paper, name, result.claim.summary, *numbers, result.message))
-        return html_table(rows, headers, "lllrrrrrrll") + f"<p>{html.escape(self.summary())}</p>"
+        align = "lllrrrrrrll"
+        if not any(result.message for result in self.results):
+            rows, headers, align = [row[:-1] for row in rows], headers[:-1], align[:-1]
+        return card("Report", facts={"claims": self.summary()}, tables=[(rows, headers, align)])
+
+
+def _curves_dict(evidence: Evidence | None) -> dict[str, Any] | None:
+    return None if evidence is None or evidence.curves is None else evidence.curves.to_dict()
 
 
 def _numbers(result: Result, width: int | None = None) -> tuple[str, ...]:

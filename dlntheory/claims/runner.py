@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from collections.abc import Iterable
 
 from .._precision import require_float64
+from .._progress import progress_bar, whole_runs
 from .base import Claim, Evidence
 from .registry import claims as registered_claims
 from .results import Report, Result, Verdict, is_within, utc_now
@@ -28,7 +28,7 @@ def verify(
         paper: only the claims of this paper.
         claim: only this claim, whatever its tier.
         full: also the claims of the tier `"full"`, which may take minutes each.
-        progress: a progress bar on stderr; by default only if stderr is a terminal.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
         A `Report`; print it, or read `.results`, `.ok`, `.to_dict()`.
@@ -49,7 +49,7 @@ def run_claims(claims: Iterable[Claim], *, full: bool = False, progress: bool | 
     started, date = time.perf_counter(), utc_now()
     results: list[Result] = []
     interrupted = False
-    with _progress_bar(len(selected), progress) as bar:
+    with progress_bar(len(selected), "verify", unit="claim", progress=progress) as bar:
         try:
             for one in selected:
                 bar.set_postfix_str(one.id)
@@ -74,8 +74,10 @@ def _run(claim: Claim) -> tuple[Result, bool]:
     started = time.perf_counter()
     interrupted = False
     try:
-        evidence = _evidence(claim, claim.holds)
-        control = _evidence(claim, claim.violated)
+        # A run or a search that was cut short would be judged as if it were whole.
+        with whole_runs():
+            evidence = _evidence(claim, claim.holds)
+            control = _evidence(claim, claim.violated)
         verdict, message = _judge(claim, evidence, control)
     except KeyboardInterrupt:
         verdict, message, interrupted = Verdict.SKIPPED, INTERRUPTED, True
@@ -108,10 +110,3 @@ def _judge(claim: Claim, evidence: Evidence, control: Evidence) -> tuple[Verdict
         # NaN is a crash in disguise: it compares as false and would let every control succeed.
         return Verdict.FAILED, "the error of the control is not a number, so that it proves nothing"
     return Verdict.PASSED, ""
-
-
-def _progress_bar(total: int, progress: bool | None):
-    from tqdm import tqdm
-
-    wanted = sys.stderr.isatty() if progress is None else progress
-    return tqdm(total=total, desc="verify", unit="claim", leave=False, disable=not wanted, file=sys.stderr)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..catalogue import linear_network
 from ..compare import Comparison, compare
@@ -14,12 +15,13 @@ from ..data import digits
 from ..dynamics import GradientFlow
 from ..initial import balanced, gaussian
 from ..reductions import reduce
+from .curves import Curves
 
 HIDDEN = 100
 END = 100.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class MainJob:
     """Full against reduced training of a 64-100-10 network on the digits, from two starts.
 
@@ -34,6 +36,42 @@ class MainJob:
     def to_dict(self) -> dict[str, Any]:
         """The numbers, ready for JSON."""
         return {"balanced": self.balanced.to_dict(), "gaussian": self.gaussian.to_dict()}
+
+    def figures(self) -> tuple[dict[str, Curves], ...]:
+        """Losses, and errors of the reductions: for each a panel for both starts."""
+        starts = {
+            "balanced start, end-to-end flow": self.balanced,
+            "Gaussian start, Gram flow": self.gaussian,
+        }
+        time = "gradient-flow time $t$"
+        losses = {
+            title: Curves(
+                time,
+                "loss $f(z)$",
+                {
+                    "full flow": (run.full.ts, run.full.loss),
+                    "reduced flow": (run.full.ts, run.reduced.loss),
+                },
+            )
+            for title, run in starts.items()
+        }
+        errors = {
+            # At the start both are the same matrix, whose error 0 has no place on a logarithmic axis.
+            title: Curves(
+                time,
+                "error of $z$, relative to the largest norm",
+                {"error of the reduced flow": (run.full.ts[1:], np.asarray(run.error)[1:])},
+                scale="log-y",
+            )
+            for title, run in starts.items()
+        }
+        return losses, errors
+
+    def __repr__(self) -> str:
+        return f"MainJob(balanced {self.balanced!r}, Gaussian {self.gaussian!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<div>{self.balanced._repr_html_()}<hr>{self.gaussian._repr_html_()}</div>"
 
     def __str__(self) -> str:
         return (

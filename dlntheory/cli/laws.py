@@ -14,7 +14,7 @@ from typing import Any
 from .._text import json_text, key_values
 from .targets import Target, add_target, families_records, families_table, read_target
 from .usage import INTERRUPTED, UsageError, one_line
-from .waiting import interrupt_after, waiting
+from .waiting import interrupt_after
 
 _EUCLIDEAN = "euclidean"
 
@@ -92,7 +92,7 @@ def _search(
     started = time.perf_counter()
     late = threading.Event()
     try:
-        with waiting(f"searching the laws of {target.architecture.name}"), interrupt_after(limit, late):
+        with interrupt_after(limit, late):
             result = conservation_laws(
                 target.architecture, momentum=momentum, metric=metric, degree=degree, time_limit=limit
             )
@@ -102,7 +102,7 @@ def _search(
     except (ValueError, MemoryError) as error:
         raise UsageError(one_line(error)) from error
     certificate = result.certificate
-    stopped = certificate.lie.status == "interrupted" or "interrupted" in result.searched
+    stopped = result.interrupted
     document = result.to_dict() | {
         "network": target.architecture.name,
         "system": certificate.system,

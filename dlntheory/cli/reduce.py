@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import math
 import sys
 import threading
@@ -15,7 +16,7 @@ from .._text import json_text, key_values
 from ..architecture import Architecture
 from .targets import add_target, families_table, read_target
 from .usage import INTERRUPTED, UsageError, one_line
-from .waiting import interrupt_after, waiting
+from .waiting import interrupt_after
 
 
 def add_reduce(commands: Any) -> argparse.ArgumentParser:
@@ -83,7 +84,9 @@ def _run_reduce(arguments: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
         arch = read_target(arguments).architecture
         closure = _closure(arch, arguments)
-        verdict, stopped = (None, False) if arguments.no_verdict else _verdict(arch, arguments.time_limit)
+        verdict, stopped = None, closure.interrupted
+        if not (stopped or arguments.no_verdict):
+            verdict, stopped = _verdict(arch, arguments.time_limit)
     written = None
     if arguments.python is not None:
         written = _write(closure, arguments.python)
@@ -112,30 +115,33 @@ def _closure(arch: Architecture, arguments: argparse.Namespace) -> Any:
 
     assumed = _balanced(arguments.balanced)
     try:
-        with waiting(f"closing the dynamics of {arch.name}"):
-            return close(
-                arch,
-                arguments.hints or (),
-                max_degree=arguments.max_degree,
-                time_limit=arguments.time_limit,
-                balanced=assumed,
-            )
+        return close(
+            arch,
+            arguments.hints or (),
+            max_degree=arguments.max_degree,
+            time_limit=arguments.time_limit,
+            balanced=assumed,
+        )
     except (ValueError, MemoryError) as error:
         raise UsageError(one_line(error)) from error
 
 
 def _verdict(arch: Architecture, limit: float) -> tuple[Any, bool]:
-    """The verdict, or `None` if its time was over, and whether the user stopped it."""
+    """The verdict, or `None` if it ended before anything was known, and whether the user stopped it."""
     from ..reductions import intrinsic
 
     late = threading.Event()
     try:
-        with waiting(f"deciding about {arch.name}"), interrupt_after(limit, late):
-            return intrinsic(arch, time_limit=limit), False
+        with interrupt_after(limit, late):
+            found = intrinsic(arch, time_limit=limit)
     except KeyboardInterrupt:
         return None, not late.is_set()
     except (ValueError, MemoryError) as error:
         raise UsageError(one_line(error)) from error
+    if found.interrupted and late.is_set():
+        # The search cannot tell our interrupt from the user's.
+        found = dataclasses.replace(found, reason="time limit", interrupted=False)
+    return found, found.interrupted
 
 
 def _short(verdict: Any) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def _short(verdict: Any) -> dict[str, Any]:
 
 def _verdict_facts(verdict: Any, stopped: bool, skipped: bool) -> list[tuple[str, str]]:
     if verdict is None:
-        why = "not asked for" if skipped else "interrupted" if stopped else "undecided: time limit"
+        why = "interrupted" if stopped else "not asked for" if skipped else "undecided: time limit"
         return [("z alone", why)]
     where = f" ({', '.join(verdict.where)})" if verdict.where else ""
     return [("z alone", verdict.answer + where), ("because", verdict.reason)]

@@ -1,13 +1,11 @@
-"""Waiting for a long search: a line that counts the seconds, and an interrupt when its time is over."""
+"""Waiting for a long search: an interrupt when its time is over."""
 
 from __future__ import annotations
 
 import _thread
 import contextlib
 import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator
 
 # A search looks at the clock between its stages; this many seconds later it is interrupted within one.
@@ -44,26 +42,3 @@ def interrupt_after(seconds: float | None, late: threading.Event) -> Iterator[No
         timer.cancel()
         if ignored:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A line on a terminal's stderr that counts the seconds, and goes away."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    done, started, stream = threading.Event(), time.perf_counter(), sys.stderr
-
-    def show() -> None:
-        while not done.wait(1.0):
-            seconds = int(time.perf_counter() - started)
-            print(f"\r\033[K{what}: {seconds} s", end="", file=stream, flush=True)
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        print("\r\033[K", end="", file=stream, flush=True)

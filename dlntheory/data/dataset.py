@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._text import card, format_number, key_values
 from ..losses import SquaredLoss
 from ..losses.base import check_full_rank, checked_array, checked_pair
 
@@ -62,6 +63,23 @@ class Dataset:
         targets = self.targets.shape[1]
         plural = "" if targets == 1 else "s"
         return f"Dataset({self.name}: {samples} samples, {columns} inputs, {targets} target{plural})"
+
+    def __str__(self) -> str:
+        return key_values([("data set", self.name), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(f"Data set {self.name}", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        samples, columns = self.inputs.shape
+        facts = [
+            ("samples", str(samples)),
+            ("inputs", f"{columns}, from {_range(self.inputs)}"),
+            ("targets", f"{self.targets.shape[1]}, from {_range(self.targets)}"),
+        ]
+        if self.teacher is not None:
+            facts.append(("teacher", " x ".join(map(str, self.teacher.shape))))
+        return facts + [("what", self.description)] * bool(self.description)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -139,6 +157,10 @@ class Dataset:
 
     def _with(self, *, suffix: str, **changes: Any) -> Dataset:
         return dataclasses.replace(self, name=f"{self.name}, {suffix}", **changes)
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{format_number(np.min(values))} to {format_number(np.max(values))}"
 
 
 def _standardised(columns: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from .base import (
 from .descent import (
     AbstractIteration as AbstractIteration,
     GradientDescent as GradientDescent,
-    iterate as iterate,
 )
 from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState
 from .flow import GradientFlow as GradientFlow
@@ -20,6 +19,7 @@ from .invariant_steps import (
     ModifiedFlow as ModifiedFlow,
     imbalance_drift as imbalance_drift,
 )
+from .iterate import iterate as iterate
 from .momentum import MirrorFlow as MirrorFlow, MomentumFlow as MomentumFlow
 from .solve import solve as solve
 from .trajectory import Stats as Stats, Trajectory as Trajectory

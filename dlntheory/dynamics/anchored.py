@@ -63,43 +63,49 @@ def run_anchored(
 
     Raises:
         IntegrationError: the equations have no solution at the start.
+        KeyboardInterrupt: the user stopped the run before its first chunk was done; later, what is done is returned.
     """
     start = dynamics.anchored(state0)
     if start.failure is not None:
         raise IntegrationError(f"{dynamics.label} cannot start at t = {t0:g}: {start.failure}")
     here, now, length = start, t0, np.inf
     counts: dict[str, int] = {}
-    rows: list[Any] = []
-    times: list[float] = []
-    compiled, chunks, raw = False, 0, None
-    for save in ts[ts > t0]:
-        while now < save:
-            end = float(save) if now + 1.5 * length >= save else now + length
-            raw = run(here.dynamics, here.state, np.array([now, end]), now)
-            compiled, chunks = compiled or raw.compiled, chunks + 1
-            for name, count in raw.counts.items():
-                counts[name] = counts.get(name, 0) + count
-            if not rows and ts[0] == t0:
-                times.append(t0)
-                rows.append(_row(raw.rows, 0))
-            failure = raw.failure
-            if failure is None and sum(n for name, n in counts.items() if "steps" in name) >= max_steps:
-                failure = "The maximum number of solver steps was reached."
-            if failure is not None or raw.event is not None or not _is_finite(raw.final_row["state"]):
-                return _joined(raw, times, rows, counts, chunks, compiled, failure)
-            there = here.dynamics.anchored(raw.final_row["state"])
-            if there.is_accurate or end - now <= (ts[-1] - t0) * 0.5**_MAX_HALVINGS:
-                if there.failure is not None:
-                    return _joined(raw, times, rows, counts, chunks, compiled, there.failure)
-                here, now, length = there, end, 2 * (end - now)
-                if now == save:
-                    times.append(now)
-                    rows.append(_row(raw.rows, 1))
-            else:
-                length = 0.5 * (end - now)
+    saved: list[tuple[float, Any]] = []
+    compiled, chunks, raw, kept = False, 0, None, None
+    try:
+        for save in ts[ts > t0]:
+            while now < save:
+                end = float(save) if now + 1.5 * length >= save else now + length
+                raw = run(here.dynamics, here.state, np.array([now, end]), now)
+                compiled, chunks = compiled or raw.compiled, chunks + 1
+                for name, count in raw.counts.items():
+                    counts[name] = counts.get(name, 0) + count
+                if raw.interrupted:
+                    # Whether its anchor would have been near enough for this part of a chunk is not known.
+                    raise KeyboardInterrupt
+                if not saved and ts[0] == t0:
+                    saved.append((t0, _row(raw.rows, 0)))
+                failure = raw.failure
+                if failure is None and sum(n for name, n in counts.items() if "steps" in name) >= max_steps:
+                    failure = "The maximum number of solver steps was reached."
+                if failure is not None or raw.event is not None or not _is_finite(raw.final_row["state"]):
+                    return _joined(raw, saved, counts, chunks, compiled, failure=failure)
+                there = here.dynamics.anchored(raw.final_row["state"])
+                if there.is_accurate or end - now <= (ts[-1] - t0) * 0.5**_MAX_HALVINGS:
+                    if there.failure is not None:
+                        return _joined(raw, saved, counts, chunks, compiled, failure=there.failure)
+                    here, now, length, kept = there, end, 2 * (end - now), raw
+                    if now == save:
+                        saved.append((now, _row(raw.rows, 1)))
+                else:
+                    length = 0.5 * (end - now)
+    except KeyboardInterrupt:
+        if kept is None:
+            raise
+        return _joined(kept, saved, counts, chunks, compiled, interrupted=True)
     if raw is None:
         raise ValueError(f"Argument `saves` must reach beyond the start {t0:g} for {dynamics.label}.")
-    return _joined(raw, times, rows, counts, chunks, compiled, None)
+    return _joined(raw, saved, counts, chunks, compiled)
 
 
 def _row(rows: dict[str, Any], index: int) -> dict[str, Any]:
@@ -112,24 +118,26 @@ def _is_finite(state: State) -> bool:
 
 def _joined(
     last: RawRun,
-    times: list[float],
-    rows: list[Any],
+    saved: list[tuple[float, Any]],
     counts: dict[str, int],
     chunks: int,
     compiled: bool,
-    failure: str | None,
+    *,
+    failure: str | None = None,
+    interrupted: bool = False,
 ) -> RawRun:
     """One run out of the rows of many; after a failure the end of the last chunk stays its final row."""
-    if not rows:
+    if not saved:
         # No save was reached: keep the form of the rows, none of them.
         joined = jax.tree.map(lambda leaf: leaf[:0], last.rows)
     else:
-        joined = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+        joined = jax.tree.map(lambda *leaves: np.stack(leaves), *[row for _, row in saved])
     return dataclasses.replace(
         last,
-        ts=np.asarray(times),
+        ts=np.asarray([t for t, _ in saved]),
         rows=joined,
         counts={**counts, "chunks": chunks},
         failure=failure,
         compiled=compiled,
+        interrupted=interrupted,
     )

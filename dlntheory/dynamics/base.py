@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._text import card, format_number, key_values
 from ..architecture import Architecture
 
 State = dict[str, Any]
@@ -32,6 +33,10 @@ class Training(eqx.Module):
     weight_decay: np.ndarray
     rates: dict[str, Any]
     is_decaying: bool = eqx.field(static=True)
+
+    _STATEMENT: ClassVar[str] = (
+        r"\dot\theta_l = -e_l \left(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\,\theta_l\right)"
+    )
 
     def __init__(self, loss, *, weight_decay: float = 0.0, rates: Mapping[str, float] | None = None):
         if not callable(loss):
@@ -88,6 +93,26 @@ class Training(eqx.Module):
             parts.append("rates " + ", ".join(f"{k}: {float(v):g}" for k, v in self.rates.items()))
         return "; ".join(parts) + "; theta' = -grad, t in gradient-flow time"
 
+    def __repr__(self) -> str:
+        return f"Training({self.conventions})"
+
+    def __str__(self) -> str:
+        return key_values([("equation", self._STATEMENT), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card("Training", formulas=self._STATEMENT, facts=self._facts())
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self._STATEMENT}$"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        rates = ", ".join(f"{factor}: {float(rate):g}" for factor, rate in self.rates.items())
+        return [
+            ("loss f", str(getattr(self.loss, "conventions", "f(z) as given"))),
+            ("weight decay gamma", format_number(float(self.weight_decay))),
+            ("rates e_l", f"{rates}; all others 1" if rates else "all 1"),
+        ]
+
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
@@ -119,6 +144,19 @@ class AbstractDynamics(eqx.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.architecture.name})"
+
+    def __str__(self) -> str:
+        return key_values([("dynamics", f"{self.label} of {self.architecture.name}"), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.label} of {self.architecture.name}", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        training = self.training
+        return [
+            ("network", repr(self.architecture)),
+            ("loss", "not bound yet" if training is None else training.conventions),
+        ]
 
     @property
     @abc.abstractmethod

@@ -1,29 +1,19 @@
-"""`AbstractIteration`, the discrete twin of a dynamics, `GradientDescent`, and `iterate`, which runs any of them."""
+"""`AbstractIteration`, the discrete twin of a dynamics, and `GradientDescent`."""
 
 from __future__ import annotations
 
 import abc
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .._errors import IntegrationError
-from .._precision import require_float64
+from .._text import card, format_number, key_values
 from ..architecture import Architecture
 from .base import State, Training
 from .flow import chain_imbalances, layer_velocity
-from .recording import LawMonitor, number_count, quantities, record
-from .solve import MAX_RECORDED
-from .trajectory import Stats, Trajectory, trajectory_of
-
-#: Saves per compiled call: between calls the host looks at the loss and may stop.
-CHUNK = 16
 
 
 class AbstractIteration(eqx.Module):
@@ -36,6 +26,19 @@ class AbstractIteration(eqx.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.architecture.name})"
+
+    def __str__(self) -> str:
+        return key_values([("iteration", f"{self.label} of {self.architecture.name}"), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.label} of {self.architecture.name}", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [
+            ("network", repr(self.architecture)),
+            ("loss", self.training.conventions),
+            ("time of a step", format_number(self.time_step)),
+        ]
 
     @property
     @abc.abstractmethod
@@ -73,7 +76,36 @@ class AbstractIteration(eqx.Module):
         """Further scalars to record; may be `{}`. Pure."""
 
 
-class GradientDescent(AbstractIteration):
+class AbstractDescent(AbstractIteration):
+    """A rule that steps the parameters themselves, by one step size, and stands for a gradient flow."""
+
+    arch: eqx.AbstractVar[Architecture]
+    settings: eqx.AbstractVar[Training]
+    learning_rate: eqx.AbstractVar[np.ndarray]
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.arch
+
+    @property
+    def training(self) -> Training:
+        return self.settings
+
+    @property
+    def time_step(self) -> Any:
+        return self.learning_rate
+
+    def initial(self, theta0: Mapping[str, Any]) -> State:
+        return dict(theta0)
+
+    def observe(self, state: State):
+        return self.arch(state)
+
+    def conserved(self, state: State) -> dict[str, Any]:
+        return chain_imbalances(self.arch, self.settings, state)
+
+
+class GradientDescent(AbstractDescent):
     r"""Gradient descent with step size $\eta$.
 
     $$\theta_l \leftarrow \theta_l - \eta e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\theta_l)$$
@@ -104,169 +136,29 @@ class GradientDescent(AbstractIteration):
         weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
     ):
-        if not (math.isfinite(float(learning_rate)) and float(learning_rate) > 0):
-            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {learning_rate}.")
+        self.learning_rate = checked_rate(learning_rate)
         self.arch = arch
         self.settings = Training(loss, weight_decay=weight_decay, rates=rates)
         self.settings.check(arch)
-        self.learning_rate = np.asarray(float(learning_rate))
 
     @property
     def label(self) -> str:
         return "gradient descent"
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def time_step(self) -> Any:
-        return self.learning_rate
-
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return dict(theta0)
-
     def step(self, k, state: State) -> State:
         velocity = layer_velocity(self.arch, self.settings, state)
         return {name: state[name] + self.learning_rate * velocity[name] for name in state}
-
-    def observe(self, state: State):
-        return self.arch(state)
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.arch, self.settings, state)
 
     def monitors(self, state: State) -> dict[str, Any]:
         return {}
 
 
-@eqx.filter_jit
-@eqx.debug.assert_max_traces(max_traces=None)
-def _run_chunk(
-    iteration: AbstractIteration,
-    state: State,
-    k,
-    gaps,
-    reference,
-    monitor: LawMonitor | None,
-    with_state: bool,
-):
-    """Advance by `gaps[0]`, `gaps[1]`, … steps, recording after each; gaps are traced: any grid compiles once."""
-
-    def advance(carry, gap):
-        k, state = carry
-        state = jax.lax.fori_loop(k, k + gap, lambda i, s: iteration.step(i, s), state)
-        t = jnp.asarray(k + gap, dtype=float) * iteration.time_step
-        row = record(iteration, t, state, reference, monitor=monitor, with_state=with_state)
-        return (k + gap, state), row
-
-    return jax.lax.scan(advance, (k, state), gaps)
-
-
-def iterate(
-    iteration: AbstractIteration,
-    theta0: Mapping[str, Any],
-    steps: int,
-    *,
-    saves: int | Sequence[int] | np.ndarray = 200,
-    stop_loss: float | None = None,
-    laws: Callable[[dict[str, Any]], Any] | None = None,
-    save_states: bool | None = None,
-    allow_float32: bool = False,
-) -> Trajectory:
-    r"""Run `steps` steps of a training rule from `theta0`, in compiled chunks.
-
-    A host verb. `Trajectory.ts` is $k\eta$, so that a run lies over the flow that it discretises.
-
-    Args:
-        iteration: a `GradientDescent` or any `AbstractIteration`.
-        theta0: the network's parameters.
-        steps: number of steps, at least 1.
-        saves: number of evenly spaced saves (step 0 and the last included), or increasing step numbers.
-        laws: conservation laws to watch, a function of the dict of factors; see `solve`.
-        stop_loss: end the run at the first save at which the loss is at or below this.
-        save_states: keep the state at every save; by default if that takes at most 0.5 GB.
-        allow_float32: run in float32 and mark the result.
+def checked_rate(learning_rate: float) -> np.ndarray:
+    """A learning rate as an array.
 
     Raises:
-        ValueError: malformed arguments.
-        IntegrationError: the iteration diverged; `.trajectory` holds the finite part.
+        ValueError: it is not positive or not finite.
     """
-    float64 = require_float64("iterate", allow_float32=allow_float32)
-    grid = _step_grid(saves, steps)
-    checked = iteration.architecture.check(theta0)
-    state = {name: jnp.asarray(leaf) for name, leaf in iteration.initial(checked).items()}
-    if save_states is None:
-        save_states = number_count(state, len(grid)) <= MAX_RECORDED
-    monitor = None if laws is None else LawMonitor(laws)
-    reference = quantities(iteration, jnp.asarray(0.0), state, monitor)
-    traces = eqx.debug.get_num_traces(_run_chunk)
-    begin = time.perf_counter()
-    gaps = np.diff(grid, prepend=0)
-    padded = np.concatenate([gaps, np.zeros(-len(gaps) % CHUNK, dtype=gaps.dtype)])
-    k, chunks, kept, stopped, diverged = jnp.asarray(0), [], 0, None, False
-    for start in range(0, len(padded), CHUNK):
-        gaps, before = padded[start : start + CHUNK], (k, state)
-        (k, state), rows = _run_chunk(iteration, state, k, jnp.asarray(gaps), reference, monitor, save_states)
-        rows = {name: _cut(row, len(grid) - start) for name, row in rows.items()}
-        chunks.append(rows)
-        finite = np.isfinite(rows["loss"])
-        good = len(finite) if finite.all() else int(np.argmin(finite))
-        diverged = good < len(finite)
-        reached = np.flatnonzero(rows["loss"][:good] <= stop_loss) if stop_loss is not None else []
-        if len(reached):
-            good, stopped, diverged = int(reached[0]) + 1, "loss level reached", False
-        kept += good
-        if stopped or diverged:
-            # Replay the chunk up to its last good row, so that the final state is the one reported.
-            gaps = np.where(np.arange(CHUNK) < good, gaps, 0)
-            (k, state), _ = _run_chunk(
-                iteration, before[1], before[0], jnp.asarray(gaps), reference, monitor, save_states
-            )
-            break
-    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:kept], *chunks)
-    rate = float(iteration.time_step)
-    stats = Stats(
-        method=f"{iteration.label}, step {rate:g}",
-        rtol=None,
-        atol=None,
-        counts={"steps": int(grid[kept - 1]) if kept else 0},
-        seconds=time.perf_counter() - begin,
-        compiled=eqx.debug.get_num_traces(_run_chunk) > traces,
-        stopped_by=stopped,
-        float64=float64,
-    )
-    final = jax.tree.map(np.asarray, state)
-    run = trajectory_of(iteration, "t", grid[:kept] * rate, rows, final, stats) if kept else None
-    if diverged:
-        raise IntegrationError(
-            f"{iteration.label} diverged between steps {grid[kept - 1] if kept else 0} and {grid[kept]} of {steps} "
-            f"(step size {rate:g}). A step size below 2/(largest Hessian eigenvalue) is needed; "
-            f"the {kept} finite saves are in `.trajectory`.",
-            trajectory=run,
-        )
-    assert run is not None  # row 0 is the checked, finite start
-    return run
-
-
-def _cut(row: Any, count: int) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf[:count]), row)
-
-
-def _step_grid(saves: int | Sequence[int] | np.ndarray, steps: int) -> np.ndarray:
-    if not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"Argument `steps` must be a positive integer, but is {steps!r}.")
-    if isinstance(saves, (int, np.integer)):
-        if saves < 2:
-            raise ValueError(f"Argument `saves` must be at least 2, but is {saves}.")
-        return np.unique(np.linspace(0, int(steps), int(saves)).round().astype(np.int64))
-    grid = np.asarray(saves)
-    if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iu":
-        raise ValueError("Argument `saves` must be a number or a one-dimensional array of step numbers.")
-    if np.any(np.diff(grid) <= 0) or grid[0] < 0 or grid[-1] > steps:
-        raise ValueError(f"Argument `saves` must increase within [0, {steps}], but is {grid.tolist()}.")
-    return grid.astype(np.int64)
+    if not (math.isfinite(float(learning_rate)) and float(learning_rate) > 0):
+        raise ValueError(f"Argument `learning_rate` must be a positive number, but is {learning_rate}.")
+    return np.asarray(float(learning_rate))

@@ -2,7 +2,6 @@ r"""Discrete time and conservation laws: how one step of descent changes them, a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ from jax.flatten_util import ravel_pytree
 
 from ..architecture import Architecture
 from .base import AbstractDynamics, State, Training
-from .descent import AbstractIteration
-from .flow import chain_imbalances, layer_velocity
+from .descent import AbstractDescent, checked_rate
+from .flow import layer_velocity
 
 #: Newton steps for one implicit step; each squares the error.
 MAX_NEWTON = 30
@@ -96,7 +95,7 @@ class ModifiedFlow(AbstractDynamics):
         weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
     ):
-        self.learning_rate = _checked_rate(learning_rate)
+        self.learning_rate = checked_rate(learning_rate)
         self.arch = arch
         self.settings = Training(loss, weight_decay=weight_decay, rates=rates)
         self.settings.check(arch)
@@ -135,7 +134,7 @@ class ModifiedFlow(AbstractDynamics):
         return {}
 
 
-class ImplicitMidpoint(AbstractIteration):
+class ImplicitMidpoint(AbstractDescent):
     r"""Implicit midpoint steps of gradient flow: they keep every quadratic invariant, at any step size.
 
     $$\theta_{k+1} = \theta_k + \eta\,F\left(\tfrac12(\theta_k + \theta_{k+1})\right)$$
@@ -179,7 +178,7 @@ class ImplicitMidpoint(AbstractIteration):
         weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
     ):
-        self.learning_rate = _checked_rate(learning_rate)
+        self.learning_rate = checked_rate(learning_rate)
         self.arch = arch
         self.settings = Training(loss, weight_decay=weight_decay, rates=rates)
         self.settings.check(arch)
@@ -187,21 +186,6 @@ class ImplicitMidpoint(AbstractIteration):
     @property
     def label(self) -> str:
         return "implicit midpoint"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def time_step(self) -> Any:
-        return self.learning_rate
-
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return dict(theta0)
 
     def step(self, k, state: State) -> State:
         start, unravel = ravel_pytree(state)
@@ -232,17 +216,11 @@ class ImplicitMidpoint(AbstractIteration):
         after = jnp.where(size <= 1e-11 * scale, after, jnp.nan)
         return unravel(after)
 
-    def observe(self, state: State):
-        return self.arch(state)
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.arch, self.settings, state)
-
     def monitors(self, state: State) -> dict[str, Any]:
         return {}
 
 
-class CayleyDescent(AbstractIteration):
+class CayleyDescent(AbstractDescent):
     r"""Explicit descent of two layers that keeps their imbalance to rounding, for any loss and step size.
 
     With $Q = [W_1^\top; W_2]$ and $N = [[0, -G^\top], [-G, 0]]$ at the present point,
@@ -283,7 +261,7 @@ class CayleyDescent(AbstractIteration):
         *,
         rates: Mapping[str, float] | None = None,
     ):
-        self.learning_rate = _checked_rate(learning_rate)
+        self.learning_rate = checked_rate(learning_rate)
         self.settings = Training(loss, rates=rates)
         _checked_chain(arch, "Cayley descent", self.settings)
         assert arch.chain is not None
@@ -297,21 +275,6 @@ class CayleyDescent(AbstractIteration):
     @property
     def label(self) -> str:
         return "Cayley descent"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def time_step(self) -> Any:
-        return self.learning_rate
-
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return dict(theta0)
 
     def step(self, k, state: State) -> State:
         assert self.arch.chain is not None
@@ -330,24 +293,12 @@ class CayleyDescent(AbstractIteration):
             second: jnp.sqrt(rates[1]) * (2.0 * output - above),
         }
 
-    def observe(self, state: State):
-        return self.arch(state)
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.arch, self.settings, state)
-
     def monitors(self, state: State) -> dict[str, Any]:
         return {"|eta G / 2|": self._size(state)}
 
     def _size(self, state: State):
         gradient = jax.grad(self.settings.loss)(self.arch(state))
         return 0.5 * self.learning_rate * jnp.linalg.norm(gradient, 2)
-
-
-def _checked_rate(learning_rate: float) -> np.ndarray:
-    if not (math.isfinite(float(learning_rate)) and float(learning_rate) > 0):
-        raise ValueError(f"Argument `learning_rate` must be a positive number, but is {learning_rate}.")
-    return np.asarray(float(learning_rate))
 
 
 def _checked_chain(arch: Architecture, what: str, training: Training) -> None:

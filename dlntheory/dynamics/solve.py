@@ -11,6 +11,7 @@ import numpy as np
 
 from .._errors import IntegrationError
 from .._precision import FLOAT32_TOLERANCE_FLOOR, require_float64
+from .._progress import keeps_partial, progress_bar
 from .anchored import AbstractAnchored, run_anchored
 from .base import AbstractDynamics, State
 from .clocks import clock_named
@@ -20,7 +21,7 @@ from .grids import save_grid
 from .limits import enforce, limit_events
 from .recording import LawMonitor, number_count
 from .stiff import run_stiff
-from .trajectory import Stats, Trajectory, trajectory_of
+from .trajectory import INTERRUPTED, Stats, Trajectory, trajectory_of
 
 STIFF_METHODS = {"stiff": "LSODA", "radau": "Radau"}
 #: Above this many recorded numbers (0.5 GB) states are kept only if asked for.
@@ -44,12 +45,17 @@ def solve(
     save_states: bool | None = None,
     admit: bool = True,
     max_steps: int = 1_000_000,
-    progress: bool = False,
+    progress: bool | None = None,
     allow_float32: bool = False,
 ) -> Trajectory:
     r"""Integrate a dynamics from the network parameters `theta0` to time `t1`.
 
     A host verb: it looks at values, times itself and may raise, so it does not go through jit.
+
+    Ctrl-C ends a long run within about a second and returns what is done, with `stats.stopped_by == "interrupted"`;
+    before anything is done, and a second time, it raises `KeyboardInterrupt`. The state of a `GradientFlow` is its
+    parameters, so that `solve(flow, run.final, t1, t0=run.ts[-1], atol=run.stats.atol)` goes on where `run` ended. The
+    drift of the second run counts from its own start.
 
     Args:
         dynamics: a `GradientFlow`, a reduction bound to a loss, or any `AbstractDynamics`.
@@ -75,11 +81,11 @@ def solve(
             kept.
         admit: check `theta0` against the condition of a reduction. `False` lets you see what goes wrong without it.
         max_steps: upper bound on solver steps.
-        progress: show a progress bar (for one long run; costs a compilation).
+        progress: show a bar over the time of the run; by default on a terminal and in a notebook, after two seconds.
         allow_float32: run in float32 with tolerances of at least 1e-5 and mark the result.
 
     Returns:
-        A `Trajectory`. If an event ended the run, its last row is the event.
+        A `Trajectory`. If an event or Ctrl-C ended the run, its last row is where.
 
     Raises:
         ValueError: malformed arguments, an event that already holds at the start.
@@ -87,6 +93,7 @@ def solve(
         PrecisionError: JAX is in float32 mode.
         IntegrationError: the solver stopped early, met non-finite values or left the domain of a reduction;
             `.trajectory` holds what was computed.
+        KeyboardInterrupt: the user stopped the run before anything was done.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -161,6 +168,7 @@ def solve(
                 max_steps=max_steps,
                 scipy_method=STIFF_METHODS[method],
                 every_step=every_step,
+                tell=tell,
             )
         return run_explicit(
             moving,
@@ -176,14 +184,27 @@ def solve(
             step_to_saves=step_to_saves,
             save_states=bool(save_states),
             max_steps=max_steps,
-            progress=progress,
+            tell=tell,
         )
 
     started = time.perf_counter()
-    if isinstance(dynamics, AbstractAnchored):
-        raw = run_anchored(run, dynamics, state0, ts, float(t0), max_steps=max_steps)
-    else:
-        raw = run(dynamics, state0, ts, float(t0))
+    with progress_bar(float(ts[-1]) - float(t0), dynamics.label, unit=clock, progress=progress) as bar:
+        shown = float(t0)
+
+        def tell(t: float, loss: float | None) -> None:
+            nonlocal shown
+            if loss is not None:
+                bar.set_postfix_str(f"loss {loss:.3g}")
+            # An anchored run may go back to try a shorter way.
+            bar.update(max(t - shown, 0.0))
+            shown = max(t, shown)
+
+        if isinstance(dynamics, AbstractAnchored):
+            raw = run_anchored(run, dynamics, state0, ts, float(t0), max_steps=max_steps)
+        else:
+            raw = run(dynamics, state0, ts, float(t0))
+    if raw.interrupted and not keeps_partial():
+        raise KeyboardInterrupt
     raw, warning = enforce(dynamics, raw, user_events)
     stats = Stats(
         method=raw.method,
@@ -192,7 +213,7 @@ def solve(
         counts=raw.counts,
         seconds=time.perf_counter() - started,
         compiled=raw.compiled,
-        stopped_by=None if raw.event is None else events[raw.event].label,
+        stopped_by=INTERRUPTED if raw.interrupted else None if raw.event is None else events[raw.event].label,
         float64=float64,
         warning=warning,
     )
@@ -227,7 +248,8 @@ def _finish(
     ts = raw.ts[:kept]
     rows = jax.tree.map(lambda leaf: leaf[:kept], raw.rows)
     final = raw.final_row["state"]
-    stopped_early = raw.event is not None or (raw.failure is not None and np.isfinite(raw.final_row["loss"]))
+    stopped_early = raw.event is not None or raw.interrupted
+    stopped_early |= raw.failure is not None and bool(np.isfinite(raw.final_row["loss"]))
     if stopped_early and (kept == 0 or raw.final_t > ts[-1]):
         last = {name: raw.final_row[name] for name in rows}
         ts = np.append(ts, raw.final_t)

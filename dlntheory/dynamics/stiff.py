@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from .base import AbstractDynamics, State
 from .clocks import Clock
 from .events import AbstractEvent
-from .explicit import RawRun
+from .explicit import RawRun, Tell
 from .recording import LawMonitor, quantities, record
 
 MAX_PARAMETERS = 1000
@@ -61,12 +61,12 @@ def _rows(
 class _March:
     """Accepted steps of a SciPy solver, interpolated at the save times."""
 
-    times: list[float]
-    states: list[np.ndarray]
+    points: list[tuple[float, np.ndarray]]
     final_t: float
     final: np.ndarray
     event: int | None = None
     failure: str | None = None
+    interrupted: bool = False
     evaluations: int = 0
     jacobians: int = 0
     steps: int = 0
@@ -87,11 +87,13 @@ def run_stiff(
     max_steps: int,
     scipy_method: str = "LSODA",
     every_step: bool = False,
+    tell: Tell,
 ) -> RawRun:
     """Integrate with LSODA, with BDF where LSODA gives up, or with Radau on request. A host verb; see `solve`.
 
     Raises:
         ValueError: more than 1000 numbers in the state, for which a dense Jacobian is too expensive.
+        KeyboardInterrupt: the user stopped the run before its first step; later, what is done is returned.
     """
     vector0 = np.asarray(ravel_pytree(state0)[0])
     if vector0.size > MAX_PARAMETERS:
@@ -115,7 +117,9 @@ def run_stiff(
         return np.array(values)
 
     def attempt(name: str) -> _March:
-        return _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step)
+        return _march(
+            name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step, tell
+        )
 
     label = f"stiff ({scipy_method})"
     march = attempt(scipy_method)
@@ -126,7 +130,8 @@ def run_stiff(
             march.failure = f"LSODA: {first} BDF: {march.failure}"
 
     reference = quantities(dynamics, clock.time(jnp.asarray(t0)), state0, monitor)
-    times, states = [*march.times, march.final_t], [*march.states, march.final]
+    saved, last = [t for t, _ in march.points], (march.final_t, march.final)
+    times, states = (list(column) for column in zip(*march.points, last, strict=True))
     count = len(times)
     if every_step:
         # The number of steps differs from run to run: padded to a power of two, few sizes are ever compiled.
@@ -142,7 +147,7 @@ def run_stiff(
         if save_states or name != "state"
     }
     return RawRun(
-        ts=np.asarray(march.times),
+        ts=np.asarray(saved),
         rows=grid_rows,
         final_t=march.final_t,
         final_row={name: jax.tree.map(lambda leaf: leaf[-1], row) for name, row in rows.items()},
@@ -155,53 +160,69 @@ def run_stiff(
         event=march.event,
         method=label,
         compiled=eqx.debug.get_num_traces(_field) > traces,
+        interrupted=march.interrupted,
     )
 
 
-def _march(name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step) -> _March:
-    """Step a SciPy solver to the end, an event, or a failure; nothing that was reached is lost.
+def _march(
+    name, field, jacobian, event_values, vector0, ts, t0, rtol, atol, max_steps, every_step, tell
+) -> _March:
+    """Step a SciPy solver to the end, an event, a failure or an interrupt; nothing that was reached is lost.
 
     `solve_ivp` has no bound on steps, and near a blow-up LSODA takes ever smaller ones without end.
     """
     import scipy.integrate
-    from scipy.optimize import brentq
 
     end = float(ts[-1])
-    out = _March([], [], t0, vector0)
-    if ts[0] == t0:
-        out.times.append(t0)
-        out.states.append(vector0)
+    out = _March([(t0, vector0)] if ts[0] == t0 else [], t0, vector0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         solver = getattr(scipy.integrate, name)(field, t0, vector0, end, rtol=rtol, atol=atol, jac=jacobian)
         before = event_values(t0, vector0)
-        while solver.status == "running" and out.failure is None and out.event is None:
-            message = solver.step()
-            moved = solver.t - out.final_t
-            if solver.status == "failed" or moved <= 1e-16 * (end - t0) or not np.all(np.isfinite(solver.y)):
-                reasons = [message or "", *(str(entry.message) for entry in caught)]
-                known = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-                out.failure = known or "The step size became too small."
-                break
-            out.steps += 1
-            interpolant = solver.dense_output()
-            stop = solver.t
-            after = event_values(solver.t, solver.y)
-            for index in np.flatnonzero((before > 0) & (after <= 0)):
-                along = _along(event_values, interpolant, int(index))
-                crossing: Any = brentq(along, out.final_t, solver.t, xtol=1e-13)
-                if out.event is None or crossing < stop:
-                    out.event, stop = int(index), float(crossing)
-            saves = np.array([stop]) if every_step else ts[(ts > out.final_t) & (ts <= stop)]
-            for save in saves:
-                out.times.append(float(save))
-                out.states.append(interpolant(save))
-            out.final = interpolant(stop) if out.event is not None else np.array(solver.y)
-            out.final_t, before = float(stop), after
-            if out.steps >= max_steps and solver.status == "running":
-                out.failure = "The maximum number of solver steps was reached."
+        try:
+            while solver.status == "running" and out.failure is None and out.event is None:
+                message = solver.step()
+                moved = solver.t - out.final_t
+                if (
+                    solver.status == "failed"
+                    or moved <= 1e-16 * (end - t0)
+                    or not np.all(np.isfinite(solver.y))
+                ):
+                    reasons = [message or "", *(str(entry.message) for entry in caught)]
+                    known = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+                    out.failure = known or "The step size became too small."
+                    break
+                interpolant, after = solver.dense_output(), event_values(solver.t, solver.y)
+                event, stop = _first_crossing(event_values, interpolant, before, after, out.final_t, solver.t)
+                saves = [stop] if every_step else ts[(ts > out.final_t) & (ts <= stop)]
+                points = [(float(save), interpolant(save)) for save in saves]
+                last = np.array(solver.y) if event is None else interpolant(stop)
+                # Only now that nothing is left to be computed: an interrupt finds whole steps.
+                out.final_t, out.final, out.event, before = stop, last, event, after
+                out.points.extend(points)
+                out.steps += 1
+                if out.steps >= max_steps and solver.status == "running":
+                    out.failure = "The maximum number of solver steps was reached."
+                tell(stop, None)
+        except KeyboardInterrupt:
+            if out.steps == 0:
+                raise
+            out.interrupted = True
     out.evaluations, out.jacobians = solver.nfev, solver.njev
     return out
+
+
+def _first_crossing(event_values, interpolant, before, after, start, end) -> tuple[int | None, float]:
+    """Which event happens first in a step, and when; without one, the end of the step."""
+    from scipy.optimize import brentq
+
+    first, stop = None, float(end)
+    for index in np.flatnonzero((before > 0) & (after <= 0)):
+        along = _along(event_values, interpolant, int(index))
+        crossing: Any = brentq(along, start, end, xtol=1e-13)
+        if first is None or crossing < stop:
+            first, stop = int(index), float(crossing)
+    return first, stop
 
 
 def _along(event_values, interpolant, index: int):

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._text import format_number, key_values
+from .._text import card, format_number, key_values
+
+#: `Stats.stopped_by` of a run that the user ended with Ctrl-C.
+INTERRUPTED = "interrupted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Stats:
         counts: steps accepted and rejected, or evaluations, by name.
         seconds: wall time of the call.
         compiled: whether that time includes a compilation.
-        stopped_by: the event that ended the run early, or `None`.
+        stopped_by: the event that ended the run early, `"interrupted"` if the user did, or `None`.
         float64: whether JAX computed in float64.
         warning: how near a reduction came to the edge of its domain, or `None`.
     """
@@ -79,8 +82,8 @@ class Trajectory:
         return max((float(np.max(values)) for values in self.drift.values()), default=float("nan"))
 
     def plot(self, ax=None):
-        """Loss against time on logarithmic axes; returns the axes. See `dlntheory.plotting` for more figures."""
-        from ..plotting import plot_loss
+        """Loss against time on logarithmic axes; returns the axes. See `dlntheory.figures` for more."""
+        from ..figures.training import plot_loss
 
         return plot_loss(self, ax=ax)
 
@@ -112,7 +115,8 @@ class Trajectory:
 
         return read(path)
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def facts(self) -> list[tuple[str, str]]:
+        """What a display shows: names and values."""
         stats = self.stats
         tolerances = (
             "" if stats.rtol is None else f", rtol {stats.rtol:.1e}, atol {format_number(stats.atol)}"
@@ -150,17 +154,16 @@ class Trajectory:
         return rows
 
     def __str__(self) -> str:
-        return key_values(self._summary())
+        return key_values(self.facts())
 
     def _repr_html_(self) -> str:
-        from .._text import html_key_values
-
-        return html_key_values(self._summary())
+        return card("Trajectory", facts=self.facts())
 
     def __repr__(self) -> str:
+        end = f", {INTERRUPTED}" if self.stats.stopped_by == INTERRUPTED else ""
         return (
             f"Trajectory({self.label} of {self.architecture}, {len(self)} saves, "
-            f"{self.clock} = {self.ts[0]:.4g} to {self.ts[-1]:.4g}, loss {self.loss[-1]:.4e})"
+            f"{self.clock} = {self.ts[0]:.4g} to {self.ts[-1]:.4g}, loss {self.loss[-1]:.4e}{end})"
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import sympy
 from sympy.printing.latex import translate
 
+from .._text import card, latex_escaped
 from .interpreter import trace
 from .program import Program
 from .rings import Expressions, Rationals
@@ -67,13 +68,22 @@ class SymbolicMap:
     def __str__(self) -> str:
         return f"z = {self.z}" if self.printed_terms <= _MAX_PRINTED_TERMS else self._summary()
 
+    def __repr__(self) -> str:
+        return f"SymbolicMap({self._summary()})"
+
+    def _repr_html_(self) -> str:
+        return card("φ with symbols", formulas=self._shown())
+
     def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self._shown()}$"
+
+    def _shown(self) -> str:
         if self.printed_terms <= _MAX_PRINTED_TERMS:
-            return f"$\\displaystyle z = {self.latex()}$"
+            return f"z = {self.latex()}"
         domain = r" \times ".join(
             rf"\mathbb{{R}}^{{{_times(array.shape)}}}" for array in self.symbols.values()
         )
-        return rf"$\displaystyle \varphi : {domain} \to \mathbb{{R}}^{{{_times(self.z.shape)}}}$"
+        return rf"\varphi : {domain} \to \mathbb{{R}}^{{{_times(self.z.shape)}}}"
 
     def _summary(self) -> str:
         factors = ", ".join(f"{name}{list(array.shape)}" for name, array in self.symbols.items())
@@ -133,8 +143,7 @@ def _pretty_name(name: str, index: tuple[int, ...]) -> str:
     greek = translate(name)
     if greek != name or name.isalnum():
         return greek + _subscript(index)
-    escaped = "".join(rf"\{letter}" if letter in "_#%&$" else letter for letter in name)
-    return rf"\mathrm{{{escaped}}}{_subscript(index)}"
+    return rf"\mathrm{{{latex_escaped(name)}}}{_subscript(index)}"
 
 
 def _check_distinct(symbols: dict[str, np.ndarray]) -> None:

@@ -11,12 +11,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from sympy.printing.latex import translate
 
+from .._text import card
 from .interpreter import trace
 from .modular import DEFAULT_PRIME
 from .nilpotent import NilpotentModular
 from .program import Program
+from .word_printing import (
+    letter_latex as letter_latex,
+    sum_latex as sum_latex,
+    sum_text as sum_text,
+    word_latex as word_latex,
+    word_text as word_text,
+)
 from .word_ring import WordArray, Words
 from .word_terms import Letter as Letter, NotWordsError, Word, transpose
 
@@ -127,6 +134,27 @@ class WordForm:
                 flat[block.positions] += float(coefficient) * word_value(word, matrices)
         return flat.reshape(self.shape)
 
+    def latex(self) -> str:
+        """$z$ as words in LaTeX, one equation for each block."""
+        flat = self.constant.ravel()
+        lines = [
+            sum_latex(block.terms) + (r" + \mathrm{const}" if np.any(flat[block.positions] != 0) else "")
+            for block in self.blocks
+        ] or [r"\mathrm{const}"]
+        if len(lines) == 1:
+            return f"z = {lines[0]}"
+        return r",\quad ".join(f"z_{{({number})}} = {line}" for number, line in enumerate(lines, start=1))
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return f"WordForm(z {shape}: {len(self.words)} words in {', '.join(self.letters)})"
+
+    def _repr_html_(self) -> str:
+        return card("φ as words", formulas=self.latex())
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"
+
     def __str__(self) -> str:
         flat = self.constant.ravel()
         lines = [
@@ -210,43 +238,6 @@ def word_value(word: Word, matrices: Mapping[str, Any]) -> Any:
     for part in parts[1:]:
         value = value @ part
     return value
-
-
-def word_text(word: Word) -> str:
-    """`W2 W1`, `U V^T`; `1` for the empty word."""
-    return " ".join(name + ("^T" if flipped else "") for name, flipped in word) or "1"
-
-
-def word_latex(word: Word) -> str:
-    """The word in LaTeX."""
-    return " ".join(letter_latex(name) + (r"^{\top}" if flipped else "") for name, flipped in word) or "I"
-
-
-def letter_latex(name: str) -> str:
-    """The name of a letter in LaTeX: `W12` is $W_{12}$, `Q[0]` is $Q_{0}$."""
-    stem, bracket, inside = name.partition("[")
-    digits = stem[len(stem.rstrip("0123456789")) :]
-    stem = stem[: len(stem) - len(digits)]
-    indices = [digits] if digits else []
-    if bracket:
-        indices.append(inside.rstrip("]").replace(":", r"\cdot"))
-    subscript = f"_{{{','.join(indices)}}}" if indices else ""
-    greek = translate(stem)
-    if greek != stem or len(stem) == 1:
-        return greek + subscript
-    escaped = "".join(rf"\{letter}" if letter in "_#%&$" else letter for letter in stem)
-    return rf"\mathrm{{{escaped}}}{subscript}"
-
-
-def sum_text(terms: Mapping[Word, Fraction]) -> str:
-    """A combination of words in plain text."""
-    parts = []
-    for word, coefficient in terms.items():
-        size = abs(coefficient)
-        factor = "" if size == 1 and word else f"{size} " if word else f"{size}"
-        sign = ("-" if coefficient < 0 else "") if not parts else (" - " if coefficient < 0 else " + ")
-        parts.append(sign + factor + (word_text(word) if word else ""))
-    return "".join(parts) or "0"
 
 
 def _readings(shapes: Mapping[str, tuple[int, ...]]) -> list[dict[str, int]]:

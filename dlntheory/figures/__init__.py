@@ -1,1 +1,1 @@
-"""Figures of the papers, one module for each topic: functions that take `ax` and return it."""
+"""Figures, one module for each topic: functions that take `ax` and return it, and change no global setting."""

@@ -7,21 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plotting import COLOURS
+from .checks import require_some, two_axes
+from .style import (
+    LOG_TIME,
+    STEPS,
+    as_text,
+    legend,
+    new_axes,
+    power_of_ten,
+    readable_ticks,
+    role,
+    set_title,
+    shade,
+    slope_guide,
+)
 
 if TYPE_CHECKING:
     from ..theory.alignment import AlignmentRun, DescentRun
 
-#: One colour a depth, one more if the list is longer; told apart by colour-blind readers.
-DEPTH_COLOURS = ("#444444", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-RULE_COLOURS = {"paper": COLOURS["full"], "sharper": COLOURS["reduced"], "normalised": COLOURS["other"]}
-REFERENCE: dict[str, Any] = {"color": COLOURS["error"], "linewidth": 0.9}
+#: The published rule is what theory prescribes; the others are measured against it.
+RULES: dict[str, dict[str, Any]] = {
+    "paper": role("predicted"),
+    "sharper": role("full", alpha=1.0, linewidth=1.8),
+    "normalised": role("reduced"),
+}
 
 
 def plot_alignment(run: AlignmentRun, ax=None):
     r"""$1 - |\langle v_{k+1}, u_k\rangle|$ of neighbouring layers against $\|W_k\|_F$, with slope -4 and the bound.
 
     The bound is the published inequality for $\langle v_{k+1}, u_k\rangle^2$, written for the misalignment: slope -2.
+
+    Args:
+        run: from `log_time_flow`.
+        ax: where to draw; new axes by default.
 
     Raises:
         ValueError: a network of one layer.
@@ -30,104 +49,105 @@ def plot_alignment(run: AlignmentRun, ax=None):
 
     if run.depth < 2:
         raise ValueError("Argument `run` must have at least 2 layers, but has 1: nothing can align.")
-    ax = ax if ax is not None else _new_axes()
+    ax = ax if ax is not None else new_axes()
     seen, bounds = run.observables, alignment_bounds(run)
     for k in range(run.depth - 1):
-        norms = seen.norms[:, k]
-        colour = DEPTH_COLOURS[(k + 1) % len(DEPTH_COLOURS)]
+        norms, colour = seen.norms[:, k], shade(k, run.depth - 1)
         ax.plot(norms, seen.misalignment[:, k], color=colour, linewidth=1.6, label=f"layers {k + 1}, {k + 2}")
         ceiling = 1.0 - np.sqrt(np.clip(bounds.alignment_published[:, k], 0.0, 1.0))
         known = ceiling < 1.0
-        ax.plot(
-            norms[known],
-            ceiling[known],
-            color=colour,
-            linewidth=1.2,
-            linestyle=(0, (4, 2)),
-            label="published bound" if k == 0 else "_nolegend_",
-        )
+        label = "published bound" if k == 0 else "_nolegend_"
+        ax.plot(norms[known], ceiling[known], label=label, **role("predicted", color=colour))
     worst = int(np.argmax(seen.misalignment[-1]))
-    _slope(ax, seen.norms[:, worst], seen.misalignment[:, worst], -4.0, r"slope $-4$")
+    slope_guide(ax, seen.norms[:, worst], seen.misalignment[:, worst], -4.0, r"slope $-4$")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    _plain_ticks(ax)
-    ax.set_xlabel(r"$\|W_k\|_F$")
-    ax.set_ylabel(r"$1 - |\langle v_{k+1}, u_k\rangle|$")
-    ax.set_title(f"{run.problem.name}, $L = {run.depth}$", fontsize="medium")
-    ax.legend(frameon=False)
+    readable_ticks(ax.xaxis)
+    ax.set_xlabel(r"norm of the layer $\|W_k\|_F$")
+    ax.set_ylabel(r"misalignment $1 - |\langle v_{k+1}, u_k\rangle|$")
+    set_title(ax, f"{as_text(run.problem.name)}, $L = {run.depth}$")
+    legend(ax)
     return ax
 
 
 def plot_margin_gap(runs: Sequence[AlignmentRun], ax=None):
-    r"""$\gamma - \min_i z_i/\|w\|$ against $\log t$, one line for each run, with the slope -1.
+    r"""$\gamma - \min_i z_i/\|w\|$ against $\log(1 + t)$, one line for each run, with the slope -1.
+
+    Args:
+        runs: from `log_time_flow`, for example of several depths.
+        ax: where to draw; new axes by default.
 
     Raises:
         ValueError: no runs.
     """
-    if not runs:
-        raise ValueError("Argument `runs` must hold at least one run, but is empty.")
-    ax = ax if ax is not None else _new_axes()
+    require_some(runs, "runs")
+    ax = ax if ax is not None else new_axes()
     for position, run in enumerate(runs):
         late = run.s > 0
         ax.plot(
             run.s[late],
             run.observables.margin_gap[late],
-            color=DEPTH_COLOURS[position % len(DEPTH_COLOURS)],
+            color=shade(position, len(runs)),
             # Lines that lie on each other: the first ones wide.
             linewidth=1.2 + 0.9 * (len(runs) - 1 - position),
             alpha=0.8,
             label=f"$L = {run.depth}$",
         )
-    _slope(ax, runs[-1].s, runs[-1].observables.margin_gap, -1.0, r"slope $-1$", shift=3.0)
+    slope_guide(ax, runs[-1].s, runs[-1].observables.margin_gap, -1.0, r"slope $-1$", shift=3.0)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel(r"$\log(1 + t)$")
-    ax.set_ylabel(r"margin gap $\gamma - \min_i z_i/\|w\|$")
-    ax.set_title(runs[0].problem.name, fontsize="medium")
-    ax.legend(frameon=False)
+    readable_ticks(ax.yaxis)
+    ax.set_xlabel(LOG_TIME)
+    ax.set_ylabel(r"margin gap $\gamma - \mathrm{min}_i\,z_i/\|w\|$")
+    set_title(ax, as_text(runs[0].problem.name))
+    legend(ax, loc="lower left")
     return ax
 
 
 def plot_spectra(run: AlignmentRun, ax=None):
-    r"""Singular values of $W_k/\|W_k\|_F$ against $\log t$, one colour for each layer."""
-    ax = ax if ax is not None else _new_axes()
+    r"""Singular values of $W_k/\|W_k\|_F$ against $\log(1 + t)$, one colour for each layer.
+
+    Args:
+        run: from `log_time_flow`.
+        ax: where to draw; new axes by default.
+    """
+    ax = ax if ax is not None else new_axes()
     late = run.s > 0
     for k, spectrum in enumerate(run.observables.spectra):
-        colour = DEPTH_COLOURS[(k + 1) % len(DEPTH_COLOURS)]
-        lines = ax.plot(run.s[late], spectrum[late], color=colour, linewidth=1.2)
+        # Layers lie on each other in the end: the first ones wide.
+        width = 1.2 + 0.7 * (run.depth - 1 - k)
+        lines = ax.plot(run.s[late], spectrum[late], color=shade(k, run.depth), linewidth=width, alpha=0.8)
         lines[0].set_label(f"$W_{{{k + 1}}}$")
     ax.set_xscale("log")
     ax.set_ylim(-0.02, 1.05)
-    ax.set_xlabel(r"$\log(1 + t)$")
+    ax.set_xlabel(LOG_TIME)
     ax.set_ylabel(r"singular values of $W_k/\|W_k\|_F$")
-    ax.set_title(f"{run.problem.name}, $L = {run.depth}$", fontsize="medium")
-    ax.legend(frameon=False)
+    set_title(ax, f"{as_text(run.problem.name)}, $L = {run.depth}$")
+    legend(ax, loc="center right")
     return ax
 
 
 def plot_descent(runs: Sequence[DescentRun], ax=None):
     r"""$\log(1 + t)$ reached by gradient descent against the number of steps, one line for each run.
 
+    Args:
+        runs: from `gradient_descent`.
+        ax: where to draw; new axes by default.
+
     Raises:
         ValueError: no runs.
     """
-    if not runs:
-        raise ValueError("Argument `runs` must hold at least one run, but is empty.")
-    ax = ax if ax is not None else _new_axes()
+    require_some(runs, "runs")
+    ax = ax if ax is not None else new_axes()
     for run in runs:
         later = run.steps > 0
-        ax.plot(
-            run.steps[later],
-            run.s[later],
-            color=RULE_COLOURS[run.rule],
-            linewidth=1.6,
-            label=f"{run.rule}, $L = {len(run.weights)}$",
-        )
+        label = f"{run.rule}, $L = {len(run.weights)}$"
+        ax.plot(run.steps[later], run.s[later], label=label, **RULES[run.rule])
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("steps")
-    ax.set_ylabel(r"$\log(1 + t)$, $t = \sum \eta_j$")
-    ax.legend(frameon=False)
+    ax.set_xlabel(STEPS)
+    ax.set_ylabel(r"$s = \log(1+t)$, $t$ sum of the step sizes")
+    legend(ax)
     return ax
 
 
@@ -137,53 +157,33 @@ def plot_directions(run: AlignmentRun, shape: tuple[int, int], axes=None):
     Args:
         run: a run on images.
         shape: rows and columns of an image, for example (8, 8).
-        axes: two axes, or `None` for new ones.
+        axes: two axes; new ones by default.
 
     Raises:
-        ValueError: a shape with another number of pixels than the data have.
+        ValueError: a shape with another number of pixels than the data have, or not two axes.
     """
     if int(np.prod(shape)) != run.problem.dimension:
         raise ValueError(
             f"Argument `shape` must have {run.problem.dimension} pixels, but {tuple(shape)} has {int(np.prod(shape))}."
         )
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        _, axes = plt.subplots(1, 2, figsize=(6.2, 3.1), constrained_layout=True)
+    axes = two_axes(axes) if axes is not None else new_axes(2)
     found, wanted = run.observables.first_directions[-1], run.problem.margin.direction
     bound = float(max(np.max(np.abs(found)), np.max(np.abs(wanted))))
     error = run.observables.first_layer_error[-1]
-    titles = (f"$v_1$ at $s = {run.s[-1]:g}$, $1 - \\cos = ${error:.0e}", r"maximum margin $\bar u$")
+    titles = (
+        f"$v_1$ of the first layer at $s = {run.s[-1]:g}$",
+        rf"maximum margin $\bar u$, $1 - |\cos| = {power_of_ten(float(f'{error:.1g}'))}$",
+    )
     for ax, image, title in zip(axes, (found, wanted), titles, strict=True):
-        ax.imshow(image.reshape(shape), cmap="RdBu_r", vmin=-bound, vmax=bound)
-        ax.set_title(title, fontsize="medium")
+        pixels = image.reshape(shape)
+        ax.imshow(pixels, cmap="RdBu_r", vmin=-bound, vmax=bound)
+        # Both ends of the map are dark in grey print: a bar says minus.
+        rows, columns = np.nonzero(pixels < -0.1 * bound)
+        ink = np.where(pixels[rows, columns] < -0.5 * bound, "white", "black")
+        ax.scatter(columns, rows, s=400 / max(shape), marker="_", c=ink, linewidths=0.9)
+        set_title(ax, title)
         ax.set_xticks([])
         ax.set_yticks([])
+        ax.set_xlabel("pixels")
+        ax.set_ylabel("pixels")
     return axes
-
-
-def _slope(ax, x: np.ndarray, y: np.ndarray, exponent: float, label: str, *, shift: float = 0.3) -> None:
-    """A straight line of that slope through the last point, shifted aside, over the second half of the axis."""
-    start = np.sqrt(max(x[x > 0][0], x[-1] * 1e-4) * x[-1])
-    ends = np.array([start, x[-1]])
-    ax.plot(
-        ends, shift * y[-1] * (ends / x[-1]) ** exponent, label=label, linestyle=(0, (1, 1.5)), **REFERENCE
-    )
-
-
-def _plain_ticks(ax) -> None:
-    """Below two decades: ticks at 1, 2, 5 written as plain numbers."""
-    low, high = ax.get_xlim()
-    if high / low < 100:
-        from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.xaxis.set_major_formatter(ScalarFormatter())
-        ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _new_axes():
-    import matplotlib.pyplot as plt
-
-    _, ax = plt.subplots(figsize=(4.8, 3.4), constrained_layout=True)
-    return ax

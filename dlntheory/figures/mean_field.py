@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plotting import COLOURS
+from .checks import require_one_of, require_some
+from .style import (
+    COLOURS,
+    as_text,
+    legend,
+    new_axes,
+    readable_ticks,
+    role,
+    series,
+    shade,
+)
 
 if TYPE_CHECKING:
     from ..theory.mean_field.comparison import MeanFieldComparison
@@ -22,6 +33,8 @@ LABELS = {
     "V": "$V(t,t)$",
 }
 SYMBOLS = {"nu": r"$\nu = N/D$", "alpha": r"$\alpha = P/D$", "blocks": "residual blocks"}
+ERRORS = {"gen", "test", "train"}
+UPDATES = "updates $t$ (optimiser steps)"
 
 
 def plot_sweep(sweep: Sweep, ax=None, name: str = "gen", **style: Any):
@@ -29,99 +42,123 @@ def plot_sweep(sweep: Sweep, ax=None, name: str = "gen", **style: Any):
 
     Args:
         sweep: what `width_sweep`, `data_sweep`, `data_modes` or `depth_sweep` returned.
-        ax: where to draw.
+        ax: where to draw; new axes by default.
         name: the quantity: `gen`, `test`, `train`, `bias`, `alignment` or `V`.
         **style: of the lines.
+
+    Raises:
+        ValueError: an unknown quantity.
     """
-    if name not in LABELS:
-        raise ValueError(f"Argument `name` must be one of {', '.join(LABELS)}, but is {name!r}.")
-    ax = ax if ax is not None else _new_axes()
-    curves = sweep.curves(name)
-    finite = [value for value in sweep.values if value != np.inf]
-    for value, label, curve in zip(sweep.values, sweep.labels, curves, strict=True):
-        look: dict[str, Any] = {
-            "color": _shade(finite.index(value), len(finite)) if value in finite else "black"
-        }
-        if value not in finite:
-            look["linestyle"] = "--"
+    require_one_of(name, LABELS, "name")
+    ax = ax if ax is not None else new_axes()
+    finite = [value for value in sweep.values if not isinstance(value, str) and value != np.inf]
+    for number, (value, label, curve) in enumerate(
+        zip(sweep.values, sweep.labels, sweep.curves(name), strict=True)
+    ):
+        if isinstance(value, str):  # ways of training have no order
+            look = {**series(number), "markersize": 4, "markevery": (2 * number, max(1, len(curve) // 8))}
+        elif value in finite:
+            look = {"color": shade(finite.index(value), len(finite))}
+        else:
+            look = role("predicted")
         # Far below 1e-15 a squared error is rounding, and may be slightly negative.
         shown = np.where(curve > 1e-14, curve, np.nan) if name != "alignment" else curve
-        ax.plot(np.arange(len(curve)), shown, label=label, **{"linewidth": 1.4, **look, **style})
+        name_of_value = r"$\infty$" if value == np.inf else as_text(label)
+        ax.plot(np.arange(len(curve)), shown, label=name_of_value, **{"linewidth": 1.4, **look, **style})
     if name != "alignment":
         ax.set_yscale("log")
-    ax.set_xlabel("updates $t$ (optimiser steps)")
+        readable_ticks(ax.yaxis)
+    ax.set_xlabel(UPDATES)
     ax.set_ylabel(LABELS[name])
-    ax.legend(frameon=False, fontsize="small", title=SYMBOLS.get(sweep.parameter, sweep.parameter))
+    legend(ax, SYMBOLS.get(sweep.parameter, as_text(sweep.parameter)))
     return ax
 
 
 def plot_rate_transfer(transfer: RateTransfer, ax=None, **style: Any):
-    """The best learning rate of each way of scaling against the parameter, both logarithmic."""
-    ax = ax if ax is not None else _new_axes()
+    """The best learning rate of each way of scaling against the parameter, both logarithmic.
+
+    Args:
+        transfer: what `width_transfer` or `depth_transfer` returned.
+        ax: where to draw; new axes by default.
+        **style: of the lines.
+    """
+    ax = ax if ax is not None else new_axes()
     for number, name in enumerate(transfer.rates):
-        colour = list(COLOURS.values())[number % len(COLOURS)]
-        look = {"marker": "osD^"[number % 4], "markersize": 4, "linewidth": 1.4, "color": colour, **style}
-        ax.plot(transfer.values, transfer.etas(name), label=name, **look)
+        look = role("measured", **series(number))
+        ax.plot(transfer.values, transfer.etas(name), label=as_text(name), **{**look, **style})
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    ax.set_xlabel(SYMBOLS.get(transfer.parameter, transfer.parameter))
+    readable_ticks(ax.xaxis, at=transfer.values)
+    readable_ticks(ax.yaxis)
+    ax.set_xlabel(SYMBOLS.get(transfer.parameter, as_text(transfer.parameter)))
     ax.set_ylabel(r"best learning rate $\eta$")
-    ax.legend(frameon=False)
+    legend(ax)
     return ax
 
 
-def plot_comparison(comparison: MeanFieldComparison, ax=None, quantities: tuple[str, ...] = ("gen", "train")):
-    """The theory as lines; the mean over finite networks as points with bands of two standard errors."""
+def plot_comparison(comparison: MeanFieldComparison, ax=None, quantities: Sequence[str] = ("gen", "train")):
+    """The theory as dashed lines; the mean over finite networks as points with bands of two standard errors.
+
+    Args:
+        comparison: from `mean_field.compare`.
+        ax: where to draw; new axes by default.
+        quantities: names in `comparison.deviations`.
+
+    Raises:
+        ValueError: no quantity, or an unknown one.
+    """
+    require_some(quantities, "quantities")
     if unknown := [name for name in quantities if name not in comparison.deviations]:
         raise ValueError(
             f"Argument `quantities` must name some of {', '.join(comparison.deviations)}, but has {unknown}."
         )
-    ax = ax if ax is not None else _new_axes()
+    ax = ax if ax is not None else new_axes()
     for number, name in enumerate(quantities):
-        one = comparison[name]
+        one, look = comparison[name], series(number)
         times = np.arange(len(one.predicted))
-        colour = list(COLOURS.values())[number % len(COLOURS)]
-        ax.plot(times, one.predicted, color=colour, linewidth=1.4, label=f"{LABELS.get(name, name)}, theory")
         low, high = one.mean - 2 * one.standard_error, one.mean + 2 * one.standard_error
         # A logarithmic axis has no place for a band that reaches zero.
         low = np.maximum(low, 1e-3 * one.mean)
-        ax.fill_between(times, low, high, color=colour, alpha=0.25, linewidth=0)
+        ax.fill_between(times, low, high, color=look["color"], alpha=0.3, linewidth=0)
         every = slice(None, None, max(1, len(times) // 15))
-        label = f"{comparison.simulation.seeds} networks, $D = {comparison.simulation.D}$"
         ax.plot(
             times[every],
             one.mean[every],
-            "o",
-            color=colour,
-            markersize=3.2,
-            label=label if number == 0 else None,
+            linestyle="none",
+            markersize=4,
+            label=LABELS.get(name, as_text(name)),
+            **look,
         )
+        last = number == len(quantities) - 1
+        ax.plot(times, one.predicted, label="theory" if last else "_nolegend_", **role("predicted"))
     ax.set_yscale("log")
-    ax.set_xlabel("updates $t$ (optimiser steps)")
-    ax.set_ylabel("mean squared error")
-    ax.legend(frameon=False, fontsize="small")
+    readable_ticks(ax.yaxis)
+    ax.set_xlabel(UPDATES)
+    ax.set_ylabel("mean squared error" if ERRORS.issuperset(quantities) else "order parameter")
+    simulation = comparison.simulation
+    legend(ax, f"mean of {simulation.seeds} networks, $D = {simulation.D}$,\nband: two standard errors")
     return ax
 
 
-def plot_rates(grid, ax=None, label: str | None = None, **style: Any):
-    """Test error against the learning rate, the grid of a `BestRate`; divergence leaves a gap."""
-    ax = ax if ax is not None else _new_axes()
+def plot_rates(grid: Sequence[tuple[float, float]], ax=None, label: str | None = None, **style: Any):
+    """Test error against the learning rate, the grid of a `BestRate`; divergence leaves a gap.
+
+    Args:
+        grid: pairs of rate and error, as in `BestRate.grid`.
+        ax: where to draw; new axes by default.
+        label: for a legend.
+        **style: of the line.
+
+    Raises:
+        ValueError: an empty grid.
+    """
+    require_some(grid, "grid")
+    ax = ax if ax is not None else new_axes()
     etas, errors = np.array(grid).T
-    ax.loglog(etas, np.where(np.isfinite(errors), errors, np.nan), label=label, **{"linewidth": 1.2, **style})
+    shown = np.where(np.isfinite(errors), errors, np.nan)
+    ax.loglog(etas, shown, label=label, **{"color": COLOURS["full"], "linewidth": 1.4, **style})
+    for axis in (ax.xaxis, ax.yaxis):
+        readable_ticks(axis)
     ax.set_xlabel(r"learning rate $\eta$")
     ax.set_ylabel("test error after training")
-    return ax
-
-
-def _shade(index: int, count: int):
-    """Dark blue to light green along a parameter; distinct in grey print."""
-    import matplotlib
-
-    return matplotlib.colormaps["viridis"](0.05 + 0.8 * index / max(1, count - 1))
-
-
-def _new_axes():
-    import matplotlib.pyplot as plt
-
-    _, ax = plt.subplots(figsize=(4.8, 3.4), constrained_layout=True)
     return ax

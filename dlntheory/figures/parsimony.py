@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plotting import COLOURS, FULL_STYLE, REDUCED_STYLE
 from ..theory.collapse import collapse_slope
+from .checks import finite, history, require_some, same_length, two_axes
+from .style import (
+    COLOURS,
+    FULL_STYLE,
+    REDUCED_STYLE,
+    STEPS,
+    TIME,
+    as_text,
+    legend,
+    marker,
+    new_axes,
+    readable_ticks,
+    role,
+    series,
+    shade,
+)
 
 if TYPE_CHECKING:
     from ..reductions.parsimony import Completion
-
-TIME = "gradient-flow time $t$"
-#: Further colours of the same palette, for families of curves.
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def plot_layer_spectrum(ts: Any, weights: Any, active: int, ax=None):
@@ -26,24 +36,29 @@ def plot_layer_spectrum(ts: Any, weights: Any, active: int, ax=None):
         ts: (time,) gradient-flow times.
         weights: (time, d_l, d_{l-1}) the layer.
         active: dimension of the active subspace, 2r for square orthogonal layers.
-        ax: where to draw.
+        ax: where to draw; new axes by default.
+
+    Raises:
+        ValueError: shapes that do not fit, or more active directions than the layer has.
     """
-    ax = ax if ax is not None else _new_axes()
-    singular = np.linalg.svd(np.asarray(weights), compute_uv=False)
+    ts = finite(ts, "ts")
+    layer = history(weights, "weights", ts)
+    if not 0 <= active <= min(layer.shape[1:]):
+        raise ValueError(
+            f"Argument `active` must be between 0 and {min(layer.shape[1:])}, the singular values of the layer, but "
+            f"is {active}."
+        )
+    ax = ax if ax is not None else new_axes()
+    singular = np.linalg.svd(layer, compute_uv=False)
     # The common value is the median as long as fewer than half of the directions learn.
     order = np.argsort(-np.abs(singular - np.median(singular, axis=1)[:, None]), axis=1, kind="stable")
     moving = np.zeros(singular.shape, dtype=bool)
     np.put_along_axis(moving, order[:, :active], True, axis=1)
     learning = np.sort(singular[moving].reshape(len(singular), active), axis=1)
     common = np.sort(singular[~moving].reshape(len(singular), -1), axis=1)
-    lines = ax.plot(ts, learning, color=COLOURS["reduced"], linewidth=1.4)
-    rest = ax.plot(ts, common, color=COLOURS["full"], linewidth=1.0)
-    lines[0].set_label(f"{active} that learn")
-    if rest:
-        rest[0].set_label(f"{len(rest)} others, equal")
-    ax.set_xlabel(TIME)
+    _two_groups(ax, ts, learning, common, f"{active} that learn", f"{common.shape[1]} others, equal")
     ax.set_ylabel("singular values of $W_l$")
-    ax.legend(frameon=False)
+    legend(ax)
     return ax
 
 
@@ -56,24 +71,29 @@ def plot_vector_angles(ts: Any, weights: Any, basis: Any, ax=None):
         ts: (time,) gradient-flow times.
         weights: (time, d_l, d_{l-1}) the layer.
         basis: (d_{l-1}, k) orthonormal basis of the active subspace before the layer.
-        ax: where to draw.
+        ax: where to draw; new axes by default.
+
+    Raises:
+        ValueError: shapes that do not fit.
     """
-    ax = ax if ax is not None else _new_axes()
-    vectors = np.linalg.svd(np.asarray(weights), full_matrices=False)[2]
-    cosines = np.linalg.norm(vectors @ np.asarray(basis), axis=2)
-    sines = np.linalg.norm(vectors - vectors @ basis @ np.asarray(basis).T, axis=2)
+    ts = finite(ts, "ts")
+    layer, active = history(weights, "weights", ts), np.asarray(basis)
+    if active.ndim != 2 or len(active) != layer.shape[2]:
+        raise ValueError(
+            f"Argument `basis` must be a matrix of {layer.shape[2]} rows, but has shape {active.shape}."
+        )
+    ax = ax if ax is not None else new_axes()
+    vectors = np.linalg.svd(layer, full_matrices=False)[2]
+    cosines = np.linalg.norm(vectors @ active, axis=2)
+    sines = np.linalg.norm(vectors - vectors @ active @ active.T, axis=2)
     angles = np.sort(np.degrees(np.arctan2(sines, cosines)), axis=1)
-    active = np.asarray(basis).shape[1]
-    inside = ax.plot(ts, angles[:, :active], color=COLOURS["reduced"], linewidth=1.4)
-    outside = ax.plot(ts, angles[:, active:], color=COLOURS["full"], linewidth=1.0)
-    inside[0].set_label(f"{active} vectors")
-    if outside:
-        outside[0].set_label(f"{len(outside)} vectors")
-    ax.set_xlabel(TIME)
+    count = active.shape[1]
+    others = angles.shape[1] - count
+    _two_groups(ax, ts, angles[:, :count], angles[:, count:], f"{count} vectors", f"{others} vectors")
     ax.set_ylabel("angle to the active subspace (degrees)")
     ax.set_ylim(-5, 95)
     ax.set_yticks([0, 30, 60, 90])
-    ax.legend(frameon=False, loc="center right")
+    legend(ax, loc="center right")
     return ax
 
 
@@ -86,135 +106,174 @@ def plot_compression(ts: Any, full: Any, compressed: Any, without_rho: Any, pred
         compressed: likewise, the compression.
         without_rho: likewise, the compression without its scalars.
         predicted: (time,) $\sqrt m \prod_l \rho_l$, optional.
-        axes: two axes.
+        axes: two axes; new ones by default.
+
+    Raises:
+        ValueError: shapes that do not fit, or not two axes.
     """
-    left, right = axes if axes is not None else _new_axes(2)
-    full, compressed, without_rho = (np.asarray(z) for z in (full, compressed, without_rho))
+    ts = finite(ts, "ts")
+    full = history(full, "full", ts)
+    compressed = history(compressed, "compressed", ts)
+    without_rho = history(without_rho, "without_rho", ts)
+    if predicted is not None:
+        predicted = np.asarray(predicted, dtype=float)
+        same_length(predicted, "predicted", ts, "times")
+    axes = two_axes(axes) if axes is not None else new_axes(2)
+    left, right = axes
     for z, style, label in ((full, FULL_STYLE, "full"), (compressed, REDUCED_STYLE, "compressed")):
         singular = np.linalg.svd(z, compute_uv=False)
         shown = singular[:, : max(1, int(np.sum(singular[-1] > 0.05 * singular[-1, 0])))]
         left.plot(ts, shown, **style)[0].set_label(label)
     left.set_xlabel(TIME)
     left.set_ylabel("singular values of $z$")
-    left.legend(frameon=False)
+    legend(left)
     size = np.max(np.linalg.norm(full, axis=(1, 2)))
-    for z, colour, label in (
-        (compressed, COLOURS["reduced"], r"with $\rho$"),
-        (without_rho, COLOURS["other"], r"without $\rho$"),
+    for z, look, label in (
+        (compressed, REDUCED_STYLE, r"with $\rho$"),
+        (without_rho, role("control"), r"without $\rho$"),
     ):
         error = np.linalg.norm(z - full, axis=(1, 2)) / size
         seen = error > 0
-        right.plot(np.asarray(ts)[seen], error[seen], color=colour, linewidth=1.4, label=label)
+        right.plot(ts[seen], error[seen], label=label, **look)
     if predicted is not None:
+        look = role("predicted", linestyle="none", marker="o", markersize=4, markerfacecolor="none")
+        every = max(1, len(ts) // 12)
         right.plot(
             ts,
-            np.asarray(predicted) / size,
-            "o",
-            color=COLOURS["error"],
-            markersize=4,
-            markerfacecolor="none",
-            markevery=max(1, len(full) // 12),
-            label=r"$\sqrt{m}\,\prod_l \rho_l$",
+            predicted / size,
+            markevery=every,
+            label=r"predicted: $\sqrt{m}\,\rho_1 \cdots \rho_L$",
+            **look,
         )
     right.set_yscale("log")
     right.set_ylim(1e-17, None)
     right.set_xlabel(TIME)
     right.set_ylabel(r"error of $z$, relative to $\max \|z\|$")
-    right.legend(frameon=False)
-    return left, right
+    legend(right)
+    return axes
 
 
-def plot_completion_cost(ranks: Any, milliseconds: Mapping[str, Any], seconds: Mapping[str, Any], axes=None):
+def plot_completion_cost(
+    ranks: Sequence[float], milliseconds: Mapping[str, Any], seconds: Mapping[str, Any], axes=None
+):
     """Matrix completion against the rank estimate. Left: time per iteration; right: time to the tolerance.
 
     Args:
         ranks: the rank estimates.
         milliseconds: per iteration, by method, one number for each rank.
         seconds: to the tolerance, likewise; nan where it was not reached.
-        axes: two axes.
+        axes: two axes; new ones by default.
+
+    Raises:
+        ValueError: no method, another number of timings than ranks, or not two axes.
     """
-    left, right = axes if axes is not None else _new_axes(2)
-    for ax, series, label in (
-        (left, milliseconds, "time per iteration (ms)"),
-        (right, seconds, "time to tolerance (s)"),
+    ranks = finite(ranks, "ranks").tolist()
+    for argument, timings in (("milliseconds", milliseconds), ("seconds", seconds)):
+        require_some(timings, argument)
+        for values in timings.values():
+            same_length(values, argument, ranks, "ranks")
+    axes = two_axes(axes) if axes is not None else new_axes(2)
+    for ax, timings, label in zip(
+        axes,
+        (milliseconds, seconds),
+        ("wall time per iteration (ms)", "wall time to tolerance (s)"),
+        strict=True,
     ):
-        for (name, values), colour, marker in zip(series.items(), SERIES, MARKERS, strict=False):
-            ax.plot(ranks, values, marker=marker, color=colour, linewidth=1.4, label=name)
+        for number, (name, values) in enumerate(timings.items()):
+            ax.plot(ranks, values, label=as_text(name), **role("measured", **series(number)))
         ax.set_xlabel(r"rank estimate $\hat r$")
         ax.set_ylabel(label)
         ax.set_ylim(bottom=0)
-        ax.legend(frameon=False)
-    return left, right
+        legend(ax)
+    return axes
 
 
 def plot_completion(completions: Mapping[float, Completion], ax=None):
-    """Error of the whole matrix against iterations, one curve for each discrepant rate.
+    """Error of the whole matrix against steps, one curve for each discrepant rate, dark to light.
+
+    Args:
+        completions: runs by discrepant rate.
+        ax: where to draw; new axes by default.
 
     Raises:
-        ValueError: a completion without a `reference`, whose error is not known.
+        ValueError: no run, or a completion without a `reference`, whose error is not known.
     """
-    ax = ax if ax is not None else _new_axes()
-    for (rate, run), colour in zip(completions.items(), SERIES, strict=False):
+    require_some(completions, "completions")
+    for rate, run in completions.items():
         if run.test_error is None:
             raise ValueError(
                 "Argument `completions` must hold runs with a `reference`, but the one at discrepant rate "
                 f"{rate:g} has none."
             )
-        ax.plot(run.iterations, run.test_error, color=colour, linewidth=1.4, label=f"dlr = {rate:g}")
+    ax = ax if ax is not None else new_axes()
+    for number, (rate, run) in enumerate(completions.items()):
+        colour = shade(number, len(completions))
+        ax.plot(run.iterations, run.test_error, color=colour, linewidth=1.6, label=f"{rate:g}")
     ax.set_yscale("log")
-    ax.set_xlabel("iteration")
+    readable_ticks(ax.yaxis)
+    ax.set_xlabel(STEPS)
     ax.set_ylabel(r"$\|z - \Phi\|_F \,/\, \|\Phi\|_F$")
-    ax.legend(frameon=False)
+    legend(ax, "discrepant rate")
     return ax
 
 
 def plot_collapse(lines: Mapping[tuple[float, int], Any], per_class: int, ax=None):
-    r"""Collapse metrics $D_l$ against the layer, on a logarithmic axis, with the predicted slopes.
+    r"""Collapse metrics $D_l$ against the layer, on a logarithmic axis; dashed: the predicted slopes.
 
     Args:
         lines: $D_0, D_1, \dots$ by scale and depth of the network.
         per_class: samples of each class, for the prediction.
-        ax: where to draw.
+        ax: where to draw; new axes by default.
+
+    Raises:
+        ValueError: no line, or metrics that are not positive.
     """
-    ax = ax if ax is not None else _new_axes()
-    scales = sorted({scale for scale, _ in lines}, reverse=True)
-    depths = sorted({depth for _, depth in lines})
-    for (scale, depth), values in lines.items():
-        d = np.asarray(values)
-        colour, marker = (
-            SERIES[scales.index(scale) % len(SERIES)],
-            MARKERS[depths.index(depth) % len(MARKERS)],
+    require_some(lines, "lines")
+    metrics = {key: finite(values, "lines", positive=True) for key, values in lines.items()}
+    ax = ax if ax is not None else new_axes()
+    scales = sorted({scale for scale, _ in metrics}, reverse=True)
+    depths = sorted({depth for _, depth in metrics})
+    for (scale, depth), values in metrics.items():
+        colour, layers = shade(scales.index(scale), len(scales)), np.arange(len(values))
+        predicted = values[0] * np.exp(collapse_slope(scale, per_class, depth) * layers)
+        ax.plot(layers, predicted, **role("predicted", color=colour))
+        look = role("measured", color=colour, marker=marker(depths.index(depth)), linestyle="none")
+        ax.plot(
+            layers, values, markerfacecolor="none", label=rf"$\epsilon = {scale:g}$, $L = {depth}$", **look
         )
-        layers = np.arange(len(d))
-        predicted = d[0] * np.exp(collapse_slope(scale, per_class, depth) * layers)
-        ax.plot(layers, predicted, color=colour, linewidth=1.0, alpha=0.6)
-        label = rf"$\epsilon = {scale:g}$, $L = {depth}$"
-        ax.plot(layers, d, marker, color=colour, markersize=4.5, markerfacecolor="none", label=label)
     ax.set_yscale("log")
+    readable_ticks(ax.yaxis)
     ax.set_xlabel("layer $l$")
     ax.set_ylabel(r"$D_l = \mathrm{tr}\,\Sigma_W \,/\, \mathrm{tr}\,\Sigma_B$")
-    ax.legend(frameon=False, fontsize="small", title="lines: predicted slope", title_fontsize="small")
+    legend(ax, "dashed: predicted slope")
     return ax
 
 
 def plot_leakage(deltas: Any, leakages: Any, ax=None):
-    r"""Leakage out of the white subspaces against $\delta = \|\Sigma_{xx} - I\|_2$, with a line of slope one."""
-    ax = ax if ax is not None else _new_axes()
-    deltas, leakages = np.asarray(deltas), np.asarray(leakages)
+    r"""Leakage out of the white subspaces against $\delta = \|\Sigma_{xx} - I\|_2$, with a line of slope one.
+
+    Args:
+        deltas: (n,) how far the inputs are from white, positive.
+        leakages: (n,) measured, positive.
+        ax: where to draw; new axes by default.
+
+    Raises:
+        ValueError: numbers that are not positive, or of another count.
+    """
+    deltas = finite(deltas, "deltas", positive=True)
+    leakages = finite(leakages, "leakages", positive=True)
+    same_length(leakages, "leakages", deltas, "deltas")
+    ax = ax if ax is not None else new_axes()
     first = np.argmin(deltas)
-    ax.plot(
-        deltas,
-        deltas * leakages[first] / deltas[first],
-        color=COLOURS["error"],
-        linewidth=1.0,
-        label="slope 1",
-    )
-    ax.plot(deltas, leakages, "o", color=COLOURS["full"], label="measured")
+    ax.plot(deltas, deltas * leakages[first] / deltas[first], label="slope 1", **role("guide"))
+    ax.plot(deltas, leakages, label="measured", **role("measured", linestyle="none"))
     ax.set_xscale("log")
     ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        readable_ticks(axis)
     ax.set_xlabel(r"$\delta = \|\Sigma_{xx} - I\|_2$")
     ax.set_ylabel("leakage out of the subspaces")
-    ax.legend(frameon=False)
+    legend(ax)
     return ax
 
 
@@ -229,23 +288,42 @@ def plot_closure_dimensions(
     Args:
         widths: hidden widths.
         dims: measured dimensions by kind of start.
-        predicted: predicted dimensions by kind of start, drawn as lines; optional.
-        ax: where to draw.
+        predicted: predicted dimensions by kind of start, drawn as dashed lines; optional.
+        ax: where to draw; new axes by default.
+
+    Raises:
+        ValueError: no series, or one of another length than `widths`.
     """
-    ax = ax if ax is not None else _new_axes()
-    for (name, values), colour, marker in zip(dims.items(), SERIES, MARKERS, strict=False):
+    widths = finite(widths, "widths").tolist()
+    require_some(dims, "dims")
+    for argument, families in (("dims", dims), ("predicted", predicted or {})):
+        for values in families.values():
+            same_length(values, argument, widths, "widths")
+    ax = ax if ax is not None else new_axes()
+    for number, (name, values) in enumerate(dims.items()):
+        look = series(number)
         if predicted is not None and name in predicted:
-            ax.plot(widths, predicted[name], color=colour, linewidth=1.0, alpha=0.6)
-        ax.plot(widths, values, marker, color=colour, markersize=5, markerfacecolor="none", label=name)
+            ax.plot(widths, predicted[name], **role("predicted", color=look["color"]))
+        ax.plot(
+            widths,
+            values,
+            label=as_text(name),
+            **role("measured", linestyle="none", markerfacecolor="none", **look),
+        )
     ax.set_xlabel("hidden width $w$")
     ax.set_ylabel("active dimension of a hidden layer")
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False)
+    legend(ax, "dashed: predicted" if predicted else None)
     return ax
 
 
-def _new_axes(count: int = 1):
-    import matplotlib.pyplot as plt
-
-    _, axes = plt.subplots(1, count, figsize=(4.8 if count == 1 else 9.0, 3.4), constrained_layout=True)
-    return axes
+def _two_groups(
+    ax: Any, ts: np.ndarray, learning: np.ndarray, rest: np.ndarray, first: str, second: str
+) -> None:
+    """Curves of the directions that learn above those that stay in the background, one entry of a legend each."""
+    moved = ax.plot(ts, learning, color=COLOURS["full"], linewidth=1.6, zorder=2.1)
+    still = ax.plot(ts, rest, **role("background", linestyle=(0, (4, 2))))
+    for lines, label in ((moved, first), (still, second)):
+        if lines:
+            lines[0].set_label(label)
+    ax.set_xlabel(TIME)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._precision import require_float64
+from .._text import card, text_table
 from ..architecture import Architecture, Params
 
 
@@ -94,20 +95,23 @@ class Balance:
         )
 
     def __str__(self) -> str:
-        rows = [("layer", "width", "lambda", "|D|", "|D - lambda I|")]
-        for layer, (width, lam, norm, deviation) in enumerate(
-            zip(self.widths, self.lambdas, self.norms, self.deviations, strict=True), start=1
-        ):
-            rows.append((str(layer), str(width), f"{lam:.6g}", f"{norm:.2e}", f"{deviation:.2e}"))
-        columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = ["  ".join(cell.rjust(size) for cell, size in zip(row, columns, strict=True)) for row in rows]
-        return "\n".join(
-            [
-                f"Balance of {self.name}",
-                *table,
-                f"off balance by {self.off_balance:.1e}, off lambda-balance by {self.off_lambda_balance:.1e},"
-                f" relative to max |W_l|^2/e_l = {self.scale:.3g}",
-            ]
+        return f"Balance of {self.name}\n{text_table(*self._table())}\n{self._distances()}"
+
+    def _repr_html_(self) -> str:
+        return card(f"Balance of {self.name}", tables=[self._table()], notes=[self._distances()])
+
+    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...], str]:
+        layers = zip(self.widths, self.lambdas, self.norms, self.deviations, strict=True)
+        rows = [
+            (str(layer), str(width), f"{lam:.6g}", f"{norm:.2e}", f"{deviation:.2e}")
+            for layer, (width, lam, norm, deviation) in enumerate(layers, start=1)
+        ]
+        return rows, ("layer", "width", "lambda", "|D|", "|D - lambda I|"), "rrrrr"
+
+    def _distances(self) -> str:
+        return (
+            f"off balance by {self.off_balance:.1e}, off lambda-balance by {self.off_lambda_balance:.1e},"
+            f" relative to max |W_l|^2/e_l = {self.scale:.3g}"
         )
 
 

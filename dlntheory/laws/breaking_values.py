@@ -7,19 +7,15 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
-import flint
-import jax
 import jax.numpy as jnp
 import numpy as np
-import sympy
 
-from .._text import key_values
-from ..exact import exact_array
-from ..exact.polynomials import SparsePolynomial, as_fmpq
+from .._text import Formula, card, key_values
+from ..exact.polynomials import SparsePolynomial
 from ..exact.rational import object_array
+from .breaking_numbers import Numbers
 from .law import Law
 from .presentation import latex_name, latex_polynomial, latex_sum
 from .terms import TIME
@@ -114,8 +110,19 @@ class Defect:
         return None if self.multiplier is None else self.multiplier(time)
 
     def __str__(self) -> str:
-        pairs = {"law": self.law.name, "rule": repr(self.rule), "identity": self.statement}
-        return key_values(pairs | {"drift over a fixed time": self.order, "source": self.source})
+        law, *further = self._facts()
+        return key_values([law, ("identity", self.statement), *further])
+
+    def _repr_html_(self) -> str:
+        return card("How a law breaks", formulas=self.statement, facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        return [
+            ("law", self.law.name),
+            ("rule", repr(self.rule)),
+            ("drift over a fixed time", Formula(self.order)),
+            ("source", self.source),
+        ]
 
     def __repr__(self) -> str:
         return f"Defect({self.law.name}, {self.rule!r}: {self.quantity} = {self.right_side})"
@@ -276,54 +283,6 @@ def _homogeneous(entry: SparsePolynomial, degree: int | None) -> SparsePolynomia
     if degree is None:
         return entry
     return SparsePolynomial({m: value for m, value in entry.terms.items() if len(m) == degree})
-
-
-class Numbers:
-    """One number type for all that enters a prediction: floats of JAX, or one exact type."""
-
-    def __init__(self, arrays: Sequence[Any]):
-        held = [array if isinstance(array, jax.Array) else np.asarray(array) for array in arrays]
-        self.floats = any(isinstance(array, jax.Array) or array.dtype.kind == "f" for array in held)
-        entries = [] if self.floats else [entry for array in held for entry in array.ravel().tolist()]
-        kinds = (SparsePolynomial, sympy.Basic, flint.fmpq)
-        present = (kind for kind in kinds if any(isinstance(entry, kind) for entry in entries))
-        self.kind = next(present, Fraction)
-
-    def scalar(self, value: Any) -> Any:
-        """A number of the rule or of the law in this type."""
-        if self.floats:
-            return value if isinstance(value, jax.Array) else float(value)
-        if isinstance(value, self.kind):
-            return value
-        if isinstance(value, sympy.Basic) and not value.is_Rational:
-            raise ValueError(f"Argument `rule` must hold numbers where the point does, but holds {value}.")
-        fraction = exact_array(np.asarray(value, dtype=object)).item()
-        if self.kind is SparsePolynomial:
-            return SparsePolynomial({(): fraction})
-        if self.kind is sympy.Basic:
-            return sympy.Rational(fraction.numerator, fraction.denominator)
-        return as_fmpq(fraction) if self.kind is flint.fmpq else fraction
-
-    def each(self, values: Sequence[Any]) -> Any:
-        """A flat array of scalars."""
-        scalars = [self.scalar(value) for value in values]
-        return jnp.asarray(scalars, dtype=float) if self.floats else object_array(scalars, (len(scalars),))
-
-    def flat(self, arrays: Sequence[Any]) -> Any:
-        """Arrays laid out one after another."""
-        if not self.floats:
-            return self.each([entry for array in arrays for entry in np.asarray(array).ravel().tolist()])
-        exact = lambda array: array if isinstance(array, jax.Array) else np.asarray(array).astype(float)
-        return jnp.concatenate([jnp.ravel(jnp.asarray(exact(array), dtype=float)) for array in arrays])
-
-    def total(self, products: Any, owner: np.ndarray, size: int) -> Any:
-        """Sums of the products that belong to each entry."""
-        if self.floats:
-            return jax.ops.segment_sum(products, jnp.asarray(owner), num_segments=size)
-        sums = [self.scalar(0)] * size
-        for place, product in zip(owner.tolist(), products, strict=True):
-            sums[place] = sums[place] + product
-        return object_array(sums, (size,))
 
 
 class Evaluator:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .._text import format_number, html_table, key_values, text_table
+from .._progress import waiting, whole_runs
+from .._text import Formula, card, format_number, key_values, text_table
 from ..exact.modular import DEFAULT_PRIME, modular_rank
 from ..exact.polynomials import SparsePolynomial
 from .law import NOT_VERIFIED, RANDOM_POINTS, Law
@@ -145,8 +146,16 @@ class Certificate:
         return f"{facts}\n\n{text_table(*self._table())}" if self.laws else facts
 
     def _repr_html_(self) -> str:
-        facts = html_table(self._facts(), ("certificate", ""), "ll")
-        return facts + html_table(*self._table()) if self.laws else facts
+        return card(
+            f"Certificate of {self.architecture}, {self.system}",
+            facts=self._facts(),
+            tables=[self._table(typeset=True)] if self.laws else (),
+        )
+
+    @property
+    def bounds(self) -> str:
+        """Both bounds on the number of laws $N$ in one line."""
+        return f"{self.lower} <= N <= {self.dimension} - {self.lie.rank} = {self.upper}"
 
     def _facts(self) -> list[tuple[str, str]]:
         depths = ", ".join(map(str, self.lie.ranks)) or "none"
@@ -155,14 +164,15 @@ class Certificate:
             ("coordinates", str(self.dimension)),
             ("status", self.status),
             ("laws", self.statement),
-            ("bounds", f"{self.lower} <= N <= {self.dimension} - {self.lie.rank} = {self.upper}"),
+            ("bounds", self.bounds),
             ("bracket rank", f"{self.lie.rank}, by depth {depths}"),
             ("primes", ", ".join(map(str, self.lie.primes))),
             ("seed", str(self.lie.seed)),
         ]
 
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
-        rows = [(law.name, law.kind, law.size, law.verified) for law in self.laws]
+    def _table(self, typeset: bool = False) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+        name = lambda law: Formula(law.statement) if typeset else law.name
+        rows = [(name(law), law.kind, law.size, law.verified) for law in self.laws]
         return rows, ("law", "kind", "entries", "verified")
 
 
@@ -238,16 +248,22 @@ def certify_verified(
     return assembled(system, tuple(laws), lie, time.perf_counter() - started)
 
 
-def check(certificate: Certificate, system: AbstractSystem) -> Check:
-    """Check a certificate from what it records: both ranks are computed and every law is verified again.
+def check(certificate: Certificate, system: AbstractSystem, *, progress: bool | None = None) -> Check:
+    """Check a certificate: both ranks are computed and every law is verified again; Ctrl-C goes through.
 
     Args:
         certificate: as `certify` or `Certificate.from_dict` gave it.
         system: the system that it is about.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
         A `Check`, true if the certificate holds, with the reason if not.
     """
+    with waiting(f"checking the laws of {certificate.architecture}", progress), whole_runs():
+        return _check(certificate, system)
+
+
+def _check(certificate: Certificate, system: AbstractSystem) -> Check:
     if (certificate.system, certificate.architecture) != (system.label, system.architecture.name):
         return Check(False, f"it is about {certificate.architecture}, {certificate.system}")
     if certificate.blocks != system.blocks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import html
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 import sympy
 
 from .._precision import require_float64
-from .._text import text_table
+from .._progress import keeps_partial, waiting, whole_runs
+from .._text import Formula, card, text_table
 from ..architecture import Architecture
 from ..exact import NilpotentModular
 from ..exact.modular import DEFAULT_PRIME
@@ -25,6 +25,9 @@ from .law import Law, coordinate_names, law_of_expressions, law_of_polynomials
 from .lie_rank import lie_rank, random_point, usable_primes
 from .systems import AbstractSystem, training_system
 from .verify import require, sample_fields
+
+#: The entries of all gradients up to which each law's rank is found along with the laws: some milliseconds.
+_RANKED_ENTRIES = 20_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -77,6 +80,11 @@ class ConservationLaws:
         """`"complete"`, `"saturated"`, `"open"` or `"unverified"`, see `Certificate`."""
         return self.certificate.status
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped the search; the bounds hold all the same."""
+        return "interrupted" in (self.certificate.lie.status, *self.searched)
+
     @functools.cached_property
     def expressions(self) -> tuple[sympy.Expr, ...]:
         """Every independent entry of every law in SymPy, in the order of the laws."""
@@ -121,11 +129,18 @@ class ConservationLaws:
             "seconds": self.seconds,
         }
 
+    def __post_init__(self) -> None:
+        # A display computes nothing, so the ranks that it shows are found here, where that takes no time.
+        if sum(law.size for law in self.laws) * self.certificate.dimension <= _RANKED_ENTRIES:
+            _ = [law.rank for law in self.laws]
+
     def __repr__(self) -> str:
-        return f"ConservationLaws({self.system.architecture.name}, {self.system.label}: {self.certificate.statement})"
+        mark = ", interrupted" if self.interrupted and "interrupted" not in self.certificate.statement else ""
+        what = f"{self.system.architecture.name}, {self.system.label}"
+        return f"ConservationLaws({what}: {self.certificate.statement}{mark})"
 
     def __str__(self) -> str:
-        rows = [(law.name, law.size, law.rank, law.verified) for law in self.laws]
+        rows = [(law.name, law.size, vars(law).get("rank"), law.verified) for law in self.laws]
         table = text_table(rows, ("law", "entries", "rank", "verified")) if rows else "no law"
         title = f"Conservation laws of {self.system.architecture.name}, {self.system.label}"
         lines = [title, self.certificate.statement, "", table]
@@ -139,14 +154,24 @@ class ConservationLaws:
         return f"$\\displaystyle {self.latex()}$"
 
     def _repr_html_(self) -> str:
-        caption = html.escape(f"{self.system.architecture.name}, {self.system.label}")
-        items = "".join(
-            f"<li>$\\displaystyle {html.escape(law.statement)}$ ({law.size} entries, {html.escape(law.verified)})</li>"
+        certificate = self.certificate
+        facts = [
+            ("certificate", certificate.statement),
+            ("bounds", certificate.bounds),
+        ]
+        if self.status != "complete":
+            facts.append(("searched", "; ".join(self.searched)))
+        if self.unused:
+            facts.append(("never moved, trivial laws", ", ".join(self.unused)))
+        rows = [
+            (Formula(rf"\displaystyle {law.statement} = \text{{const}}"), law.size, law.verified)
             for law in self.laws
+        ]
+        return card(
+            f"Conservation laws of {self.system.architecture.name}, {self.system.label}",
+            facts=facts,
+            tables=[(rows, ("law", "entries", "verified"))] if rows else (),
         )
-        unused = f"<p>never moved: {html.escape(', '.join(self.unused))}</p>" if self.unused else ""
-        statement = html.escape(self.certificate.statement)
-        return f"<div><b>Conservation laws of {caption}</b><p>{statement}</p><ul>{items}</ul>{unused}</div>"
 
 
 def conservation_laws(
@@ -159,12 +184,13 @@ def conservation_laws(
     time_limit: float | None = None,
     max_depth: int | None = None,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> ConservationLaws:
     r"""What training conserves for every differentiable loss and all data, and whether anything is missing.
 
     Laws are looked for among combinations of Gram matrices first; if they leave a gap to the rank of the brackets,
     among polynomials of degree up to `degree`. A search that ends early is no error: `status` and both bounds say
-    what is known.
+    what is known. So does Ctrl-C: it returns what is known by then, with `interrupted` set, unless that is nothing.
 
     Args:
         arch: the architecture; φ must be polynomial.
@@ -177,6 +203,7 @@ def conservation_laws(
         time_limit: seconds after which no further search is begun.
         max_depth: the largest depth of brackets.
         seed: determines all random points and combinations.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
         A `ConservationLaws`; call it with parameters for values, print it for a table.
@@ -201,9 +228,31 @@ def conservation_laws(
         )
     if isinstance(laws, ConservationLaws):
         laws = laws.laws
+    system = training_system(arch, momentum=momentum, metric=metric)
+    with waiting(f"searching the laws of {arch.name}", progress):
+        return _search(system, laws, degree, time_limit, max_depth, seed)
+
+
+def laws_to_build_on(arch: Architecture, *, progress: bool | None = None, **options: Any) -> ConservationLaws:
+    """`conservation_laws` for a computation that needs all of the search: Ctrl-C goes through instead of ending it.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the search.
+    """
+    with whole_runs():
+        return conservation_laws(arch, progress=progress, **options)
+
+
+def _search(
+    system: AbstractSystem,
+    laws: Sequence[Law | sympy.Expr] | None,
+    degree: int,
+    time_limit: float | None,
+    max_depth: int | None,
+    seed: int,
+) -> ConservationLaws:
     started = time.perf_counter()
     deadline = None if time_limit is None else started + time_limit
-    system = training_system(arch, momentum=momentum, metric=metric)
     prime = next(usable_primes(system, (DEFAULT_PRIME,), seed))
     point = random_point(system, prime, seed)
     unused = _unmoved(system, prime, seed) if laws is None else ()
@@ -226,14 +275,16 @@ def conservation_laws(
     while rank < system.dimension - lie.rank and lie.status not in ("time limit", "interrupted"):
         try:
             stage = next(stages, None)
+            if stage is None:
+                break
+            more = _with_unused(system, stage[1], unused, point, prime)
+            found, rank = more, law_rank(more, point, prime)
         except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
             searched.append("interrupted")
             break
-        if stage is None:
-            break
         searched.append(stage[0])
-        found = _with_unused(system, stage[1], unused, point, prime)
-        rank = law_rank(found, point, prime)
     certificate = assembled(system, found, lie, time.perf_counter() - started)
     names = coordinate_names(system.blocks)
     return ConservationLaws(

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
+from .._text import card
 from ..exact.modular import DEFAULT_PRIME, modular_rank
 from ..exact.polynomials import SparsePolynomial, from_sympy
 from ..exact.symbolic import _symbols
 from .presentation import latex_polynomial, latex_sum, text_sum
-from .terms import Blocks, Term, factor_value, indexed, term_of_label, value_shape, value_triangle
+from .terms import Blocks, Term, factor_value, indexed, kind_of, term_of_label, value_shape, value_triangle
 
 if TYPE_CHECKING:
     from .breaking import Defect
@@ -234,6 +235,10 @@ class Law:
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.statement} = \text{{const}}$"
 
+    def _repr_html_(self) -> str:
+        facts = {"kind": self.kind, "entries": self.size, "verified": self.verified}
+        return card("Conservation law", formulas=rf"{self.statement} = \text{{const}}", facts=facts)
+
 
 def law_of_terms(
     blocks: Blocks,
@@ -266,7 +271,7 @@ def law_of_terms(
     if len(shapes) > 1:
         raise ValueError(f"Argument `terms` must all have one shape, but have {sorted(shapes)}.")
     return Law(
-        kind=_kind(built, known),
+        kind=kind_of(built),
         name=text_sum(built, known),
         statement=latex_sum(built, known, time),
         blocks=blocks,
@@ -340,20 +345,6 @@ def _explicit(blocks: Blocks, kind: str, entries: tuple[Any, ...], verified: str
         entries=entries,
         verified=verified,
     )
-
-
-def _kind(terms: tuple[Term, ...], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    forms = {term.form for term in terms}
-    if "skew" in forms:
-        return "noether"
-    if forms <= {"sum", "symmetric"}:
-        return "linear"
-    if "autocorrelation" in forms:
-        return "polynomial"
-    first = next(term for term in terms if term.form not in ("sum", "symmetric"))
-    if first.axes:
-        return "matrix"
-    return "diagonal" if first.batch else "norm"
 
 
 def _gradients_of_terms(terms, blocks: Blocks, point: np.ndarray, prime: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .._text import format_number, key_values
+from .._progress import keeps_partial, whole_runs
+from .._text import card, format_number, key_values
 from ..exact import DivisionByZeroInRing, NilpotentModular, exact_array
 from ..exact.modular import DEFAULT_PRIME, check_prime, modular_rank, random_prime
 from .degrees import field_degree as field_degree
@@ -77,7 +78,16 @@ class LieRank:
         """Whether the search stopped early, so that the rank may be larger."""
         return self.status in ("depth limit", "time limit", "interrupted")
 
+    def __repr__(self) -> str:
+        return f"LieRank({self.rank} of {self.dimension}, {self.status})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Rank of the Lie algebra", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
         where = "at the given point (w.h.p.)" if self.at else "generic, at least"
         pairs = [
             ("rank", f"{self.rank} of {self.dimension}, {where}"),
@@ -87,7 +97,7 @@ class LieRank:
         ]
         if self.error_probability is not None:
             pairs.append(("error probability", format_number(self.error_probability, 2)))
-        return key_values(pairs)
+        return pairs
 
 
 def lie_rank(
@@ -144,7 +154,8 @@ def lie_rank(
     goal, reached = system.dimension if target is None else target, "target"
     if rational is not None and target is None:
         # The rank at a point is at most the generic one: the search can stop there.
-        generic = lie_rank(system, seed=seed, primes=given, time_limit=time_limit)
+        with whole_runs():
+            generic = lie_rank(system, seed=seed, primes=given, time_limit=time_limit)
         if not generic.is_open:
             goal, reached = generic.rank, "generic"
     runs: list[_Run] = []
@@ -154,10 +165,10 @@ def lie_rank(
         runs.append(run)
         if run.status != "saturated" and not (run.status == "depth limit" and rational is not None):
             break
-        agreeing = sum(other.rank == max(map(_rank, runs)) for other in runs)
+        agreeing = sum(other.rank == max(one.rank for one in runs) for other in runs)
         if len(runs) == 3 if rational is not None else agreeing == 2 or len(runs) == _ROUNDS:
             break
-    best = max(runs, key=_rank)
+    best = max(runs, key=lambda run: run.rank)
     status = runs[-1].status if runs[-1].status in _STOPPED else best.status
     if status == "target":
         status = "full" if best.rank == system.dimension else reached
@@ -281,6 +292,8 @@ class _Run:
                     self.status = "saturated"
                     return
         except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
             self.status = "interrupted"
 
     def _level(self, depth: int, goal: int, deadline: float | None) -> Iterator[int]:
@@ -317,10 +330,6 @@ class _Run:
 
 def _passed(deadline: float | None) -> bool:
     return deadline is not None and time.perf_counter() > deadline
-
-
-def _rank(run: _Run) -> int:
-    return run.rank
 
 
 def _combined(ranks: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sympy.printing.latex import translate
 
-from .._text import text_table
+from .._text import latex_escaped, text_table
 from ..exact.polynomials import SparsePolynomial, monomial_order
 from .terms import TIME, Blocks, Term
 
@@ -112,17 +112,13 @@ def latex_name(name: str, index: tuple[int, ...] = ()) -> str:
     stem, velocity = (name[:-1], True) if name.endswith("'") else (name, False)
     match = re.fullmatch(r"(.*?)_?(\d+)", stem)
     base, number = match.groups() if match and match.group(1) else (stem, "")
-    base = translate(base) if base.isalnum() else rf"\mathrm{{{_escaped(base)}}}"
+    base = translate(base) if base.isalnum() else rf"\mathrm{{{latex_escaped(base)}}}"
     if len(base) > 1 and not base.startswith("\\"):
         base = rf"\mathrm{{{base}}}"
     if velocity:
         base = rf"\dot{{{base}}}"
     below = number + (("," if number else "") + ",".join(str(i + 1) for i in index) if index else "")
     return base + (f"_{{{below}}}" if below else "")
-
-
-def _escaped(text: str) -> str:
-    return "".join(rf"\{letter}" if letter in "_#%&$" else letter for letter in text)
 
 
 def _joined(

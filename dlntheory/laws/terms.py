@@ -231,3 +231,18 @@ def _positions(blocks: Blocks) -> tuple[dict[str, np.ndarray], int]:
         positions[name] = np.arange(start, start + size).reshape(shape)
         start += size
     return positions, start
+
+
+def kind_of(terms: tuple[Term, ...]) -> str:
+    """The kind of a law that is a combination of these terms: `matrix`, `diagonal`, `norm`, `linear`, …"""
+    forms = {term.form for term in terms}
+    if "skew" in forms:
+        return "noether"
+    if forms <= {"sum", "symmetric"}:
+        return "linear"
+    if "autocorrelation" in forms:
+        return "polynomial"
+    first = next(term for term in terms if term.form not in ("sum", "symmetric"))
+    if first.axes:
+        return "matrix"
+    return "diagonal" if first.batch else "norm"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from .._text import card, key_values
 
 Reduction = Literal["mean", "sum"]
 
@@ -29,6 +32,24 @@ class AbstractLoss(eqx.Module):
     @abc.abstractmethod
     def conventions(self) -> str:
         """The factors in words (one half, mean or sum, n, whitened), for printing beside every result."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.conventions})"
+
+    def __str__(self) -> str:
+        return key_values([("loss", type(self).__name__), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(type(self).__name__, facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        leaves = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(getattr(self, field.name), "ndim", 0)
+        }
+        held = ", ".join(f"{name} {' x '.join(map(str, leaf.shape))}" for name, leaf in leaves.items())
+        return [("conventions", self.conventions)] + [("holds", held)] * bool(held)
 
 
 def checked_array(value: Any, argument: str, *, finite: bool = True) -> np.ndarray:

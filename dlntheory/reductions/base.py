@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from .._errors import ConditionError
-from .._text import format_number, key_values
+from .._text import card, format_number, key_values
 from ..architecture import Architecture
 from ..dynamics import AbstractDynamics, Training
 
@@ -42,7 +42,18 @@ class Condition:
         """Whether the violation is within the tolerance."""
         return self.measured <= self.tolerance
 
+    def __repr__(self) -> str:
+        measured, tolerance = format_number(self.measured), format_number(self.tolerance)
+        answer = "holds" if self.holds else "broken"
+        return f"Condition({answer}: {self.requirement}, off by {measured}, tolerance {tolerance})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card(f"Condition: {'holds' if self.holds else 'does not hold'}", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
         rows = [
             ("requires", self.requirement),
             ("violation", f"{format_number(self.measured)} (tolerance {format_number(self.tolerance)})"),
@@ -50,7 +61,11 @@ class Condition:
         ]
         if self.explanation:
             rows.append(("found", self.explanation))
-        return key_values(rows)
+        if not self.holds and self.expected_error is not None:
+            rows.append(("expect", f"an error of z of the order of {self.expected_error:.1g}"))
+        if not self.holds and self.remedy:
+            rows.append(("instead", self.remedy))
+        return rows
 
     def refusal(self, label: str) -> ConditionError:
         """The error that a start which breaks the condition raises."""
@@ -112,16 +127,20 @@ class AbstractReduction(AbstractDynamics):
         return checked
 
     def __str__(self) -> str:
+        title = ("reduction", f"{self.label} of {self.architecture.name}")
+        return key_values([title, ("equation", self.statement), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        title = f"{self.label} of {self.architecture.name}"
+        return card(title, formulas=self.statement, facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
         training = self.training
-        return key_values(
-            [
-                ("reduction", f"{self.label} of {self.architecture.name}"),
-                ("equation", self.statement),
-                ("validity", self.exactness),
-                ("source", self.source),
-                ("loss", "not bound yet" if training is None else training.conventions),
-            ]
-        )
+        return [
+            ("validity", self.exactness),
+            ("loss", "not bound yet" if training is None else training.conventions),
+            ("source", self.source),
+        ]
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.statement}$"

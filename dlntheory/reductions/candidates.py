@@ -8,6 +8,7 @@ from typing import Any
 from .._errors import NoReductionError
 from ..architecture import Architecture
 from ..catalogue.relu import PathLifting
+from ..laws import conservation_laws
 from .base import AbstractReduction, numerical_rank
 from .closure import close
 from .closure.result import FULL_SPACE
@@ -72,7 +73,7 @@ def candidates(arch: Architecture, time_limit: float) -> Iterator[tuple[str, str
         yield CLOSED_FORM_MORE, "Gram matrices of products", lambda a, theta, loss: GramBlocksFlow(a, loss)
     yield CLOSURE, "closure", lambda a, theta, loss: _closed(a, loss, time_limit)
     if arch.size <= MAX_IMPLICIT:
-        yield IMPLICIT, "implicit flow", lambda a, theta, loss: ImplicitFlow(a, theta, loss)
+        yield IMPLICIT, "implicit flow", _implicit
 
 
 def _balanced(arch: Architecture, theta0: Mapping[str, Any], loss: Any) -> BalancedFlow:
@@ -85,8 +86,13 @@ def _balanced(arch: Architecture, theta0: Mapping[str, Any], loss: Any) -> Balan
     return BalancedFlow(arch, loss, rank=rank)
 
 
+def _implicit(arch: Architecture, theta0: Mapping[str, Any], loss: Any) -> ImplicitFlow:
+    return ImplicitFlow(arch, theta0, loss, laws=conservation_laws(arch, progress=False))
+
+
 def _closed(arch: Architecture, loss: Any, time_limit: float) -> AbstractReduction:
-    found = close(arch, time_limit=time_limit)
+    # The search that tries this candidate shows that it works.
+    found = close(arch, time_limit=time_limit, progress=False)
     if not found.is_closed:
         raise NoReductionError(f"{found.status}: {found.explanation}")
     if found.status == FULL_SPACE:

@@ -3,6 +3,7 @@ r"""`eliminate`: the algebraic relation between an entry of the metric, $z$ and 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 import sympy
 
 from .._precision import require_float64
-from .._text import key_values
+from .._progress import keeps_partial, waiting
+from .._text import card, key_values
 from ..architecture import Architecture
 from ..exact.polynomials import SparsePolynomial
 from .elimination_job import EliminationJob, run_job
 from .elimination_systems import EliminationSystem, general_system, one_parameter_system
 from .entrywise.recognise import FormError
+
+#: A relation with more terms than these is described in a notebook, not typeset.
+_SHOWN_TERMS = 40
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,7 +30,7 @@ class Relation:
     Attributes:
         network: name of the architecture.
         status: `"found"`, or `"open"`: then `polynomial` is `None` and nothing is known.
-        reason: why it is open: the time limit, or no relation with these laws.
+        reason: why it is open: the time limit, an interrupt, or no relation with these laws.
         method: `"resultant"` or `"groebner"`.
         entry: the two indices of $k$ in $M$, as flat indices into $z$.
         polynomial: $R$ in SymPy, irreducible, with coprime integer coefficients.
@@ -39,6 +44,7 @@ class Relation:
         branch: which real root $k$ is at the start, counted from 1 upwards, and how many real roots there are.
         seconds: wall time.
         time_limit: the limit.
+        interrupted: whether the user stopped the elimination.
     """
 
     network: str
@@ -57,6 +63,7 @@ class Relation:
     branch: tuple[int, int] | None
     seconds: float
     time_limit: float
+    interrupted: bool = False
     _sparse: SparsePolynomial | None = dataclasses.field(default=None, repr=False)
     _system: EliminationSystem | None = dataclasses.field(default=None, repr=False)
 
@@ -120,6 +127,15 @@ class Relation:
         return f"Relation({self.network}: degree {self.degree} in k, {self.terms} terms, {branch})"
 
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        formula = self.latex() if self.terms is not None and self.terms <= _SHOWN_TERMS else ""
+        hidden = ("network", "relation") if formula else ("network",)
+        facts = [(name, value) for name, value in self._facts() if name not in hidden]
+        return card(f"Relation of {self.network}", formulas=formula, facts=facts)
+
+    def _facts(self) -> list[tuple[str, Any]]:
         rows: list[tuple[str, Any]] = [
             ("network", self.network),
             ("entry of M", f"k = M[{self.entry[0]}, {self.entry[1]}]"),
@@ -144,7 +160,7 @@ class Relation:
             (str(symbol), f"{definition} = {value:.6g}")
             for symbol, definition, value in zip(self.constants, self.definitions, self.values, strict=True)
         ]
-        return key_values([*rows, ("seconds", self.seconds)])
+        return [*rows, ("seconds", self.seconds)]
 
     def _repr_latex_(self) -> str:
         shown = self.latex() or r"\text{open}"
@@ -171,6 +187,7 @@ def eliminate(
     method: str = "auto",
     laws: Sequence[Any] | None = None,
     time_limit: float = 20.0,
+    progress: bool | None = None,
 ) -> Relation:
     r"""The relation $R(k, z, c) = 0$ for an entry $k$ of the metric $M = \partial\varphi\,\partial\varphi^\top$.
 
@@ -187,9 +204,11 @@ def eliminate(
         laws: for Gröbner bases: conserved quantities as rational SymPy expressions in the symbols of
             `arch.symbolic()`; by default those that `conservation_laws` finds.
         time_limit: in seconds, for the elimination.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
-        A `Relation`; with status `"open"` and a reason if the time limit was hit or no relation came out.
+        A `Relation`; with status `"open"` and a reason if the time limit was hit or no relation came out. Ctrl-C ends
+        the elimination in the same way, with `interrupted` set; while laws are still searched for it goes through.
 
     Raises:
         FormError: `"resultant"` was asked for a φ of another form (a `ValueError`).
@@ -219,6 +238,20 @@ def eliminate(
         raise ValueError(f"Argument `time_limit` must be a positive number of seconds, but is {time_limit}.")
     row, column = _checked_entry(arch, entry)
     flat = np.asarray(arch.ravel(arch.check(theta0)))
+    with waiting(f"eliminating the parameters of {arch.name}", progress):
+        return _eliminated(arch, flat, (row, column), entry, method, laws, float(time_limit))
+
+
+def _eliminated(
+    arch: Architecture,
+    flat: np.ndarray,
+    place: tuple[int, int],
+    entry: int | tuple[int, int],
+    method: str,
+    laws: Sequence[Any] | None,
+    time_limit: float,
+) -> Relation:
+    row, column = place
     system = None
     if row == column and method != "groebner":
         try:
@@ -240,8 +273,16 @@ def eliminate(
         metric=system.eliminated,
         method=used,
     )
-    outcome = run_job(job, float(time_limit))
-    return _relation(arch, (row, column), system, used, outcome.factors, outcome.seconds, float(time_limit))
+    begin = time.perf_counter()
+    try:
+        outcome = run_job(job, time_limit)
+    except KeyboardInterrupt:
+        if not keeps_partial():
+            raise
+        seconds = time.perf_counter() - begin
+        found = _relation(arch, place, system, used, None, seconds, time_limit)
+        return dataclasses.replace(found, reason="interrupted", interrupted=True)
+    return _relation(arch, place, system, used, outcome.factors, outcome.seconds, time_limit)
 
 
 def _checked_entry(arch: Architecture, entry: Any) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import sympy
 
 from ..architecture import Architecture
 from ..exact.polynomials import SparsePolynomial, from_sympy, sum_of_products
-from ..laws import conservation_laws
+from ..laws.conservation import laws_to_build_on
 from .entrywise.recognise import FormError, parameter_names, polynomials_of
 
 _FIRST_STEP = 1 / 32
@@ -198,7 +198,7 @@ def _searched_laws(arch: Architecture) -> list[tuple[SparsePolynomial, SparsePol
     one = SparsePolynomial({(): 1})
     entries = [
         entry if law.is_rational else (entry, one)
-        for law in conservation_laws(arch).laws
+        for law in laws_to_build_on(arch, progress=False).laws
         for entry in law.polynomials
     ]
     return [(top, bottom) for top, bottom in entries if top.variables]

@@ -15,7 +15,8 @@ from .._precision import require_float64
 from ..architecture import Architecture
 from ..dynamics import State, Training
 from ..dynamics.anchored import AbstractAnchored, Anchoring
-from ..laws import ConservationLaws, conservation_laws
+from ..laws import ConservationLaws
+from ..laws.conservation import laws_to_build_on
 from .base import AbstractReduction, Condition
 from .verdict.gauss_newton import CompiledMetric, both_values, float_kernel, law_values
 
@@ -83,7 +84,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
     ):
         require_float64("ImplicitFlow")
         checked = arch.check(theta0)
-        known = conservation_laws(arch) if laws is None else laws
+        known = laws_to_build_on(arch) if laws is None else laws
         self.arch = arch
         self.metric = CompiledMetric(arch, known.laws)
         self.settings = None if loss is None else _checked(arch, Training(loss))

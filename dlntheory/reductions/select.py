@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from .._errors import ConditionError, NoReductionError, UnsupportedPrimitiveError
-from .._text import html_table, shorten, text_table
+from .._progress import keeps_partial, waiting, whole_runs
+from .._text import card, shorten, text_table
 from ..architecture import Architecture
 from ..dynamics import Training
+from ..exact.words import WordForm, read_words, word_text
 from .base import AbstractReduction
-from .candidates import candidates
+from .candidates import Build, candidates
 from .verdict import intrinsic
 
 _WIDTH = 160
@@ -43,10 +47,12 @@ class Survey:
     Attributes:
         architecture: the network.
         attempts: one for each reduction tried.
+        interrupted: whether the user stopped it, during the last attempt.
     """
 
     architecture: Architecture
     attempts: tuple[Attempt, ...]
+    interrupted: bool = False
 
     @property
     def best(self) -> AbstractReduction | None:
@@ -63,13 +69,21 @@ class Survey:
 
     def __repr__(self) -> str:
         found = self.best
-        return f"Survey({self.architecture.name}: {'no reduction' if found is None else found.label})"
+        mark = ", interrupted" if self.interrupted else ""
+        return f"Survey({self.architecture.name}: {'no reduction' if found is None else found.label}{mark})"
 
     def __str__(self) -> str:
         return text_table(self._rows(), self._HEADER, "llll")
 
     def _repr_html_(self) -> str:
-        return html_table(self._rows(), self._HEADER, "llll", caption=self.architecture.name)
+        found = self.best
+        name = self.architecture.name
+        return card(
+            f"Reductions of {name}",
+            formulas="" if found is None else found.statement,
+            facts={"found": "none that applies" if found is None else found.label},
+            tables=[(self._rows(), self._HEADER, "llll")],
+        )
 
 
 def survey(
@@ -79,12 +93,13 @@ def survey(
     *,
     time_limit: float = 20.0,
     everything: bool = False,
+    progress: bool | None = None,
 ) -> Survey:
     """Try the known reductions in order of preference and keep what each says.
 
     Closed forms in $z$ alone come first, then closed forms with further observables, then the automatic closure, at
     last the implicit flow, which costs more than the full flow and is an instrument. Every condition is measured at
-    `theta0`. A host verb.
+    `theta0`. A host verb; Ctrl-C returns the attempts so far, with `interrupted` set.
 
     Args:
         arch: the architecture.
@@ -92,6 +107,7 @@ def survey(
         loss: a function of $z$, optional; the reductions are bound to it.
         time_limit: seconds for the automatic closure.
         everything: go on after the first reduction that applies.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Raises:
         ValueError: a malformed `theta0` or `loss`.
@@ -112,47 +128,64 @@ def survey(
         # Refused here, or each attempt would give it as its own reason.
         Training(loss).check(arch)
     attempts: list[Attempt] = []
-    for kind, name, build in candidates(arch, time_limit):
-        try:
-            reduction = build(arch, checked, loss)
-        except ConditionError as error:
-            answer = f"off by {error.measured:.3g} (tolerance {error.tolerance:.1g}): {error}"
-            attempts.append(Attempt(kind, name, None, answer))
-            continue
-        except ValueError as error:
-            # Every refusal is a `ValueError` that says why; it is the answer here.
-            attempts.append(Attempt(kind, name, None, str(error)))
-            continue
-        condition = reduction.condition(checked)
-        if condition.holds:
-            answer = f"{reduction.label}; {condition.requirement}: off by {condition.measured:.2g}"
+    with waiting(f"looking for a reduction of {arch.name}", progress):
+        for kind, name, build in candidates(arch, time_limit):
+            try:
+                with whole_runs():
+                    reduction, answer = _attempted(build, arch, checked, loss)
+            except KeyboardInterrupt:
+                if not keeps_partial():
+                    raise
+                attempts.append(Attempt(kind, name, None, "interrupted"))
+                return Survey(arch, tuple(attempts), interrupted=True)
             attempts.append(Attempt(kind, name, reduction, answer))
-            if not everything:
+            if reduction is not None and not everything:
                 break
-        else:
-            answer = (
-                f"off by {condition.measured:.3g} (tolerance {condition.tolerance:.1g}): {condition.requirement}"
-                + (f" ({condition.explanation})" if condition.explanation else "")
-            )
-            attempts.append(Attempt(kind, name, None, answer))
     return Survey(arch, tuple(attempts))
 
 
+def _attempted(
+    build: Build, arch: Architecture, theta0: Mapping[str, Any], loss: Any
+) -> tuple[AbstractReduction | None, str]:
+    """The reduction if it applies, and why it does or not."""
+    try:
+        reduction = build(arch, theta0, loss)
+    except ConditionError as error:
+        return None, f"off by {error.measured:.3g} (tolerance {error.tolerance:.1g}): {error}"
+    except ValueError as error:
+        # Every refusal is a `ValueError` that says why; it is the answer here.
+        return None, str(error)
+    condition = reduction.condition(theta0)
+    if condition.holds:
+        return reduction, f"{reduction.label}; {condition.requirement}: off by {condition.measured:.2g}"
+    explanation = f" ({condition.explanation})" if condition.explanation else ""
+    return None, (
+        f"off by {condition.measured:.3g} (tolerance {condition.tolerance:.1g}): {condition.requirement}{explanation}"
+    )
+
+
 def reduce(
-    arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
+    arch: Architecture,
+    theta0: Mapping[str, Any],
+    loss: Any = None,
+    *,
+    time_limit: float = 20.0,
+    progress: bool | None = None,
 ) -> AbstractReduction:
     """The best reduction that applies to an architecture at a start: the first of `survey` whose condition holds.
 
     The Gram flow of two layers has $(d_0 + d_2)^2$ variables, more than a network with few hidden units has: it closes
     the equations at every width, but saves time only above the width at which its state is the smaller one.
 
-    A host verb. The result is not bound to a loss unless one is given; `compare` binds it to the full flow.
+    A host verb; Ctrl-C goes through (`survey` keeps what was tried). The result is not bound to a loss unless one is
+    given; `compare` binds it to the full flow.
 
     Args:
         arch: the architecture.
         theta0: the start, by factor name.
         loss: a function of $z$, optional.
         time_limit: seconds for the automatic closure, which is tried when no closed form applies.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Raises:
         NoReductionError: nothing known applies; says for each attempt why not, with the measured violations, the
@@ -165,30 +198,61 @@ def reduce(
         >>> reduce(arch, dln.gaussian(arch, jax.random.key(0))).label
         'Gram flow'
     """
-    found = survey(arch, theta0, loss, time_limit=time_limit)
+    found = survey(arch, theta0, loss, time_limit=time_limit, progress=progress)
     if found.best is not None:
         return found.best
+    if found.interrupted:
+        raise KeyboardInterrupt
     reasons = "\n".join(f"- {one.name}: {one.answer}" for one in found.attempts)
     starts = (
         "a balanced start, `balanced(arch, key)`, or a relaxed balanced one, `lambda_balanced(arch, key, lam)`; "
         if arch.chain is not None
-        else ""
+        else _undeclared_chain(arch)
     )
     raise NoReductionError(
         f"No known reduction applies to {arch.name} at this start:\n{reasons}\n"
-        f"Equations in z alone: {_verdict(arch, theta0, time_limit)}\n"
+        f"Equations in z alone: {_verdict(arch, theta0, time_limit, progress)}\n"
         f"What would: {starts}hints for the closure, `close(arch, hints=[...])`. The full flow, "
         "`GradientFlow(arch, loss)`, always applies."
     )
 
 
-def _verdict(arch: Architecture, theta0: Mapping[str, Any], time_limit: float) -> str:
+def _undeclared_chain(arch: Architecture) -> str:
+    """What to declare if φ is the product of its factors: closed forms of chains are tried for declared chains only."""
+    try:
+        form = read_words(arch, arch.shapes)
+    except UnsupportedPrimitiveError:
+        return ""
+    if not isinstance(form, WordForm) or form.has_constant or len(form.blocks) != 1:
+        return ""
+    (block,) = form.blocks
+    (word, coefficient), *more = block.terms.items()
+    names = [form.letters[letter].factor for letter, _ in word]
+    is_product = (
+        not more
+        and coefficient == 1
+        and sorted(map(str, names)) == sorted(arch.shapes)
+        and all(len(shape) == 2 for shape in arch.shapes.values())
+        and np.array_equal(np.ravel(block.positions), np.arange(np.prod(arch.output_shape)))
+    )
+    if not is_product:
+        return ""
+    flipped = [str(name) for name, (_, is_flipped) in zip(names, word, strict=True) if is_flipped]
+    chain = ", ".join(f'"{name}"' for name in reversed(names)) + ("," if len(names) == 1 else "")
+    stored = f" and {' and '.join(flipped)} stored transposed" if flipped else ""
+    return (
+        f"closed forms of chains, which are tried if phi = {word_text(word)} is declared as one, first layer first, "
+        f"`Architecture(phi, shapes, chain=({chain}))`{stored}, and which need a balanced start; "
+    )
+
+
+def _verdict(arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None) -> str:
     """Whether z can have equations of its own, with the numbers of the kernel test."""
     later = "`intrinsic(arch, theta0)` says whether there can be any."
     if arch.size > MAX_VERDICT:
         return f"not tested above {MAX_VERDICT} parameters; {later}"
     try:
-        found = intrinsic(arch, theta0, time_limit=time_limit)
+        found = intrinsic(arch, theta0, time_limit=time_limit, progress=progress)
     except UnsupportedPrimitiveError as error:
         return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`)."
     return f"{found.answer}, since {found.reason} ({found.numbers()})."

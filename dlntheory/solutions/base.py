@@ -7,7 +7,7 @@ import abc
 import equinox as eqx
 import jax
 
-from .._text import key_values
+from .._text import card, format_number, key_values
 from ..architecture import Architecture
 from ..dynamics import Training
 from ..reductions.base import Condition
@@ -71,16 +71,25 @@ class AbstractSolution(eqx.Module):
         return f"{type(self).__name__}({self.architecture.name})"
 
     def __str__(self) -> str:
-        return key_values(
-            [
-                ("solution", f"{self.label} of {self.architecture.name}"),
-                ("formula", self.statement),
-                ("validity", self.exactness),
-                ("requires", str(self.condition)),
-                ("source", self.source),
-                ("loss", self.training.conventions),
-            ]
-        )
+        title = ("solution", f"{self.label} of {self.architecture.name}")
+        return key_values([title, ("formula", self.statement), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        title = f"{self.label} of {self.architecture.name}"
+        return card(title, formulas=self.statement, facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        condition = self.condition
+        violation = f"{format_number(condition.measured)} (tolerance {format_number(condition.tolerance)})"
+        found = [("found", condition.explanation)] if condition.explanation else []
+        return [
+            ("validity", self.exactness),
+            ("requires", condition.requirement),
+            ("violation", violation),
+            *found,
+            ("loss", self.training.conventions),
+            ("source", self.source),
+        ]
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.statement}$"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
-from .._text import format_number, key_values
+from .._text import card, format_number, key_values
 from .linearised import eigensystem
 from .pivoting import numerical_null_space
 
@@ -56,7 +57,16 @@ class Destination:
             why += f"; det W(0) and det S have opposite signs, {self.determinants[0]:+d} and {self.determinants[1]:+d}"
         return f"converges to a saddle: singular values {values} of the target are never learned ({why})"
 
+    def __repr__(self) -> str:
+        return f"Destination({self.message})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Where the solution ends", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
         rows = [
             ("verdict", self.message),
             ("smallest of P_+^T Q0", f"{self.smallest:.2e} of |Q0| (zero below {TOLERANCE:.0e})"),
@@ -65,7 +75,7 @@ class Destination:
             rows.append(
                 ("integration leaves it", f"at about clock {format_number(self.escape)}, by rounding")
             )
-        return key_values(rows)
+        return rows
 
 
 def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: float = 0.0) -> Destination:

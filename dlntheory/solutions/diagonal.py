@@ -14,7 +14,7 @@ import numpy as np
 
 from .._errors import ConditionError
 from .._precision import require_float64
-from .._text import key_values
+from .._text import card, key_values
 from ..architecture import Architecture
 from ..dynamics import Training
 from ..reductions.base import Condition
@@ -129,16 +129,23 @@ class InterpolationLimit:
     residual: float
     steps: int
 
+    def __repr__(self) -> str:
+        return f"InterpolationLimit(alpha {self.alpha:g}, {self.beta.size} weights, residual {self.residual:.1e})"
+
     def __str__(self) -> str:
-        return key_values(
-            {
-                "start": f"u = v = {self.alpha:g}",
-                "l1 norm": float(np.sum(np.abs(self.beta))),
-                "l2 norm": float(np.linalg.norm(self.beta)),
-                "residual": self.residual,
-                "Newton steps": self.steps,
-            }
-        )
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Limit of a diagonal network", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "start": f"u = v = {self.alpha:g}",
+            "l1 norm": float(np.sum(np.abs(self.beta))),
+            "l2 norm": float(np.linalg.norm(self.beta)),
+            "residual": self.residual,
+            "Newton steps": self.steps,
+        }
 
 
 def interpolation_limit(inputs: Any, targets: Any, alpha: float) -> InterpolationLimit:

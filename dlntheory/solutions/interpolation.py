@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import IntegrationError
+from .._text import one_line
 from ..losses.base import checked_array
 
 
@@ -55,6 +56,9 @@ class Interpolation:
     def beta(self) -> np.ndarray:
         """(d,) the product $a w$."""
         return self.second * self.first
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 def neuron_interpolation(

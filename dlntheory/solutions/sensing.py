@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import ConditionError
-from .._text import key_values
+from .._text import card, key_values
 from .diagonal import checked_alpha
 from .dual import dual_newton
 
@@ -142,16 +142,24 @@ class CommutingSensing:
         nu, _ = dual_newton(self.values, self.targets, curve, self.alpha)
         return self.at(nu / 4.0)
 
+    def __repr__(self) -> str:
+        side = self.basis.shape[0]
+        return f"CommutingSensing({len(self.targets)} measurements of {side} x {side}, alpha {self.alpha:g})"
+
     def __str__(self) -> str:
-        return key_values(
-            {
-                "formula": "X(t) = alpha exp(4 sum_i s_i A_i)",
-                "measurements": f"{len(self.targets)} commuting, {self.basis.shape[0]} x {self.basis.shape[0]}",
-                "max |[A_i, A_j]|": self.commutator,
-                "alpha": self.alpha,
-                "loss": "1/2 sum_i (<A_i, X> - y_i)^2",
-            }
-        )
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Commuting matrix sensing", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "formula": "X(t) = alpha exp(4 sum_i s_i A_i)",
+            "measurements": f"{len(self.targets)} commuting, {self.basis.shape[0]} x {self.basis.shape[0]}",
+            "max |[A_i, A_j]|": self.commutator,
+            "alpha": self.alpha,
+            "loss": "1/2 sum_i (<A_i, X> - y_i)^2",
+        }
 
 
 def largest_commutator(measurements: Any) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import ConditionError
-from .._text import key_values
+from .._text import card, key_values
 from ..architecture import Architecture
 from ..dynamics import Training
 from ..losses import SquaredLoss
@@ -105,7 +105,16 @@ class WhitenedProblem:
             for name, rate in zip(arch.chain, self.rates, strict=True)
         ]
 
+    def __repr__(self) -> str:
+        return f"WhitenedProblem(target {' x '.join(map(str, self.target.shape))}, {self.conventions})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Whitened problem", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
         rows = [
             ("formulas for", "1/2 |p - S|^2, unit rates"),
             ("target S", f"shape {self.target.shape}, spectral norm {np.linalg.norm(self.target, 2):.4g}"),
@@ -115,4 +124,4 @@ class WhitenedProblem:
         ]
         if self.decay:
             rows.insert(4, ("weight decay", f"{self.decay:.6g} in that clock"))
-        return key_values(rows)
+        return rows

@@ -15,7 +15,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 import dlntheory as dln  # noqa: E402
-from dlntheory import plotting  # noqa: E402
+from dlntheory.figures import training  # noqa: E402
+from dlntheory.figures.style import COLOURS, FULL_STYLE, REDUCED_STYLE  # noqa: E402
 
 END = 400.0
 SETTINGS = {
@@ -40,17 +41,17 @@ def main() -> None:
         figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.2, 3.0), layout="constrained")
         sizes = [sum(array.size for array in run.final.values()) for run in (both.full, both.reduced)]
         labels = [f"all layers ({sizes[0]:,} variables)", f"$z$ alone ({sizes[1]} variables)"]
-        styles = (plotting.FULL_STYLE, plotting.REDUCED_STYLE)
+        styles = (FULL_STYLE, REDUCED_STYLE)
         for run, style, label in zip((both.full, both.reduced), styles, labels, strict=True):
-            plotting.plot_loss(run, left, **{**style, "label": label})
-            plotting.plot_singular_values(run, middle, **style)
+            training.plot_loss(run, left, **{**style, "label": label})
+            training.plot_singular_values(run, middle, **style)
         left.set_ylim(0.19, 0.52)
         left.legend(loc="upper right", borderaxespad=0.0)
         left.set_title("Loss on the handwritten digits")
         middle.set_title("Modes of $z$ are learnt one after another")
         # A logarithmic axis has no place for the exact zero at the start.
         error = np.maximum(both.error, np.finfo(float).eps)
-        right.plot(both.full.ts, error, color=plotting.COLOURS["error"], linewidth=1.4)
+        right.plot(both.full.ts, error, color=COLOURS["error"], linewidth=1.4)
         right.set(yscale="log", ylim=(1e-16, 1e-8), xlabel=left.get_xlabel())
         right.set_ylabel(r"$\|z_{\rm full} - z_{\rm red}\| \,/\, \max\, \|z_{\rm full}\|$")
         right.set_yticks(10.0 ** np.arange(-16, -7, 2))

@@ -1,5 +1,6 @@
 """Chunks of an anchored run, with a back end and a dynamics that only keep books."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -94,3 +95,24 @@ def test_the_bound_on_steps_is_for_all_chunks_together():
 def test_saves_at_the_start_only_are_refused():
     with pytest.raises(ValueError, match="must reach beyond the start"):
         run(Books(), [0.0])
+
+
+@pytest.mark.parametrize("how", ["raised", "returned"])
+def test_an_interrupt_keeps_the_whole_chunks(how):
+    class Impatient(Books):
+        def run(self, dynamics, state, times, begin):
+            if begin < 0.5:
+                return super().run(dynamics, state, times, begin)
+            if how == "raised":
+                raise KeyboardInterrupt
+            half = 0.5 * (times[0] + times[1])
+            raw = super().run(dynamics, state, np.array([times[0], half]), begin)
+            return dataclasses.replace(raw, interrupted=True)
+
+    raw = run(Impatient(), [0.0, 0.25, 0.5, 0.75, 1.0])
+    assert raw.interrupted
+    assert raw.failure is None
+    assert raw.ts.tolist() == raw.rows["z"].tolist() == [0.0, 0.25, 0.5]
+    assert raw.final_t == raw.final_row["state"]["t"] == 0.5
+    with pytest.raises(KeyboardInterrupt):
+        run(Impatient(), [0.5, 0.75], t0=0.5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.dynamics.descent import _run_chunk
+from dlntheory.dynamics.iterate import _run_chunk
 
 
 @pytest.fixture(scope="module")

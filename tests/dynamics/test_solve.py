@@ -1,6 +1,8 @@
 """`solve` against closed forms and SciPy: accuracy, order in the tolerance, events, clocks, failures, traces."""
 
+import contextlib
 import dataclasses
+import importlib
 
 import equinox as eqx
 import jax
@@ -248,8 +250,42 @@ def test_logarithmic_grid_and_printing(scalar_flow):
 
 
 @pytest.mark.slow
-def test_a_progress_bar_can_be_shown_and_changes_nothing(scalar_flow, capfd):
+def test_a_progress_bar_can_be_shown_and_changes_nothing(scalar_flow, capfd, monkeypatch):
     plain = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3)
-    shown = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3, progress=True)
-    np.testing.assert_array_equal(plain.z, shown.z)
-    assert "100.00%" in capfd.readouterr().err
+    assert capfd.readouterr().err == "", "no bar where nobody looks"
+    monkeypatch.setattr("dlntheory.dynamics.pausing.FIRST_STEPS", 10)
+    for method in ("tsit5", "stiff"):
+        shown = dln.solve(scalar_flow, start(0.1, 0.3), 5.0, saves=3, progress=True, method=method)
+        bar = capfd.readouterr().err
+        assert "gradient flow:   0%|" in bar
+        assert "/5 t [" in bar
+        assert bar.endswith(" \r"), "it goes away"
+        if method == "tsit5":
+            np.testing.assert_array_equal(plain.z, shown.z)
+
+
+@pytest.mark.slow
+def test_the_bar_counts_the_time_of_the_run(scalar_flow, monkeypatch):
+    seen = []
+
+    class Bar(contextlib.nullcontext):
+        def update(self, amount):
+            assert amount >= 0
+            seen.append(amount)
+
+        def set_postfix_str(self, text):
+            assert text.startswith("loss ")
+
+    def progress_bar(total, description, *, unit, progress):
+        assert (total, description, unit, progress) == (5.0, "gradient flow", "t", None)
+        return Bar(Bar())
+
+    monkeypatch.setattr("dlntheory.dynamics.pausing.FIRST_STEPS", 10)
+    monkeypatch.setattr("dlntheory.dynamics.pausing.Pace.learn", lambda self, steps, seconds: None)
+    monkeypatch.setattr(importlib.import_module("dlntheory.dynamics.solve"), "progress_bar", progress_bar)
+    for method in ("tsit5", "stiff"):
+        seen.clear()
+        run = dln.solve(scalar_flow, start(0.1, 0.3), 7.0, t0=2.0, saves=3, method=method)
+        assert len(seen) > 3
+        assert 3.0 < sum(seen) <= 5.0
+        assert run.ts[-1] == 7.0

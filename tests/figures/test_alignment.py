@@ -3,16 +3,14 @@
 import dataclasses
 
 import jax
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import dlntheory as dln
 from dlntheory.figures import alignment as figures
+from dlntheory.figures.style import COLOURS, shade
 from dlntheory.theory.alignment import SeparableProblem, admissible, gradient_descent, log_time_flow
-
-matplotlib.use("Agg")
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +32,6 @@ def run(task, start):
     return log_time_flow(task, start, 1e3, saves=40, rtol=1e-7)
 
 
-@pytest.fixture(autouse=True)
-def _no_figure_and_no_setting_stays():
-    before = dict(matplotlib.rcParams)
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-    assert dict(matplotlib.rcParams) == before
-
-
 def test_alignment(run):
     ax = figures.plot_alignment(run)
     line, bound, slope = ax.lines
@@ -62,7 +50,7 @@ def test_margin_gap(run):
     assert ax is given
     assert [line.get_label() for line in ax.lines] == ["$L = 2$", "$L = 2$", "slope $-1$"]
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), run.observables.margin_gap[1:])
-    with pytest.raises(ValueError, match="`runs` must hold at least one run"):
+    with pytest.raises(ValueError, match="`runs` must hold at least one entry"):
         figures.plot_margin_gap([])
 
 
@@ -70,7 +58,7 @@ def test_spectra(run):
     ax = figures.plot_spectra(run)
     assert len(ax.lines) == 4 + 1
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), run.observables.spectra[0][1:, 0])
-    assert ax.get_xlabel() == r"$\log(1 + t)$"
+    assert ax.get_xlabel() == r"$s = \log(1+t)$, $t$ gradient-flow time"
 
 
 def test_descent(task, start):
@@ -81,6 +69,32 @@ def test_descent(task, start):
     assert ax.lines[0].get_label() == "normalised, $L = 2$"
     with pytest.raises(ValueError, match="`runs`"):
         figures.plot_descent([])
+
+
+def test_depths_layers_and_rules_have_their_colours(made):
+    ax = figures.plot_margin_gap(made.runs)
+    assert [line.get_color() for line in ax.lines[:3]] == [shade(i, 3) for i in range(3)]
+    assert ax.lines[3].is_dashed()
+    ax = figures.plot_alignment(made.runs[2])
+    pairs = {line.get_label(): line for line in ax.lines}
+    assert pairs["layers 1, 2"].get_color() == shade(0, 2) != pairs["layers 2, 3"].get_color()
+    assert pairs["published bound"].get_linestyle() != "-"
+    ax = figures.plot_descent(made.descents)
+    assert [line.get_color() for line in ax.lines] == [
+        COLOURS["predicted"],
+        COLOURS["full"],
+        COLOURS["reduced"],
+    ]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("steps", r"$s = \log(1+t)$, $t$ sum of the step sizes")
+
+
+def test_negative_pixels_are_marked(made):
+    left, right = figures.plot_directions(made.digits, (8, 8))
+    wanted = made.digits.problem.margin.direction
+    bound = left.images[0].get_clim()[1]
+    assert len(right.collections[0].get_offsets()) == np.sum(wanted < -0.1 * bound)
+    column, row = right.collections[0].get_offsets()[0].astype(int)
+    assert wanted.reshape(8, 8)[row, column] < 0
 
 
 def test_directions(run):

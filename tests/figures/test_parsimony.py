@@ -1,27 +1,14 @@
 """Figures on invariant subspaces, by what is on their axes."""
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from dlntheory.claims.parsimony import runs
 from dlntheory.figures import parsimony as figures
+from dlntheory.figures.style import COLOURS, shade
 from dlntheory.reductions.parsimony import ObservedEntries, active_subspaces, complete
 from dlntheory.theory.collapse import collapse_slope
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _no_figure_and_no_setting_stays():
-    before = dict(matplotlib.rcParams)
-    yield
-    # Drawing shows what building does not: missing glyphs, empty logarithmic axes, bad mathematics.
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-    assert dict(matplotlib.rcParams) == before
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +52,31 @@ def test_compression_shows_both_errors_and_the_prediction():
     np.testing.assert_allclose(right.lines[2].get_ydata(), right.lines[1].get_ydata())
 
 
+def test_compression_has_the_colours_of_its_roles(made):
+    size = np.linalg.norm(made.weights, axis=(1, 2))
+    left, right = figures.plot_compression(
+        made.ts, made.weights, made.weights + 1e-9, made.weights * 0.9, 0.1 * size
+    )
+    assert left.lines[0].get_color() == COLOURS["full"]
+    assert left.lines[-1].get_color() == COLOURS["reduced"]
+    compressed, without, predicted = right.lines
+    assert compressed.get_color() == COLOURS["reduced"]
+    assert without.get_color() == COLOURS["control"]
+    assert (predicted.get_color(), predicted.get_linestyle()) == (COLOURS["predicted"], "None")
+    assert compressed.is_dashed()
+    assert [text.get_text() for text in right.get_legend().get_texts()][:2] == [
+        r"with $\rho$",
+        r"without $\rho$",
+    ]
+
+
+def test_discrepant_rates_go_from_dark_to_light(made):
+    ax = figures.plot_completion(made.completions)
+    assert [line.get_color() for line in ax.lines] == [shade(0, 2), shade(1, 2)]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "0.1"]
+    assert (ax.get_xlabel(), ax.get_legend().get_title().get_text()) == ("steps", "discrepant rate")
+
+
 def test_collapse_draws_the_predicted_slope():
     slope = collapse_slope(0.5, 10, 4)
     ax = figures.plot_collapse({(0.5, 4): 11.0 * np.exp(slope * np.arange(4))}, 10)
@@ -91,7 +103,10 @@ def test_completion_needs_a_reference():
     with pytest.raises(ValueError, match="the one at discrepant rate 0.1 has none"):
         figures.plot_completion({0.1: complete(entries, 1, **options)})
     left, right = figures.plot_completion_cost([5, 10], {"sparse": [1.0, 2.0]}, {"sparse": [3.0, np.nan]})
-    assert (left.get_ylabel(), right.get_ylabel()) == ("time per iteration (ms)", "time to tolerance (s)")
+    assert (left.get_ylabel(), right.get_ylabel()) == (
+        "wall time per iteration (ms)",
+        "wall time to tolerance (s)",
+    )
 
 
 def test_axes_given_are_used():

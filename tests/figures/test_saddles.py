@@ -1,12 +1,12 @@
 """Figures of saddle-to-saddle dynamics, by what is on their axes; the results they show are made up."""
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import dlntheory as dln
 from dlntheory.figures import saddles as figures
+from dlntheory.figures.style import COLOURS, shade
 from dlntheory.theory.saddles import (
     ApproachStudy,
     CompletionStudy,
@@ -17,18 +17,6 @@ from dlntheory.theory.saddles import (
     Plateaus,
     bottleneck_time,
 )
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _no_figure_and_no_setting_stays():
-    before = dict(matplotlib.rcParams)
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-    assert dict(matplotlib.rcParams) == before
 
 
 def test_distances():
@@ -77,13 +65,47 @@ def test_path(run):
     np.testing.assert_allclose(ax.lines[0].get_xdata(), 0.1 * run.ts)
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), run.loss[[10]])
     assert [text.get_text() for text in ax.texts] == ["rank 1"]
-    assert ax.get_xlabel() == r"$t\,\alpha$"
+    assert ax.get_xlabel() == r"rescaled gradient-flow time $t\,\alpha$"
     assert figures.plot_path(run, quantity="gradient").get_yscale() == "log"
     spectra = figures.plot_path(run, quantity="singular values", found=found)
     np.testing.assert_allclose(spectra.lines[0].get_ydata(), 2 * np.tanh(run.ts / 20), atol=1e-14)
     assert figures.plot_path(run, until=3.0).get_xlim() == (0.0, 3.0)
     with pytest.raises(ValueError, match="`quantity` must be one of"):
         figures.plot_path(run, quantity="rank")
+
+
+def test_plateaus_have_levels_ranks_and_saddles(made):
+    ax = figures.plot_plateaus(made.path, made.found)
+    first, second, loss, dots = ax.lines
+    assert [line.get_ydata()[0] for line in (first, second)] == made.found.losses.tolist()
+    for level in (first, second):
+        assert level.get_color() == COLOURS["predicted"]
+    np.testing.assert_array_equal(loss.get_ydata(), made.path.loss)
+    np.testing.assert_allclose(loss.get_xdata(), made.path.ts * 1e-2)
+    np.testing.assert_array_equal(dots.get_ydata(), made.found.losses)
+    assert [text.get_text() for text in ax.texts] == ["rank 0", "rank 1"]
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["level of a plateau", r"loss, $\alpha = 0.01$"]
+    ax = figures.plot_plateaus(made.path, made.found, levels=[2.72, 0.72, 0.0], until=1.0)
+    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [2.72, 0.72, 0.0]
+    assert ax.get_legend().get_texts()[0].get_text() == "loss of a saddle"
+    assert ax.get_xlim() == (0.0, 1.0)
+
+
+def test_measured_and_predicted_have_one_colour_and_two_styles(made):
+    ax = figures.plot_distances(made.studies)
+    measured, predicted = ax.lines[:2]
+    assert measured.get_color() == predicted.get_color() == shade(0, 3)
+    assert (measured.get_marker(), measured.get_linestyle()) == ("o", "-")
+    assert (predicted.get_marker(), predicted.get_linestyle()) == ("None", "--")
+    assert ax.lines[2].get_color() == shade(1, 3)
+    np.testing.assert_array_equal(ax.get_xticks(), [16, 32, 64])
+    assert ax.get_ylabel() == "distance to the nearest minimum"
+    assert figures.plot_distances(made.studies, name="saddle").get_ylabel().endswith("saddle")
+    ax = figures.plot_escape_times(made.escape, [0.1, 0.01], [3.81, 39.8])
+    assert ax.lines[0].get_color() == COLOURS["background"]
+    assert ax.lines[1].get_color() == COLOURS["predicted"]
+    assert (ax.lines[2].get_color(), ax.lines[2].get_linestyle()) == (COLOURS["measured"], "None")
 
 
 def test_approach():

@@ -1,18 +1,16 @@
-"""Figures, by what is on their axes."""
+"""Figures of training runs, by what is on their axes."""
 
 import dataclasses
 import warnings
 
 import jax
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory import plotting
-
-matplotlib.use("Agg")
+from dlntheory.figures import training as figures
+from dlntheory.figures.style import COLOURS, shade
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +30,12 @@ def both():
     )
 
 
-@pytest.fixture(autouse=True)
-def _no_figure_and_no_setting_stays():
-    before = dict(matplotlib.rcParams)
-    yield
-    # Drawing shows what building does not: missing glyphs, empty logarithmic axes, bad mathematics.
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
-    assert dict(matplotlib.rcParams) == before
-
-
 def with_loss(trajectory, loss):
     return dataclasses.replace(trajectory, loss=np.asarray(loss, dtype=float), ts=np.arange(len(loss)) + 0.0)
 
 
 def test_loss(both):
-    ax = plotting.plot_loss(both.full)
+    ax = figures.plot_loss(both.full)
     (line,) = ax.lines
     np.testing.assert_array_equal(line.get_xdata(), both.full.ts)
     np.testing.assert_array_equal(line.get_ydata(), both.full.loss)
@@ -67,16 +54,16 @@ def test_loss(both):
     ],
 )
 def test_loss_is_logarithmic_only_where_that_can_be_read(both, loss, scale):
-    assert plotting.plot_loss(with_loss(both.full, loss)).get_yscale() == scale
+    assert figures.plot_loss(with_loss(both.full, loss)).get_yscale() == scale
 
 
 def test_time_axis_names_the_clock(both):
-    ax = plotting.plot_loss(dataclasses.replace(both.full, clock="log_t"))
+    ax = figures.plot_loss(dataclasses.replace(both.full, clock="log_t"))
     assert r"\log(1+t)" in ax.get_xlabel()
 
 
 def test_style_is_passed_on_and_overrides(both):
-    ax = plotting.plot_loss(both.full, color="red", label="mine")
+    ax = figures.plot_loss(both.full, color="red", label="mine")
     assert (ax.lines[0].get_color(), ax.lines[0].get_label()) == ("red", "mine")
 
 
@@ -87,7 +74,7 @@ def test_trajectory_plot_draws_the_loss_on_the_given_axes(both):
 
 
 def test_singular_values(both):
-    ax = plotting.plot_singular_values(both.full)
+    ax = figures.plot_singular_values(both.full)
     assert len(ax.lines) == 2
     expected = np.linalg.svd(both.full.z[-1], compute_uv=False)
     np.testing.assert_allclose([line.get_ydata()[-1] for line in ax.lines], expected)
@@ -97,18 +84,18 @@ def test_singular_values(both):
 
 
 def test_leading_singular_values_only(both):
-    assert len(plotting.plot_singular_values(both.full, count=1).lines) == 1
+    assert len(figures.plot_singular_values(both.full, count=1).lines) == 1
 
 
 def test_singular_values_need_a_matrix(both):
     vector = dataclasses.replace(both.full, z=both.full.z[:, 0, :])
     with pytest.raises(ValueError, match=r"matrix z.*\(3,\)"):
-        plotting.plot_singular_values(vector)
+        figures.plot_singular_values(vector)
     assert plt.get_fignums() == []
 
 
 def test_drift(both):
-    ax = plotting.plot_drift(both.full)
+    ax = figures.plot_drift(both.full)
     (line,) = ax.lines
     later = both.full.drift["D_1"] > 0
     np.testing.assert_array_equal(line.get_ydata(), both.full.drift["D_1"][later])
@@ -118,8 +105,8 @@ def test_drift(both):
 
 
 def test_drift_of_two_runs_can_be_told_apart(both):
-    ax = plotting.plot_drift(both.full, label="full", color="red")
-    plotting.plot_drift(both.reduced, ax, label="reduced")
+    ax = figures.plot_drift(both.full, label="full", color="red")
+    figures.plot_drift(both.reduced, ax, label="reduced")
     labels = [line.get_label() for line in ax.lines]
     assert labels[0] == "full: $D_{1}$"
     assert len(labels) == 1 + len(both.reduced.drift)
@@ -129,7 +116,7 @@ def test_drift_of_two_runs_can_be_told_apart(both):
 
 def test_drift_needs_a_conserved_quantity(both):
     with pytest.raises(ValueError, match="monitors none"):
-        plotting.plot_drift(dataclasses.replace(both.full, drift={}))
+        figures.plot_drift(dataclasses.replace(both.full, drift={}))
     assert plt.get_fignums() == []
 
 
@@ -149,6 +136,20 @@ def test_comparison(both):
     assert low <= error.get_ydata().min()
     assert error.get_ydata().max() <= high
     assert high >= 10 * low, "at least one decade, for readable ticks"
+
+
+def test_full_reduced_and_error_have_their_colours(both):
+    left, right = both.plot()
+    assert [line.get_color() for line in left.lines] == [COLOURS["full"], COLOURS["reduced"]]
+    assert right.lines[0].get_color() == COLOURS["error"]
+    assert figures.plot_loss(both.full).lines[0].get_color() == COLOURS["full"]
+    assert figures.plot_singular_values(both.full).lines[0].get_color() == COLOURS["full"]
+
+
+def test_laws_go_from_dark_to_light(made):
+    ax = figures.plot_drift(made.both.full)
+    assert [line.get_color() for line in ax.lines] == [shade(0, 2), shade(1, 2)]
+    assert [line.get_label() for line in ax.lines] == ["$D_{1}$", "$D_{2}$"]
 
 
 def test_comparison_on_given_axes(both):

@@ -96,6 +96,7 @@ def test_balance_prints_a_table():
     assert str(found).splitlines() == [
         "Balance of linear 2-1-1",
         "layer  width  lambda       |D|  |D - lambda I|",
+        "─────  ─────  ──────  ────────  ──────────────",
         "    1      1       4  4.00e+00        0.00e+00",
         "off balance by 4.4e-01, off lambda-balance by 0.0e+00, relative to max |W_l|^2/e_l = 9",
     ]

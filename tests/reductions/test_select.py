@@ -7,7 +7,7 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.catalogue.attention import attention
-from dlntheory.reductions import reduce, survey
+from dlntheory.reductions import reduce, select, survey
 
 KEY = jax.random.key(0)
 
@@ -122,6 +122,50 @@ def test_no_reduction_without_a_verdict_says_so():
     large = dln.Architecture(lambda p: jnp.sin(p["a"]), {"a": (65,)}, name="large")
     with pytest.raises(dln.NoReductionError, match="alone: not tested above 64 parameters"):
         reduce(large, dln.gaussian(large, KEY), time_limit=1.0)
+
+
+def test_a_product_that_is_not_declared_as_a_chain():
+    shapes = {"A": (2, 2), "B": (2, 2), "C": (2, 2)}
+    phi = lambda p: p["C"] @ p["B"] @ p["A"]
+    arch = dln.Architecture(phi, shapes, name="three")
+    with pytest.raises(dln.NoReductionError, match=r"if phi = C B A is declared as one") as caught:
+        reduce(arch, dln.gaussian(arch, KEY), time_limit=1.0)
+    assert '`Architecture(phi, shapes, chain=("A", "B", "C"))`, and which need a balanced start' in str(
+        caught.value
+    )
+    declared = dln.Architecture(phi, shapes, chain=("A", "B", "C"), name="three")
+    assert reduce(declared, dln.balanced(declared, KEY)).label == "balanced end-to-end flow"
+
+
+@pytest.mark.parametrize(
+    ("phi", "shapes", "chain"),
+    [
+        (
+            lambda p: p["U"] @ p["V"].T @ p["W"],
+            {"U": (4, 2), "V": (3, 2), "W": (3, 5)},
+            '("W", "V", "U"))` and V stored',
+        ),
+        (
+            lambda p: (p["U"] @ p["V"]).T,
+            {"U": (4, 2), "V": (2, 3)},
+            '("U", "V"))` and V and U stored transposed',
+        ),
+        (lambda p: p["U"] @ p["V"], {"U": (4, 2), "V": (2, 3)}, '("V", "U"))`, and'),
+        (lambda p: p["U"], {"U": (4, 2)}, '("U",))`, and'),
+        (lambda p: 2.0 * p["U"] @ p["V"], {"U": (4, 2), "V": (2, 3)}, None),
+        (lambda p: p["U"] @ p["V"] + 1.0, {"U": (4, 2), "V": (2, 3)}, None),
+        (lambda p: (p["U"] @ p["V"])[::-1], {"U": (4, 2), "V": (2, 3)}, None),
+        (lambda p: p["U"] @ p["V"] @ p["V"], {"U": (4, 2), "V": (2, 2)}, None),
+        (lambda p: p["U"] @ p["V"], {"U": (4, 2), "V": (2, 3), "W": (2, 2)}, None),
+        (lambda p: p["U"] + p["V"], {"U": (4, 2), "V": (4, 2)}, None),
+        (lambda p: p["U"] @ p["v"], {"U": (4, 2), "v": (2,)}, None),
+        (lambda p: p["U"][0] @ p["U"][1], {"U": (2, 2, 2)}, None),
+        (lambda p: jnp.sin(p["U"]) @ p["V"], {"U": (4, 2), "V": (2, 3)}, None),
+    ],
+)
+def test_what_could_be_declared_as_a_chain(phi, shapes, chain):
+    hint = select._undeclared_chain(dln.Architecture(phi, shapes, name="x"))
+    assert (chain is None and hint == "") or f"chain={chain}" in hint
 
 
 def test_survey_prints_every_attempt_and_can_go_on():

@@ -28,7 +28,8 @@ from ...theory.alignment import (
 )
 from ...theory.alignment.descent import CHANGE, SeparableDescent
 from ..base import Evidence, claim
-from .runs import PAPER, SIZE, both_labels, flow_of, problem_of
+from ..curves import Curves, power_law
+from .runs import LOG_TIME, PAPER, SIZE, both_labels, flow_of, problem_of
 
 
 @claim(
@@ -47,14 +48,16 @@ def descent_monotone(length: float) -> Evidence:
     problem = problem_of("logistic")
     arch = problem.network(2)
     start = admissible_start(problem, arch, jax.random.key(1))
-    changes = {}
+    changes, series = {}, {}
     for name, rows in {"separable": problem.signed_inputs, "both labels": both_labels(problem)}.items():
         loss = LogisticLoss(length * rows, np.ones(SIZE[1]))
         run = iterate(SeparableDescent(arch, loss, "paper"), start, 2000, saves=100)
         changes[name] = float(run.final[CHANGE])
+        series[name] = run.ts, run.loss
     largest = max(changes.values())
     detail = "largest change of log R in a step; " + ", ".join(f"{k}: {v:.1e}" for k, v in changes.items())
-    return Evidence("below 0", largest, max(0.0, largest), detail=detail)
+    curves = Curves("steps", "risk", series, scale="log-y")
+    return Evidence("below 0", largest, max(0.0, largest), detail=detail, curves=curves)
 
 
 @claim(
@@ -194,4 +197,9 @@ def digits_hypothesis_not_met(data: str) -> Evidence:
 def no_span_slows_with_depth(padding: int) -> Evidence:
     fitted = fitted_rates(flow_of(3, padding), (1000.0, 1e4)).rates["direction"].fitted
     predicted = predicted_exponents(3, spans=False)["direction"]
-    return Evidence(predicted, fitted, abs(fitted - predicted))
+    run = flow_of(3, padding)
+    late = run.s >= 100.0
+    points = run.s[late], run.observables.direction_error[late]
+    series = {"measured": points, rf"predicted $(\log t)^{{{predicted:.3g}}}$": power_law(*points, predicted)}
+    curves = Curves(LOG_TIME, r"$1 - \cos(w, \bar u)$", series, scale="log-log")
+    return Evidence(predicted, fitted, abs(fitted - predicted), curves=curves)

@@ -16,7 +16,8 @@ from ...theory.alignment import (
 )
 from ...theory.alignment.descent import SeparableDescent
 from ..base import Evidence, claim
-from .runs import PAPER, SIZE, both_labels, descent_of, flow_of, problem_of
+from ..curves import Curves, power_law
+from .runs import LOG_TIME, PAPER, SIZE, both_labels, descent_of, flow_of, problem_of
 
 
 @claim(
@@ -37,8 +38,18 @@ def aligned_layers_conserved(rule: str) -> Evidence:
         weights = descent_of("normalised", 2, 5000).weights
         after, before = (weights[0][k] @ weights[0][k].T - weights[1][k].T @ weights[1][k] for k in (-1, 0))
         drift = np.abs(after - before)
-    error = float(np.max(drift)) / max(float(np.sum(w[-1] ** 2)) for w in weights)
-    return Evidence(predicted=0.0, measured=error, error=error)
+    size = max(float(np.sum(w[-1] ** 2)) for w in weights)
+    error = float(np.max(drift)) / size
+    return Evidence(predicted=0.0, measured=error, error=error, curves=_drift_curves(rule, weights, size))
+
+
+def _drift_curves(rule: str, weights: tuple[np.ndarray, ...], size: float) -> Curves:
+    first, second = weights
+    entries = first @ np.swapaxes(first, 1, 2) - np.swapaxes(second, 1, 2) @ second
+    drift = np.max(np.abs(entries - entries[0]), axis=(1, 2)) / size
+    s = flow_of(2).s if rule == "flow" else descent_of(rule, 2, 5000).s
+    label = r"change of $A_1$, relative to $\|W\|^2$ at the end"
+    return Curves(LOG_TIME, label, {"drift": (s[1:], drift[1:])}, scale="log-log", with_tolerance=True)
 
 
 @claim(
@@ -56,7 +67,17 @@ def norm_gap_bounded(scale: float) -> Evidence:
     run = flow_of(2)
     bound = scale**2 * float(alignment_bounds(run).norm_gap[0])
     largest = float(np.max(run.observables.gap[:, 0]))
-    return Evidence(predicted=bound, measured=largest, error=max(0.0, largest / bound - 1.0))
+    curves = Curves(
+        LOG_TIME,
+        r"$\|W_1\|_F^2 - \|W_1\|_2^2$",
+        {
+            "measured": (run.s[1:], run.observables.gap[1:, 0]),
+            "predicted bound": (run.s[[1, -1]], [bound, bound]),
+        },
+        scale="log-x",
+    )
+    error = max(0.0, largest / bound - 1.0)
+    return Evidence(predicted=bound, measured=largest, error=error, curves=curves)
 
 
 @claim(
@@ -74,9 +95,20 @@ def alignment_bounded(vector: int) -> Evidence:
     run = flow_of(2)
     left = np.linalg.svd(run.weights[0])[0][:, :, vector]
     right = run.weights[1][:, 0] / np.linalg.norm(run.weights[1][:, 0], axis=1)[:, None]
-    excess = np.sum(left * right, axis=1) ** 2 - alignment_bounds(run).alignment[:, 0]
-    slack = float(np.min(excess))
-    return Evidence(predicted="at least 0", measured=slack, error=max(0.0, -slack), detail="least slack")
+    cosine, bound = np.sum(left * right, axis=1) ** 2, alignment_bounds(run).alignment[:, 0]
+    slack = float(np.min(cosine - bound))
+    late = run.s >= 1.0
+    curves = Curves(
+        LOG_TIME,
+        r"$1 - \langle v_2, u_1\rangle^2$",
+        {
+            "measured": (run.s[late], 1.0 - cosine[late]),
+            "predicted: at most": (run.s[late], 1.0 - bound[late]),
+        },
+        scale="log-log",
+    )
+    error = max(0.0, -slack)
+    return Evidence(predicted="at least 0", measured=slack, error=error, detail="least slack", curves=curves)
 
 
 @claim(
@@ -94,13 +126,19 @@ def risk_falls_like_time(separable: bool) -> Evidence:
     if separable:
         run = descent_of("normalised", 2, 5000)
         ratio = float(np.max(run.log_risk[run.s >= 100] / run.s[run.s >= 100]))
+        points = run.s, -run.log_risk
     else:
         problem = problem_of("logistic")
         arch, loss = problem.network(2), LogisticLoss(both_labels(problem), np.ones(SIZE[1]))
         start = admissible_start(problem, arch, jax.random.key(1))
         run = iterate(SeparableDescent(arch, loss, "normalised"), start, 5000, saves=100)
         ratio = float(np.log(run.loss[-1]) / run.final["log_time"])
-    return Evidence(predicted="at least 0.95", measured=-ratio, error=max(0.0, 1.0 + ratio))
+        assert run.states is not None  # iterate keeps them
+        points = run.states["log_time"], -np.log(run.loss)
+    line = np.array([0.0, float(points[0][-1])])
+    series = {r"measured $-\log R$": points, r"predicted: at least $0.95\,\log t$": (line, 0.95 * line)}
+    curves = Curves(LOG_TIME, r"$-\log R$", series)
+    return Evidence(predicted="at least 0.95", measured=-ratio, error=max(0.0, 1.0 + ratio), curves=curves)
 
 
 @claim(
@@ -116,7 +154,22 @@ def risk_falls_like_time(separable: bool) -> Evidence:
 )
 def alignment_rate(window: tuple[float, float]) -> Evidence:
     rate = fitted_rates(flow_of(2), window).rates["misalignment"]
-    return Evidence(rate.predicted, rate.fitted, abs(rate.fitted - rate.predicted))
+    curves = _rate_curves((2,), 0, window)
+    return Evidence(rate.predicted, rate.fitted, abs(rate.fitted - rate.predicted), curves=curves)
+
+
+def _rate_curves(depths: tuple[int, ...], shift: int, window: tuple[float, float]) -> Curves:
+    """Misalignments over the window of the fit, each with the predicted power law."""
+    series = {}
+    for depth in depths:
+        run = flow_of(depth)
+        inside = (run.s >= window[0]) & (run.s <= window[1])
+        worst = int(np.argmax(run.observables.misalignment[-1]))
+        points = run.s[inside], run.observables.misalignment[inside, worst]
+        exponent = predicted_exponents(depth + shift)["misalignment"]
+        series[f"measured, $L = {depth}$"] = points
+        series[rf"predicted $(\log t)^{{{exponent:.3g}}}$, $L = {depth}$"] = power_law(*points, exponent)
+    return Curves(LOG_TIME, r"$1 - |\langle v_{k+1}, u_k\rangle|$", series, scale="log-log")
 
 
 @claim(
@@ -141,7 +194,8 @@ def alignment_rate_deep(shift: int) -> Evidence:
             errors[f"{name}, L = {depth}"] = abs(rates[name].fitted - predicted[name])
     worst = max(errors.values())
     detail = ", ".join(f"{name}: {error:.3f}" for name, error in errors.items())
-    return Evidence(predicted=0.0, measured=worst, error=worst, detail=detail)
+    curves = _rate_curves((3, 4), shift, (100.0, 1e4))
+    return Evidence(predicted=0.0, measured=worst, error=worst, detail=detail, curves=curves)
 
 
 @claim(
@@ -168,7 +222,16 @@ def maximum_margin_direction(angle: float) -> Evidence:
         measured=error,
         error=max(abs(gap) / 1e-4, error / 1e-7),
         detail=f"1 - cos; margin gap {gap:.1e} of the margin",
+        curves=_direction_curves(run.s, run.predictors, direction),
     )
+
+
+def _direction_curves(s: np.ndarray, predictors: np.ndarray, direction: np.ndarray) -> Curves:
+    late = s >= 1.0
+    units = predictors[late] / np.linalg.norm(predictors[late], axis=1)[:, None]
+    errors = 0.5 * np.sum((units - direction) ** 2, axis=1)
+    series = {"measured": (s[late], errors), r"predicted $(\log t)^{-2}$": power_law(s[late], errors, -2.0)}
+    return Curves(LOG_TIME, r"$1 - \cos(w, \bar u)$", series, scale="log-log")
 
 
 @claim(
@@ -189,7 +252,17 @@ def margin_gap_constant(equal_weights: bool) -> Evidence:
     constant = limit_constants(run.problem)["margin_gap"]
     measured = float(run.observables.margin_gap[-1] * run.s[-1])
     predicted = 0.0 if equal_weights else constant
-    return Evidence(predicted, measured, abs(measured - predicted) / constant)
+    late = run.s >= 10.0
+    curves = Curves(
+        LOG_TIME,
+        r"$\log t\,(\gamma - \min_i z_i/\|w\|)$",
+        {
+            "measured": (run.s[late], run.observables.margin_gap[late] * run.s[late]),
+            "predicted limit": (run.s[late][[0, -1]], [predicted, predicted]),
+        },
+        scale="log-x",
+    )
+    return Evidence(predicted, measured, abs(measured - predicted) / constant, curves=curves)
 
 
 @claim(
@@ -208,4 +281,8 @@ def predictor_grows_like_log_time(log_time: float) -> Evidence:
     run = flow_of(2)
     at = int(np.argmin(np.abs(run.s - log_time)))
     ratio = float(run.problem.margin.margin * run.observables.predictor_norm[at] / run.s[at])
-    return Evidence(predicted=1.0, measured=ratio, error=abs(ratio - 1.0))
+    seen = (run.s >= 10.0) & (run.s <= run.s[at])
+    ratios = run.problem.margin.margin * run.observables.predictor_norm[seen] / run.s[seen]
+    series = {"measured": (run.s[seen], ratios), "predicted limit": ([10.0, float(run.s[at])], [1.0, 1.0])}
+    curves = Curves(LOG_TIME, r"$\gamma\|w\|/\log t$", series, scale="log-x")
+    return Evidence(predicted=1.0, measured=ratio, error=abs(ratio - 1.0), curves=curves)

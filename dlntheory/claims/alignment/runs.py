@@ -18,6 +18,7 @@ from ...theory.alignment import (
 )
 
 PAPER = "Ji, Telgarsky 2019"
+LOG_TIME = r"$s = \log(1 + t)$, $t$ gradient-flow time"
 #: Dimension, samples, margin of the simplex data.
 SIZE = (4, 30, 0.3)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...catalogue import linear_network
 from ...reductions.closure import close
 from ..base import Evidence, claim
+from ..curves import Curves
 from .systems import closure_of, start, velocities
 
 
@@ -99,6 +100,11 @@ def three_layers_do_not_close_in_words(scalar: bool) -> Evidence:
         else "open at every degree",
         error=0.0 if grows and not largest.is_closed else 1.0,
         detail=largest.explanation,
+        curves=Curves(
+            "largest degree that is allowed",
+            "factors $W_2W_2^\\top$ in the longest word",
+            {"words asked for (0: closed)": ((4, 8, 12), depths)},
+        ),
     )
 
 
@@ -157,6 +163,14 @@ def fifty_neurons_become_37_numbers(hidden: tuple[int, int]) -> Evidence:
     same = closures[0].system.lines() == closures[1].system.lines()
     numbers = closures[0].sizes.state
     right = saved and same and numbers == 37
-    return Evidence(
-        predicted=37, measured=numbers, error=0.0 if right else 1.0, detail=str(closures[0].sizes)
+    curves = Curves(
+        "hidden width",
+        "numbers",
+        {
+            "parameters of the network": (hidden, [closure.sizes.parameters for closure in closures]),
+            "closed system": (hidden, [closure.sizes.state for closure in closures]),
+        },
+        scale="log-log",
     )
+    error = 0.0 if right else 1.0
+    return Evidence(predicted=37, measured=numbers, error=error, detail=str(closures[0].sizes), curves=curves)

@@ -10,6 +10,7 @@ from ...solutions.diagonal import interpolation_limit, squares_from_dual
 from ...solutions.sensing import CommutingSensing, largest_commutator
 from ...theory.greedy import closest_approach, closest_approach_exponent
 from ..base import Evidence, claim
+from ..curves import Curves, power_law
 from .shared import reference_flow, rotations
 
 
@@ -118,4 +119,7 @@ def greedy_closest_approach(small: float) -> Evidence:
     distances = closest_approach(3.0, 3.0 * ratio, [small, small / 2])
     slope = math.log2(distances[0] / distances[1])
     predicted = closest_approach_exponent(ratio)
-    return Evidence(predicted, slope, abs(slope - predicted))
+    points = (small, small / 2), distances
+    series = {"measured": points, rf"predicted $\epsilon^{{{predicted:.3g}}}$": power_law(*points, predicted)}
+    curves = Curves(r"size $\epsilon$ of the start", "closest approach to rank one", series, scale="log-log")
+    return Evidence(predicted, slope, abs(slope - predicted), curves=curves)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Evidence
+from ..curves import Curves
 
 
 def reference_end(velocity, start, end: float, atol: float = 1e-14) -> np.ndarray:
@@ -43,10 +44,11 @@ def worst(errors) -> float:
     return float(np.max(np.abs(np.asarray(errors))))
 
 
-def evidence(error: float, detail: str = "", **numbers: Any) -> Evidence:
+def evidence(error: float, detail: str = "", curves: Curves | None = None, **numbers: Any) -> Evidence:
     return Evidence(
         predicted=numbers.get("predicted", 0.0),
         measured=numbers.get("measured", error),
         error=error,
         detail=detail,
+        curves=curves,
     )

@@ -17,6 +17,7 @@ from ...theory.landscape import (
     sharpness,
 )
 from ..base import Evidence, claim
+from ..curves import Curves
 from .shared import DERIVED, fibre_point, multiplied, reference_flow, rotations
 
 
@@ -113,7 +114,15 @@ def hessian_spectrum_bottleneck(stretch: float) -> Evidence:
     target = left @ np.concatenate([np.diag(sigma), np.zeros((3, 1))], axis=1) @ right.T
     expected = np.linalg.eigvalsh(_hessian(target, first, second))
     found = hessian_spectrum(s, sigma, 3, 4, hidden)
-    return Evidence(float(found[-1]), float(expected[-1]), float(np.max(np.abs(found - expected))))
+    error = float(np.max(np.abs(found - expected)))
+    curves = _spectrum_curves("eigenvalue of the Hessian", found, expected)
+    return Evidence(float(found[-1]), float(expected[-1]), error, curves=curves)
+
+
+def _spectrum_curves(what: str, predicted: np.ndarray, measured: np.ndarray) -> Curves:
+    numbers = np.arange(1, len(predicted) + 1)
+    series = {"measured": (numbers, measured), "predicted": (numbers, predicted)}
+    return Curves("number of the eigenvalue, in increasing order", what, series)
 
 
 @claim(
@@ -144,7 +153,9 @@ def ntk_spectrum_empty_directions(exponent: str) -> Evidence:
         for value, power in zip(s, edge, strict=True):
             found[np.isclose(found, power, rtol=1e-12)] = value
         found = np.sort(found)
-    return Evidence(float(np.sum(expected)), float(np.sum(found)), float(np.max(np.abs(found - expected))))
+    error = float(np.max(np.abs(found - expected)))
+    curves = _spectrum_curves("eigenvalue of the tangent kernel", found, expected)
+    return Evidence(float(np.sum(expected)), float(np.sum(found)), error, curves=curves)
 
 
 @claim(
@@ -223,12 +234,16 @@ def stability_edge_of_descent(share: float) -> Evidence:
     eta = share * 2 / sharpness(np.diag(sigma), depth)
     rng = np.random.default_rng(5)
     layers = [np.diag(sigma ** (1 / depth)) + 1e-7 * rng.standard_normal((2, 2)) for _ in range(depth)]
+    losses = []
     for _ in range(2000):
         g = multiplied(layers, 2) - np.diag(sigma)
+        losses.append(0.5 * float(np.sum(g**2)))
         slopes = [multiplied(layers[l + 1 :], 2).T @ g @ multiplied(layers[:l], 2).T for l in range(depth)]
         layers = [w - eta * s for w, s in zip(layers, slopes, strict=True)]
     loss = 0.5 * float(np.sum((multiplied(layers, 2) - np.diag(sigma)) ** 2))
-    return Evidence(0.0, loss, loss, "loss after 2000 steps from a perturbation of 1e-7")
+    series = {"measured": (np.arange(2001), [*losses, loss])}
+    curves = Curves("steps", "loss", series, scale="log-y", with_tolerance=True)
+    return Evidence(0.0, loss, loss, "loss after 2000 steps from a perturbation of 1e-7", curves=curves)
 
 
 @claim(
@@ -260,7 +275,12 @@ def cayley_step_keeps_imbalance(rule: str) -> Evidence:
     state = {name: jnp.asarray(0.5 * rng.standard_normal(shape)) for name, shape in arch.shapes.items()}
     step = jax.jit(lambda k, s: iteration.step(k, s))
     before = iteration.conserved(state)["D_1"]
+    changes = []
     for k in range(30):
         state = step(k, state)
-    change = float(np.max(np.abs(np.asarray(iteration.conserved(state)["D_1"] - before))))
-    return Evidence(0.0, change, change, f"30 steps of 0.3, loss {float(loss(arch(state))):.2g} at the end")
+        changes.append(float(np.max(np.abs(np.asarray(iteration.conserved(state)["D_1"] - before)))))
+    change = changes[-1]
+    series = {"measured": (np.arange(1, 31), changes)}
+    curves = Curves("steps", "change of the imbalance", series, scale="log-y", with_tolerance=True)
+    detail = f"30 steps of 0.3, loss {float(loss(arch(state))):.2g} at the end"
+    return Evidence(0.0, change, change, detail, curves=curves)

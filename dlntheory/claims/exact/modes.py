@@ -16,6 +16,7 @@ from ...solutions.modes import (
 )
 from ...solutions.wide import wide_product
 from ..base import Evidence, claim
+from ..curves import TIME, Curves, power_law
 from .flows import evidence, reference_end, scalar_layers, two_layers, worst
 
 SAXE = "Saxe, McClelland, Ganguli 2014"
@@ -88,7 +89,15 @@ def mode_infinite_depth(clock: str) -> Evidence:
         t = 2.0 / (depth if clock == "L t" else 2.0)
         gaps.append(float(depth_mode(t, 2.0, 0.1, depth)) - float(infinite_depth_mode(2.0, 2.0, 0.1)))
     order = float(np.log2(abs(gaps[0]) / abs(gaps[1])))
-    return evidence(abs(order - 1.0), f"gaps {gaps[0]:.2e}, {gaps[1]:.2e}", predicted=1.0, measured=order)
+    points = (100.0, 200.0), np.abs(gaps)
+    curves = Curves(
+        "depth $L$",
+        "distance from infinite depth",
+        {"measured": points, "predicted $1/L$": power_law(*points, -1.0)},
+        scale="log-log",
+    )
+    detail = f"gaps {gaps[0]:.2e}, {gaps[1]:.2e}"
+    return evidence(abs(order - 1.0), detail, curves, predicted=1.0, measured=order)
 
 
 @claim(
@@ -186,9 +195,15 @@ def _wide_gap(hidden: int, tied: bool) -> float:
 def infinite_width(tied: bool) -> Evidence:
     gaps = [_wide_gap(hidden, tied) for hidden in (100, 6400)]
     slope = float(np.log(gaps[0] / gaps[1]) / np.log(64.0))
-    return evidence(
-        abs(slope - 0.5), f"deviations {gaps[0]:.2e}, {gaps[1]:.2e}", predicted=0.5, measured=slope
+    points = (100, 6400), gaps
+    curves = Curves(
+        "hidden width $h$",
+        "distance from infinite width",
+        {"measured": points, "predicted $h^{-1/2}$": power_law(*points, -0.5)},
+        scale="log-log",
     )
+    detail = f"deviations {gaps[0]:.2e}, {gaps[1]:.2e}"
+    return evidence(abs(slope - 0.5), detail, curves, predicted=0.5, measured=slope)
 
 
 @claim(
@@ -211,6 +226,20 @@ def incremental_learning(start: float) -> Evidence:
         at = float(depth_mode_time(1.5, 3.0, start, depth))
         ratios.append(float(depth_mode(at, 1.0, start, depth)) / next_mode(3.0, 1.0, start, depth))
     error = worst(np.array(ratios) - 1)
-    return evidence(
-        error, "ratios " + ", ".join(f"{ratio:.4f}" for ratio in ratios), predicted=1.0, measured=ratios[0]
+    detail = "ratios " + ", ".join(f"{ratio:.4f}" for ratio in ratios)
+    curves = _mode_curves(start, float(when))
+    return evidence(error, detail, curves, predicted=1.0, measured=ratios[0])
+
+
+def _mode_curves(start: float, when: float) -> Curves:
+    """Both modes of two layers over time, with the value predicted for the second when the first is half learned."""
+    ts = np.linspace(0.0, 3.0 * when, 120)
+    series = {
+        rf"mode $\sigma_{index} = {sigma:g}$": (ts, np.asarray(balanced_mode(ts, sigma, start)))
+        for index, sigma in ((1, 3.0), (2, 1.0))
+    }
+    series[r"predicted $s_0^{1-\rho}\sigma_1^\rho$"] = (
+        np.array([when]),
+        np.array([next_mode(3.0, 1.0, start, 2)]),
     )
+    return Curves(TIME, "size of the mode, $L = 2$", series, scale="log-y")

@@ -13,6 +13,7 @@ from ...solutions.interpolation import neuron_interpolation
 from ...solutions.neuron import neuron, neuron_branch
 from ...solutions.riccati import RiccatiSolution, riccati_gram
 from ..base import Evidence, claim
+from ..curves import Curves
 from .flows import evidence, reference_end, two_layers, worst
 
 _compiled_gram = jax.jit(riccati_gram)
@@ -170,7 +171,20 @@ def kernel_movement_lazy(lambdas: tuple[float, ...]) -> Evidence:
         solution = RiccatiSolution(arch, lambda_balanced(arch, jax.random.key(0), lam, scale=1e-6), loss)
         constants.append(lam**2 * float(solution.kernel_movement()))
     spread = (max(constants) - min(constants)) / max(constants)
-    return evidence(spread, "lambda^2 * movement: " + ", ".join(f"{value:.4f}" for value in constants))
+    sizes = np.abs(np.array(lambdas))
+    # The two signs of one size lie on top of each other: sorted, they make one line.
+    order = np.argsort(sizes, kind="stable")
+    curves = Curves(
+        r"imbalance $|\lambda|$",
+        "relative movement of the tangent kernel",
+        {
+            "measured": (sizes[order], (np.array(constants) / sizes**2)[order]),
+            r"predicted $c/\lambda^2$": (sizes[order], constants[-1] / sizes[order] ** 2),
+        },
+        scale="log-log",
+    )
+    detail = "lambda^2 * movement: " + ", ".join(f"{value:.4f}" for value in constants)
+    return evidence(spread, detail, curves)
 
 
 @claim(

@@ -17,7 +17,8 @@ from ...reductions.linear.logarithmic_mean import logarithmic_mean_operator
 from ...reductions.relu import DeepPathFlow, TwoLayerPathFlow, weights_from_paths_and_laws
 from ...reductions.relu.recovery import rescaled
 from ..base import Evidence, claim
-from .scipy_runs import scipy_run
+from ..curves import Curves, error_over_time, power_law
+from .scipy_runs import scipy_run, scipy_times
 
 SIZE = 3
 SOURCE = "Marcotte, Gribonval, Peyré, ICLR 2026"
@@ -109,8 +110,20 @@ def infinite_depth_limit(imbalance: str) -> Evidence:
         errors[depth] = float(np.max(np.abs(_finite_end(layers) - _limit_end(product))))
     order = float(np.log2(errors[64] / errors[128]))
     detail = "order between L = 64 and 128; errors " + ", ".join(f"{k}: {v:.3g}" for k, v in errors.items())
+    points = list(errors), list(errors.values())
+    curves = Curves(
+        "depth $L$",
+        "largest error of $z(1)$",
+        {"measured": points, "predicted order $1/L$": power_law(*points, -1.0)},
+        scale="log-log",
+    )
     return Evidence(
-        predicted=1.0, measured=order, error=abs(order - 1.0), detail=detail, data={"errors": errors}
+        predicted=1.0,
+        measured=order,
+        error=abs(order - 1.0),
+        detail=detail,
+        data={"errors": errors},
+        curves=curves,
     )
 
 
@@ -223,6 +236,7 @@ def _reduced_against_full(reduction, widths: tuple[int, ...], start: str) -> Evi
         measured=float(_log_cosh(full[-1])),
         error=error,
         detail="final loss; error of z relative to its largest entry",
+        curves=error_over_time(scipy_times(1.0), full, reduced),
     )
 
 

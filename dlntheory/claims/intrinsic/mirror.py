@@ -16,6 +16,7 @@ from ...reductions.entrywise import PowersFlow, ScalarChainFlow
 from ...reductions.mirror import kkt_residual, mirror_potential
 from ...reductions.products import GramBlocksFlow, TiedFlow
 from ..base import Evidence, claim
+from ..curves import TIME, Curves, error_over_time
 
 TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-12, "step_to_saves": True, "saves": 5}
 MATRIX = np.array([[1.0, 0.5, -0.3, 0.4], [0.2, -1.0, 0.6, 0.1]])
@@ -161,6 +162,14 @@ def scalar_chain_in_z_alone(shift: float) -> Evidence:
         measured=float(full.z[-1, 0, 0]),
         error=error if crossed else float("inf"),
         detail="final z; error of z over the run",
+        curves=Curves(
+            TIME,
+            "product $z$",
+            {
+                "full flow": (full.ts, full.z[:, 0, 0]),
+                "reduced flow, of $z$ alone": (reduced.ts, reduced.z[:, 0, 0]),
+            },
+        ),
     )
 
 
@@ -187,6 +196,7 @@ def power_difference_dual_form(shift: float) -> Evidence:
         measured=float(full.loss[-1]),
         error=_error(full, reduced),
         detail="final loss; error of z over the run",
+        curves=error_over_time(full.ts, full.z, reduced.z),
     )
 
 
@@ -227,6 +237,7 @@ def tied_factors_in_z_alone(rate: float) -> Evidence:
         measured=float(full.loss[-1]),
         error=_error(full, reduced),
         detail="final loss; error of z over the run",
+        curves=error_over_time(full.ts, full.z, reduced.z),
     )
 
 
@@ -258,6 +269,7 @@ def shared_query_in_one_gram_matrix(rate: float) -> Evidence:
         measured=float(full.loss[-1]),
         error=_error(full, reduced),
         detail="final loss; error of z over the run",
+        curves=error_over_time(full.ts, full.z, reduced.z),
     )
 
 

@@ -15,7 +15,8 @@ from ...initial import lambda_balanced, mixed_balanced
 from ...reductions.linear.mixed import MixedBalancedFlow
 from ...reductions.linear.relaxed import RelaxedBalancedFlow
 from ..base import Evidence, claim
-from .scipy_runs import integrated, scipy_run
+from ..curves import error_over_time
+from .scipy_runs import integrated, scipy_run, scipy_times
 
 PAPER = "Marcotte, Gribonval, Peyré 2026, arXiv 2508.07370"
 
@@ -38,14 +39,20 @@ class _LogCosh:
         return isinstance(other, _LogCosh) and self.target.shape == other.target.shape
 
 
-def _full_against(reduced, theta0, end: float = 2.0) -> tuple[float, float, float]:
+def _full_against(reduced, theta0, end: float = 2.0) -> Evidence:
     """Final losses of the reduction and of the full flow, and the largest relative error of $z$."""
     loss = reduced.training.loss
     full = _full([np.asarray(theta0[name]) for name in reduced.architecture.chain], loss.target, end)
     run = scipy_run(reduced, theta0, end)
     gap = np.linalg.norm((full - run).reshape(len(full), -1), axis=1)
     size = np.max(np.linalg.norm(full.reshape(len(full), -1), axis=1))
-    return float(loss(run[-1])), float(loss(full[-1])), float(np.max(gap) / size)
+    return Evidence(
+        predicted=float(loss(run[-1])),
+        measured=float(loss(full[-1])),
+        error=float(np.max(gap) / size),
+        detail="final loss; error of z",
+        curves=error_over_time(scipy_times(end), full, run),
+    )
 
 
 def _full(layers: list[np.ndarray], target: np.ndarray, end: float) -> np.ndarray:
@@ -176,8 +183,7 @@ def relaxed_balanced_deep(delta: float) -> Evidence:
     arch = linear_network((2, 2, 2, 2))
     theta0 = lambda_balanced(arch, jax.random.key(1), [0.5, -0.2])
     reduced = RelaxedBalancedFlow(arch, _LogCosh((2, 2)), lambdas=[0.5 + delta, -0.2])
-    predicted, measured, error = _full_against(reduced, theta0)
-    return Evidence(predicted, measured, error, detail="final loss; error of z")
+    return _full_against(reduced, theta0)
 
 
 @claim(
@@ -200,8 +206,7 @@ def relaxed_balanced_rank_stratum(null: float) -> Evidence:
     if null:
         left = np.array([0.7 * null, 1.0])
         reduced = eqx.tree_at(lambda flow: flow.left, reduced, left)
-    predicted, measured, error = _full_against(reduced, theta0)
-    return Evidence(predicted, measured, error, detail="final loss; error of z")
+    return _full_against(reduced, theta0)
 
 
 @claim(
@@ -221,8 +226,7 @@ def relaxed_balanced_rank_stratum(null: float) -> Evidence:
 def mixed_lazy_balanced(kappa: float) -> Evidence:
     arch = linear_network((2, 5, 3))
     theta0 = mixed_balanced(arch, jax.random.key(0), 0.9, 0.4)
-    predicted, measured, error = _full_against(MixedBalancedFlow(arch, _LogCosh((3, 2)), kappa=kappa), theta0)
-    return Evidence(predicted, measured, error, detail="final loss; error of z")
+    return _full_against(MixedBalancedFlow(arch, _LogCosh((3, 2)), kappa=kappa), theta0)
 
 
 @claim(

@@ -28,5 +28,10 @@ def integrated(field: Callable[..., Any], start: np.ndarray, end: float) -> np.n
     """The solution at eight times, one a row."""
     from scipy.integrate import solve_ivp
 
-    times = np.linspace(0.0, end, 8)
+    times = scipy_times(end)
     return solve_ivp(field, (0.0, end), start, method="DOP853", t_eval=times, rtol=1e-11, atol=1e-13).y.T
+
+
+def scipy_times(end: float) -> np.ndarray:
+    """The eight times of these runs."""
+    return np.linspace(0.0, end, 8)

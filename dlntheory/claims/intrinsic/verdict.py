@@ -28,6 +28,7 @@ from ...reductions.verdict.classification import level_set_point
 from ...reductions.verdict.floats import InterpretedMetric
 from ...reductions.verdict.kernel import ModularMetric, kernel_test
 from ..base import Evidence, claim
+from ..curves import TIME, Curves, error_over_time
 
 PROPERTY = "Marcotte, Gribonval, Peyré 2026 (the property)"
 
@@ -232,13 +233,14 @@ def one_fibre_two_metrics(lam: float) -> Evidence:
     target = _LogCosh(arch.output_shape).target
     first = _full_flow(u, v, target, ts)
     second = _full_flow(np.asarray(found.theta["W2"]), np.asarray(found.theta["W1"]).T, target, ts)
-    gap = _gap(first, second)
+    gap, norms = _gap(first, second), np.linalg.norm(np.stack([first, second]), axis=(2, 3))
     # The claim is that they part: a small gap is the error.
     return Evidence(
         predicted="gap of z(t) above 0.02",
         measured=gap,
         error=max(0.0, 0.02 - gap),
         detail=f"spread of M {found.spread:.1e} at distance {found.distance:.2g}",
+        curves=Curves(TIME, "norm of $z$", {"first start": (ts, norms[0]), "second start": (ts, norms[1])}),
     )
 
 
@@ -264,8 +266,9 @@ def implicit_reduced_flow(start: str) -> Evidence:
         u, v = rng.standard_normal((3, 2)), rng.standard_normal((2, 2))
     loss = _LogCosh(arch.output_shape)
     implicit = _implicit_flow(ImplicitFlow(arch, {"W1": v.T, "W2": u}, loss, laws=_laws(widths)), u @ v.T, ts)
-    error = _gap(_full_flow(u, v, loss.target, ts), implicit)
-    return Evidence(predicted=0.0, measured=error, error=error, detail="z(t) up to t = 1")
+    full = _full_flow(u, v, loss.target, ts)
+    error, curves = _gap(full, implicit), error_over_time(ts, full, implicit)
+    return Evidence(predicted=0.0, measured=error, error=error, detail="z(t) up to t = 1", curves=curves)
 
 
 def _implicit_flow(flow: ImplicitFlow, start: np.ndarray, ts: np.ndarray) -> np.ndarray:

@@ -21,9 +21,19 @@ from ...theory.mean_field import (
     solve,
 )
 from ..base import Evidence, claim
+from ..curves import Curves, power_law
 
 SOURCE = "Bordelon, Pehlevan 2025; equations re-derived for discrete steps"
 DERIVED = "derived for dlntheory from the mean-field equations; setting of Bordelon, Pehlevan 2025"
+
+
+def _test_errors(predicted: np.ndarray, measured: np.ndarray) -> Curves:
+    """Two courses of the test error over the steps."""
+    series = {
+        name: (np.arange(len(values)), values)
+        for name, values in (("measured: equations solved", measured), ("predicted", predicted))
+    }
+    return Curves("steps $t$", "test error", series, scale="log-y")
 
 
 def _relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -68,13 +78,20 @@ def mean_field_initial_error(centered: bool) -> Evidence:
     control="there are two hidden layers",
 )
 def mean_field_infinite_one_layer(L: int) -> Evidence:
-    errors, last = [], (0.0, 0.0)
+    errors, last, series = [], (0.0, 0.0), {}
     for gamma0 in (0.3, 1.0, 3.0):
         found = solve(MeanFieldConfig(T=61, L=L, eta=0.05, gamma0=gamma0)).gen
         expected = infinite_one_layer(61, eta=0.05, gamma0=gamma0)
         errors.append(float(np.max(np.abs(found - expected))))
         last = float(expected[20]), float(found[20])
-    return Evidence(*last, error=max(errors), detail="at t = 20 for gamma0 = 3; largest error over all")
+        series[rf"measured, $\gamma_0 = {gamma0:g}$"] = np.arange(61), found
+        series[rf"predicted, $\gamma_0 = {gamma0:g}$"] = np.arange(61), expected
+    return Evidence(
+        *last,
+        error=max(errors),
+        detail="at t = 20 for gamma0 = 3; largest error over all",
+        curves=Curves("steps $t$", "test error", series, scale="log-y"),
+    )
 
 
 @claim(
@@ -91,14 +108,19 @@ def mean_field_infinite_one_layer(L: int) -> Evidence:
     control="the network is rich enough to move its features",
 )
 def mean_field_lazy_finite_data(gamma0: float) -> Evidence:
-    errors, last = [], (0.0, 0.0)
+    errors, last, series = [], (0.0, 0.0), {}
     for alpha in (0.7, 2.0):
         found = solve(MeanFieldConfig(T=41, L=2, eta=0.05, gamma0=gamma0, alpha=alpha, sigma=0.4))
         gen, train = lazy_finite_data(41, L=2, eta=0.05, alpha=alpha, sigma=0.4)
         errors += [_relative(found.gen, gen), _relative(found.train, train)]
         last = float(gen[-1]), float(found.gen[-1])
+        series[rf"test error, $\alpha = {alpha:g}$"] = np.arange(41), np.abs(found.gen / gen - 1)
+        series[rf"train error, $\alpha = {alpha:g}$"] = np.arange(41), np.abs(found.train / train - 1)
     return Evidence(
-        *last, error=max(errors), detail="at t = 40 for alpha = 2; largest relative error over all"
+        *last,
+        error=max(errors),
+        detail="at t = 40 for alpha = 2; largest relative error over all",
+        curves=Curves("steps $t$", "relative deviation", series, scale="log-y", with_tolerance=True),
     )
 
 
@@ -115,13 +137,20 @@ def mean_field_lazy_finite_data(gamma0: float) -> Evidence:
     control="the network is rich enough to move its features",
 )
 def mean_field_lazy_finite_width(gamma0: float) -> Evidence:
-    errors, last = [], (0.0, 0.0)
+    errors, last, series = [], (0.0, 0.0), {}
     for nu in (0.5, 2.0):
         found = solve(MeanFieldConfig(T=61, L=1, eta=0.1, gamma0=gamma0, nu=nu, centered=True)).gen
         expected = lazy_finite_width(61, eta=0.1, nu=nu)
         errors.append(float(np.max(np.abs(found - expected))))
         last = float(expected[20]), float(found[20])
-    return Evidence(*last, error=max(errors), detail="at t = 20 for nu = 2; largest absolute error over all")
+        series[rf"$\nu = {nu:g}$"] = np.arange(61), np.abs(found - expected)
+    label = "deviation of the test error"
+    return Evidence(
+        *last,
+        error=max(errors),
+        detail="at t = 20 for nu = 2; largest absolute error over all",
+        curves=Curves("steps $t$", label, series, scale="log-y", with_tolerance=True),
+    )
 
 
 @claim(
@@ -143,7 +172,14 @@ def mean_field_least_squares_floor(batch_fraction: float) -> Evidence:
     found = solve(config)
     gen, train = least_squares_floor(4.0, 0.5)
     error = max(abs(float(found.gen[-1]) / gen - 1), abs(float(found.train[-1]) / train - 1))
-    return Evidence(gen, float(found.gen[-1]), error)
+    steps = np.arange(len(found.gen))
+    series = {
+        "test error": (steps, np.abs(found.gen / gen - 1)),
+        "train error": (steps, np.abs(found.train / train - 1)),
+    }
+    label = "relative distance from the predicted limit"
+    curves = Curves("steps $t$", label, series, scale="log-y", with_tolerance=True)
+    return Evidence(gen, float(found.gen[-1]), error, curves=curves)
 
 
 @claim(
@@ -162,7 +198,8 @@ def mean_field_minibatches_to_one_pass(alpha: float) -> Evidence:
     base = MeanFieldConfig(T=61, L=2, eta=0.05, nu=1.0, sigma=0.3, alpha=0.5, data="onepass")
     fresh = solve(base).gen
     found = solve(base.replace(data="fixed", alpha=alpha, batch_fraction=0.5 / alpha)).gen
-    return Evidence(float(fresh[-1]), float(found[-1]), _relative(found, fresh))
+    curves = _test_errors(fresh, found)
+    return Evidence(float(fresh[-1]), float(found[-1]), _relative(found, fresh), curves=curves)
 
 
 @claim(
@@ -178,13 +215,23 @@ def mean_field_minibatches_to_one_pass(alpha: float) -> Evidence:
     control="the number of steps is held fixed instead of their total length",
 )
 def mean_field_gradient_flow_order(clock: str) -> Evidence:
-    values = []
+    values, courses = [], []
     for eta in (0.02, 0.01, 0.005):
         steps = round(1.6 / eta) if clock == "eta t" else 40
         config = MeanFieldConfig(T=steps + 1, L=2, eta=eta, nu=1.0, alpha=2.0, sigma=0.3)
-        values.append(float(solve(config).gen[-1]))
+        gen = solve(config).gen
+        values.append(float(gen[-1]))
+        courses.append(gen[:: (len(gen) - 1) // 40])
     ratio = (values[0] - values[1]) / (values[1] - values[2])
-    return Evidence(2.0, ratio, abs(ratio - 2.0))
+    first, second = courses[0] - courses[1], courses[1] - courses[2]
+    part = np.linspace(0.0, 1.0, len(first))
+    series = {
+        r"$\eta$ from 0.02 to 0.01": (part, first),
+        r"measured: $\eta$ from 0.01 to 0.005": (part, second),
+        "predicted: half of the first": (part, first / 2),
+    }
+    curves = Curves("part of the run", "change of the test error", series)
+    return Evidence(2.0, ratio, abs(ratio - 2.0), curves=curves)
 
 
 @claim(
@@ -202,7 +249,12 @@ def mean_field_gradient_flow_order(clock: str) -> Evidence:
 def mean_field_ensemble_at_infinite_width(nu: float) -> Evidence:
     found = solve(MeanFieldConfig(T=41, L=2, eta=0.05, nu=nu, alpha=2.0, sigma=0.5), ensemble=True)
     assert found.ensemble is not None
-    return Evidence(float(found.gen[-1]), float(found.ensemble[-1]), _relative(found.ensemble, found.gen))
+    return Evidence(
+        float(found.gen[-1]),
+        float(found.ensemble[-1]),
+        _relative(found.ensemble, found.gen),
+        curves=_test_errors(found.gen, found.ensemble),
+    )
 
 
 @claim(
@@ -218,13 +270,20 @@ def mean_field_ensemble_at_infinite_width(nu: float) -> Evidence:
     control="the spectrum ends after 10,000 modes, which bends the curve upward",
 )
 def mean_field_rank_one_exponent(end: float) -> Evidence:
-    found, expected = [], []
-    for source, L in ((0.3, 1), (0.5, 1), (0.5, 2), (0.5, 3), (1.5, 2)):
+    cases, found, expected = ((0.3, 1), (0.5, 1), (0.5, 2), (0.5, 3), (1.5, 2)), [], []
+    for source, L in cases:
         run = rank_one_flow(power_law_modes(2.0, source, end=end), L, [1e5])
         found.append(float(run.slope[-1]))
         expected.append(rich_exponent(source, L))
     error = float(np.max(np.abs(np.array(found) - np.array(expected))))
-    return Evidence(expected[2], found[2], error, detail="for b = 1/2, L = 2; largest error over five (b, L)")
+    numbers = np.arange(1, len(cases) + 1)
+    curves = Curves(
+        "case: " + ", ".join(f"$(b, L) = ({source:g}, {L})$" for source, L in cases),
+        "exponent of the test error",
+        {"measured": (numbers, found), "predicted": (numbers, expected)},
+    )
+    detail = "for b = 1/2, L = 2; largest error over five (b, L)"
+    return Evidence(expected[2], found[2], error, detail=detail, curves=curves)
 
 
 @claim(
@@ -244,4 +303,8 @@ def mean_field_rich_exponent(gamma0: float) -> Evidence:
     found = solve(config, progress=False)
     slope = log_slope(found.times, found.gen, 50, 500)
     expected = rich_exponent(0.5, 1)
-    return Evidence(expected, slope, abs(slope - expected))
+    late = np.asarray(found.times) >= 5
+    points = np.asarray(found.times)[late], np.asarray(found.gen)[late]
+    series = {"measured": points, "predicted $t^{-2/3}$": power_law(*points, -expected)}
+    curves = Curves("steps $t$", "test error", series, scale="log-log")
+    return Evidence(expected, slope, abs(slope - expected), curves=curves)

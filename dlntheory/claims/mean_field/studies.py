@@ -15,9 +15,16 @@ from ...theory.mean_field.rates import best_rate
 from ...theory.mean_field.simulator import Simulation, simulate
 from ...theory.mean_field.sweeps import data_sweep, depth_deviation, depth_sweep, width_sweep
 from ..base import Evidence, claim
+from ..curves import Curves, power_law
 
 SOURCE = "Bordelon, Pehlevan 2025"
 RUN: dict[str, Any] = {"T": 31, "L": 2, "eta": 0.05, "nu": 1.0, "sigma": 0.5}
+
+
+def _theory_and_networks(predicted: np.ndarray, measured: np.ndarray) -> Curves:
+    steps = np.arange(len(predicted))
+    series = {"measured: mean of networks": (steps, measured), "predicted": (steps, predicted)}
+    return Curves("steps $t$", "test error", series)
 
 
 @lru_cache(maxsize=4)
@@ -50,6 +57,7 @@ def mean_field_equals_finite_networks(alpha: float) -> Evidence:
         measured=float(measured[-1]),
         error=float(np.max(deviation)),
         detail=f"largest relative deviation over {config.T} times; largest standard error {standard:.1e}",
+        curves=_theory_and_networks(predicted, measured),
     )
 
 
@@ -78,6 +86,7 @@ def mean_field_large_networks(batch_fraction: float) -> Evidence:
         measured=worst.max_z,
         error=worst.max_z,
         detail=f"largest z in {worst.name}; gen deviates by {both['gen'].max_relative:.1%}",
+        curves=_theory_and_networks(theory.gen, simulation.mean("gen")),
     )
 
 
@@ -103,11 +112,19 @@ def mean_field_error_one_over_size(exponent: float) -> Evidence:
         for D, seeds in ((16, 3000), (64, 3000))
     }
     scaled = {D: D**exponent * value for D, value in bias.items()}
+    sizes, values = list(bias), [abs(value) for value in bias.values()]
+    guide = power_law(sizes, values, -exponent)
     return Evidence(
         predicted=1.0,
         measured=scaled[64] / scaled[16],
         error=abs(scaled[64] / scaled[16] - 1.0),
         detail=", ".join(f"bias {value:.2%} at D = {D}" for D, value in bias.items()),
+        curves=Curves(
+            "input dimension $D$",
+            "relative bias of the test error",
+            {"measured": (sizes, values), f"predicted $D^{{{-exponent:g}}}$": guide},
+            scale="log-log",
+        ),
     )
 
 
@@ -126,7 +143,8 @@ def mean_field_error_one_over_size(exponent: float) -> Evidence:
 )
 def mean_field_wider_is_better(sigma: float, alpha: float) -> Evidence:
     config = MeanFieldConfig(T=101, L=2, eta=0.05, sigma=sigma, alpha=alpha)
-    curves = width_sweep(config, (1.0, 2.0, 8.0, math.inf)).curves()
+    widths, names = (1.0, 2.0, 8.0, math.inf), (r"$\nu = 1$", r"$\nu = 2$", r"$\nu = 8$", r"$\nu = \infty$")
+    curves = width_sweep(config, widths).curves()
     # Below 1e-13 the errors of the population are rounding.
     increase = float(np.max(np.where(curves[1:] > 1e-13, np.diff(curves, axis=0), -np.inf)[:, 1:]))
     return Evidence(
@@ -134,6 +152,12 @@ def mean_field_wider_is_better(sigma: float, alpha: float) -> Evidence:
         measured=f"largest increase {increase:.2e}",
         error=max(increase, 0.0),
         detail=f"at the end: {', '.join(f'{value:.4g}' for value in curves[:, -1])} for nu = 1, 2, 8, inf",
+        curves=Curves(
+            "steps $t$",
+            "test error",
+            {name: (np.arange(len(gen)), gen) for name, gen in zip(names, curves, strict=True)},
+            scale="log-y",
+        ),
     )
 
 
@@ -151,16 +175,18 @@ def mean_field_wider_is_better(sigma: float, alpha: float) -> Evidence:
     control="the NTK parameterisation, richness gamma = 4",
 )
 def mean_field_rate_transfer_width(parameterisation: str) -> Evidence:
-    best = {}
+    best, series = {}, {}
     for nu in (8.0, 64.0):
         gamma0 = 1.0 if parameterisation == "mup" else 4.0 / math.sqrt(nu)
-        best[nu] = best_rate(MeanFieldConfig(T=9, L=2, eta=0.1, nu=nu, gamma0=gamma0), 0.1, 0.6).eta
+        found = best_rate(MeanFieldConfig(T=9, L=2, eta=0.1, nu=nu, gamma0=gamma0), 0.1, 0.6)
+        best[nu], series[rf"$\nu = {nu:g}$"] = found.eta, tuple(zip(*found.grid, strict=True))
     ratio = best[64.0] / best[8.0]
     return Evidence(
         predicted=1.0,
         measured=ratio,
         error=abs(ratio - 1.0),
         detail=f"best eta {best[8.0]:.3f} at nu = 8, {best[64.0]:.3f} at nu = 64",
+        curves=Curves(r"learning rate $\eta$", "test error after 8 steps", series, scale="log-log"),
     )
 
 
@@ -179,17 +205,19 @@ def mean_field_rate_transfer_width(parameterisation: str) -> Evidence:
     tier="full",
 )
 def mean_field_rate_transfer_depth(scaled: bool) -> Evidence:
-    best = {}
+    best, series = {}, {}
     for blocks in (8, 16):
         branch = 1.0 if scaled else 0.5 * math.sqrt(blocks)
         config = MeanFieldConfig(T=11, L=blocks + 1, eta=0.1, nu=2.0, residual=branch)
-        best[blocks] = best_rate(config, 1e-3, 0.3, factor=1.2).eta
+        found = best_rate(config, 1e-3, 0.3, factor=1.2)
+        best[blocks], series[f"{blocks} blocks"] = found.eta, tuple(zip(*found.grid, strict=True))
     ratio = best[16] / best[8]
     return Evidence(
         predicted=1.0,
         measured=ratio,
         error=abs(ratio - 1.0),
         detail=f"best eta {best[8]:.4f} with 8 blocks, {best[16]:.4f} with 16",
+        curves=Curves(r"learning rate $\eta$", "test error after 10 steps", series, scale="log-log"),
     )
 
 
@@ -217,11 +245,18 @@ def mean_field_depth_limit(scaled: bool) -> Evidence:
         limit = 2.0 * gen[32][:1] - gen[16][:1]
         deviation = {n: float(np.max(np.abs(gen[n][:1] / limit - 1.0))) for n in (8, 16)}
     ratio = deviation[8] / deviation[16]
+    points = list(deviation), list(deviation.values())
     return Evidence(
         predicted=2.0,
         measured=ratio,
         error=abs(ratio - 2.0),
         detail=f"relative distance {deviation[8]:.2%} with 8 blocks, {deviation[16]:.2%} with 16",
+        curves=Curves(
+            "number of blocks $n$",
+            "relative distance from the limit",
+            {"measured": points, "predicted $1/n$": power_law(*points, -1.0)},
+            scale="log-log",
+        ),
     )
 
 
@@ -240,7 +275,8 @@ def mean_field_depth_limit(scaled: bool) -> Evidence:
 )
 def mean_field_train_below_test(data: str) -> Evidence:
     config = MeanFieldConfig(T=61, L=2, eta=0.05, nu=1.0, sigma=0.5, data=data)
-    found = data_sweep(config, (0.5, 1.0, 2.0, 4.0))
+    alphas = (0.5, 1.0, 2.0, 4.0)
+    found = data_sweep(config, alphas)
     gap = (found.curves("test") - found.curves("train"))[:, 1:]
     # Both orderings as one number: how much is missing to a gap that is positive and decreasing with the data.
     missing = max(float(np.max(1e-3 - gap)), float(np.max(np.diff(gap[:, -1]))), 0.0)
@@ -248,4 +284,12 @@ def mean_field_train_below_test(data: str) -> Evidence:
         predicted="a positive gap that falls with alpha",
         measured=f"gaps {', '.join(f'{value:.3g}' for value in gap[:, -1])} at the end",
         error=missing,
+        curves=Curves(
+            "steps $t$",
+            "test error minus train error",
+            {
+                rf"$\alpha = {alpha:g}$": (np.arange(1, gap.shape[1] + 1), one)
+                for alpha, one in zip(alphas, gap, strict=True)
+            },
+        ),
     )

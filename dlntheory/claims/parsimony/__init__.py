@@ -1,15 +1,17 @@
 """Claims on the law of parsimony: invariant subspaces, exact compression, collapse, completion."""
 
 from .structure import (
-    parsimony_aligned_wide as parsimony_aligned_wide,
     parsimony_block_structure as parsimony_block_structure,
-    parsimony_closure_dimensions as parsimony_closure_dimensions,
     parsimony_exact_compression as parsimony_exact_compression,
-    parsimony_general_closure as parsimony_general_closure,
-    parsimony_leakage_linear as parsimony_leakage_linear,
     parsimony_naive_error as parsimony_naive_error,
     parsimony_rho_closed_form as parsimony_rho_closed_form,
     parsimony_rho_imbalance as parsimony_rho_imbalance,
+)
+from .subspaces import (
+    parsimony_aligned_wide as parsimony_aligned_wide,
+    parsimony_closure_dimensions as parsimony_closure_dimensions,
+    parsimony_general_closure as parsimony_general_closure,
+    parsimony_leakage_linear as parsimony_leakage_linear,
     parsimony_spiked_covariance as parsimony_spiked_covariance,
 )
 from .training import (

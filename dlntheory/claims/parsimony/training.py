@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from ...losses import MatrixCompletionLoss, SquaredLoss
 from ...reductions.parsimony import ObservedEntries, active_subspaces, complete, compress, descent
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
 from ..base import Evidence, claim
+from ..curves import Curves
 from . import runs
 
 PAPER = "Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154"
@@ -63,12 +65,22 @@ def parsimony_adam_leaks(rule: str) -> Evidence:
     layers, target = runs.start_layers([size] * 4, "orthogonal", runs.EPS), runs.low_rank(size, size, 3)
     subspaces = active_subspaces(layers, target)
     trained = runs.train(layers, target, rate=0.003, steps=500, rule=rule, momentum=0.5)
-    leakage = float(np.min(subspaces.leakage(trained)))
+    leakages = np.asarray(subspaces.leakage(trained))
+    leakage = float(np.min(leakages))
     return Evidence(
         predicted="more than 0.01",
         measured=leakage,
         error=max(0.0, 1.0 - leakage / 0.01),
         detail="smallest leakage of a layer, relative, 500 steps; error is the shortfall against 1 %",
+        curves=Curves(
+            "layer $l$",
+            "relative leakage",
+            {
+                "measured": (np.arange(1, len(leakages) + 1), leakages),
+                "predicted: at least": ([1, len(leakages)], [0.01, 0.01]),
+            },
+            scale="log-y",
+        ),
     )
 
 
@@ -190,7 +202,19 @@ def _collapse_evidence(cases: tuple[tuple[float, int], ...], factor: float) -> E
         measured=slopes[0][1],
         error=max(errors),
         detail="slope of log D; largest relative error of a slope (and 30 (1 - R^2))",
+        curves=Curves("layer $l$", "$D_l$", _collapse_series(cases, factor), scale="log-y"),
     )
+
+
+def _collapse_series(cases: tuple[tuple[float, int], ...], factor: float) -> dict[str, Any]:
+    series = {}
+    for scale, depth in cases:
+        metrics, layers = np.exp(_collapse_logs(scale, depth)), np.arange(depth)
+        name = rf"$\epsilon = {scale:g}$, $L = {depth}$"
+        slope = collapse_slope(factor * scale, 10, depth)
+        series[f"measured, {name}"] = layers, metrics
+        series[f"predicted, {name}"] = layers, metrics[0] * np.exp(slope * layers)
+    return series
 
 
 @claim(
@@ -305,9 +329,17 @@ def parsimony_completion_full(scale: float) -> Evidence:
     )
     error = float(np.linalg.norm(run.z[-1] - target) / np.linalg.norm(target))
     compressed = completion_error(100, 3, 0.3, 0.1, 30_000, 1e-3)
+    errors = np.linalg.norm(run.z - target, axis=(1, 2)) / np.linalg.norm(target)
     return Evidence(
         predicted=0.0,
         measured=error,
         error=error,
         detail=f"relative error of the whole matrix; the compressed network with dlr = 0.1: {compressed:.2g}",
+        curves=Curves(
+            "steps of gradient descent",
+            "relative error of the whole matrix",
+            {"measured": (run.ts, errors)},
+            scale="log-y",
+            with_tolerance=True,
+        ),
     )

@@ -7,6 +7,7 @@ import numpy as np
 from ..._errors import ConditionError
 from ...theory.saddles import predicted_minimum, predicted_saddle
 from ..base import Evidence, claim
+from ..curves import Curves, power_law
 from . import runs
 
 JACOT = "Jacot, Ged, Şimşek, Hongler, Gabriel 2021, arXiv 2106.15933"
@@ -50,7 +51,15 @@ def saddle_distance_exponent(gamma: float) -> Evidence:
     slope = float(np.polyfit(np.log(widths), np.log(distances), 1)[0])
     predicted = -(gamma - 1) / 2
     constant = distances[-1] / predicted_saddle(np.diag(runs.NEAR), 2, 2.0)(widths[-1])
-    return Evidence(predicted, slope, abs(slope - predicted), f"measured over predicted {constant:.4f}")
+    law = predicted_saddle(np.diag(runs.NEAR), 2, gamma)
+    series = {"measured": (widths, distances), "predicted": (widths, [law(width) for width in widths])}
+    return Evidence(
+        predicted,
+        slope,
+        abs(slope - predicted),
+        f"measured over predicted {constant:.4f}",
+        curves=Curves("width $w$", "distance $d_s$ to the nearest saddle", series, scale="log-log"),
+    )
 
 
 @claim(
@@ -104,8 +113,12 @@ def minimum_distance_rich(depth: int) -> Evidence:
     control="the exponent is that of gamma = 3",
 )
 def minimum_distance_limit(gamma: float) -> Evidence:
-    slope = runs.transition(2, 2.0, (64, 128, 256), 2).deficit_slope()
-    return Evidence(-(gamma - 1) / 2, slope, abs(slope + (gamma - 1) / 2))
+    found = runs.transition(2, 2.0, (64, 128, 256), 2)
+    slope, deficits = found.deficit_slope(), 1.0 - found.minimum / found.predicted_minimum
+    guide = power_law(found.widths, deficits, -(gamma - 1) / 2)
+    series = {"measured": (found.widths, deficits), rf"predicted $w^{{{-(gamma - 1) / 2:g}}}$": guide}
+    curves = Curves("width $w$", r"deficit $1 - d_m/d_m(\infty)$", series, scale="log-log")
+    return Evidence(-(gamma - 1) / 2, slope, abs(slope + (gamma - 1) / 2), curves=curves)
 
 
 @claim(
@@ -145,4 +158,13 @@ def completion_two_layers(reverse: bool) -> Evidence:
     order = slice(None, None, -1 if reverse else 1)
     steps = [np.diff(values[order]) for values in (found.recovery, found.distances[:, 0])]
     rise = max(0.0, float(np.max(np.concatenate(steps))))
-    return Evidence("decreasing", f"{found.recovery[order].round(4).tolist()}", rise)
+    curves = Curves(
+        r"scale $\alpha$",
+        "relative error, or distance",
+        {
+            "measured recovery error": (found.alphas, found.recovery[order]),
+            "distance to the rank-1 saddle": (found.alphas, found.distances[order, 0]),
+        },
+        scale="log-log",
+    )
+    return Evidence("decreasing", f"{found.recovery[order].round(4).tolist()}", rise, curves=curves)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..._errors import ConditionError
 from ...theory.saddles import (
+    ApproachStudy,
     DiscriminantCost,
     approach_study,
     balanced_entries,
@@ -24,6 +27,7 @@ from ...theory.saddles import (
     plateaus,
 )
 from ..base import Evidence, claim
+from ..curves import TIME, Curves, power_law
 from . import runs
 
 JACOT = "Jacot, Ged, Şimşek, Hongler, Gabriel 2021, arXiv 2106.15933"
@@ -132,7 +136,24 @@ def escape_time_two_constants(with_constant: bool) -> Evidence:
 def plateau_ranks_two_layers(alpha: float) -> Evidence:
     found = plateaus(runs.path(2, alpha))
     missing = 3 - len({0, 1, 2} & set(found.ranks))
-    return Evidence("ranks (0, 1, 2)", f"ranks {found.ranks}", missing, "conjecture; ranks that are missing")
+    return Evidence(
+        "ranks (0, 1, 2)",
+        f"ranks {found.ranks}",
+        missing,
+        "conjecture; ranks that are missing",
+        curves=_path_curves(2, alpha),
+    )
+
+
+def _path_curves(depth: int, alpha: float) -> Curves:
+    """The loss of a path, with the losses of the saddles that it is to pass."""
+    run = runs.path(depth, alpha)
+    late = run.ts >= 0.1
+    series: dict[str, Any] = {"measured": (run.ts[late], run.loss[late])}
+    for rank in range(3):
+        level = 0.5 * sum(s**2 for s in runs.MODES[rank:])
+        series[f"predicted saddle, rank {rank}"] = run.ts[late][[0, -1]], [level, level]
+    return Curves(TIME, "loss", series, scale="log-x")
 
 
 @claim(
@@ -154,7 +175,11 @@ def plateaus_in_order(depth: int) -> Evidence:
     same = found.ranks == (0, 1, 2)
     error = float(np.max(np.abs(found.losses / expected - 1))) if same else 1.0
     return Evidence(
-        "ranks (0, 1, 2)", f"ranks {found.ranks}", error, "conjecture; relative error of the losses"
+        "ranks (0, 1, 2)",
+        f"ranks {found.ranks}",
+        error,
+        "conjecture; relative error of the losses",
+        curves=_path_curves(depth, 1e-2),
     )
 
 
@@ -191,11 +216,13 @@ def greedy_losses(modes: tuple[float, ...]) -> Evidence:
     control="alpha = 0.1 is far from the limit",
 )
 def width_k_description(alpha: float) -> Evidence:
-    away = matched_distances(
-        runs.path(3, alpha), runs.greedy(3, 0.2 * alpha), (5.0, 3.5, 2.5, 1.5, 1.0, 0.3, 0.1)
-    )
+    levels = (5.0, 3.5, 2.5, 1.5, 1.0, 0.3, 0.1)
+    away = matched_distances(runs.path(3, alpha), runs.greedy(3, 0.2 * alpha), levels)
     largest = float(np.max(away))
-    return Evidence("at most 0.05", largest, largest, "conjecture; largest distance of the maps")
+    series = {"distance of the maps": (levels, away)}
+    curves = Curves("loss at which they are compared", "distance", series, "log-log", with_tolerance=True)
+    detail = "conjecture; largest distance of the maps"
+    return Evidence("at most 0.05", largest, largest, detail, curves=curves)
 
 
 @claim(
@@ -213,7 +240,13 @@ def width_k_description(alpha: float) -> Evidence:
 def closest_approach_two_layers(depth: int) -> Evidence:
     study = approach_study([runs.path(depth, alpha) for alpha in (1e-2, 1e-3, 1e-4)], runs.target())
     slope = float(study.slopes()[0])
-    return Evidence(0.5, slope, abs(slope - 0.5))
+    return Evidence(0.5, slope, abs(slope - 0.5), curves=_approach_curves(study, 0.5))
+
+
+def _approach_curves(study: ApproachStudy, exponent: float) -> Curves:
+    points = study.alphas, study.distances[:, 0]
+    series = {"measured": points, rf"predicted $\alpha^{{{exponent:g}}}$": power_law(*points, exponent)}
+    return Curves(r"scale $\alpha$", "least distance to the rank-1 saddle", series, scale="log-log")
 
 
 @claim(
@@ -231,7 +264,7 @@ def closest_approach_two_layers(depth: int) -> Evidence:
 def closest_approach_three_layers(depth: int) -> Evidence:
     study = approach_study([runs.path(depth, alpha) for alpha in (1e-2, 1e-3, 1e-4)], runs.target())
     slope = float(study.slopes()[0])
-    return Evidence(3.0, slope, abs(slope - 3.0))
+    return Evidence(3.0, slope, abs(slope - 3.0), curves=_approach_curves(study, 3.0))
 
 
 ACTIVATIONS = {"tanh": jnp.tanh, "softplus": jax.nn.softplus}
@@ -276,12 +309,22 @@ def norm_imbalance_identity(predicted: str) -> Evidence:
 )
 def bottleneck_depth(exponent: str) -> Evidence:
     cases = ((4, 3), (5, 3), (5, 4), (6, 4))
-    errors = [
-        abs(bottleneck_slope(depth, r) - ((r if exponent == "bottleneck" else depth) - 2))
-        for depth, r in cases
-    ]
+    slopes = [bottleneck_slope(depth, r) for depth, r in cases]
+    expected = [(r if exponent == "bottleneck" else depth) - 2 for depth, r in cases]
+    errors = [abs(slope - one) for slope, one in zip(slopes, expected, strict=True)]
     ratio = bottleneck_time(5, 3, 1e-4) / bottleneck_law(3, 1e-4)
-    return Evidence("slopes r - 2", f"off by {max(errors):.2g}", max(*errors, 0.1 * abs(ratio - 1)))
+    curves = Curves(
+        "depth $L$ of the chain",
+        "exponent of the escape time",
+        {
+            "measured, $r = 3$": ((4, 5), slopes[:2]),
+            "predicted, $r = 3$": ((4, 5), expected[:2]),
+            "measured, $r = 4$": ((5, 6), slopes[2:]),
+            "predicted, $r = 4$": ((5, 6), expected[2:]),
+        },
+    )
+    error = max(*errors, 0.1 * abs(ratio - 1))
+    return Evidence("slopes r - 2", f"off by {max(errors):.2g}", error, curves=curves)
 
 
 @claim(

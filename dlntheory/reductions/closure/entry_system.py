@@ -14,6 +14,7 @@ import numpy as np
 import sympy
 from sympy.printing.latex import translate
 
+from ..._text import latex_escaped
 from ...dynamics import State
 from ...exact.polynomials import SparsePolynomial
 from .entries import fraction_polynomial
@@ -267,7 +268,7 @@ def _parameter_latex(name: str) -> str:
     greek = translate(name)
     if greek != name or name.isalnum():
         return greek
-    return r"\mathrm{" + "".join(rf"\{c}" if c in "_#%&$" else c for c in name) + "}"
+    return rf"\mathrm{{{latex_escaped(name)}}}"
 
 
 _FUNCTIONS = '''

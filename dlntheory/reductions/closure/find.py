@@ -12,6 +12,7 @@ import numpy as np
 
 from ..._errors import NoReductionError
 from ..._precision import require_float64
+from ..._progress import keeps_partial, waiting
 from ...architecture import Architecture
 from ...exact import Program, trace
 from ...exact.polynomials import Polynomials, TermCounts
@@ -33,6 +34,7 @@ Level = Literal["auto", "words", "entries"]
 _SMALL = 8
 _MAX_TERMS = 50_000
 _MAX_DENOMINATOR = 10**6
+INTERRUPTED = "interrupted"
 
 
 def close(
@@ -46,6 +48,7 @@ def close(
     level: Level = "auto",
     propose: bool = True,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Closure:
     r"""Observables $o$ of the parameters with $\dot o = -T(o)[\nabla f(z)]$ and $z = z(o)$, for every loss $f$.
 
@@ -65,9 +68,11 @@ def close(
         level: `"words"` or `"entries"` to try only one.
         propose: add traces and determinants of the factors where entries do not close by themselves.
         seed: determines all random points.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
-        A `Closure`. A search that meets a bound is no error: its status is `"open"`.
+        A `Closure`. A search that meets a bound is no error: its status is `"open"`. So it is after Ctrl-C, with
+        `interrupted` set and the attempts so far, the last with the observables that it had collected.
 
     Raises:
         ValueError: φ divides by parameters, a malformed argument, a hint that names no factor, a λ for an interface
@@ -90,6 +95,21 @@ def close(
     """
     require_float64("close")
     _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
+    with waiting(f"closing the dynamics of {arch.name}", progress):
+        return _search(arch, hints, max_degree, max_generators, time_limit, balanced, level, propose, seed)
+
+
+def _search(
+    arch: Architecture,
+    hints: Sequence[Any],
+    max_degree: int,
+    max_generators: int,
+    time_limit: float,
+    balanced: Mapping[int, float] | float | None,
+    level: Level,
+    propose: bool,
+    seed: int,
+) -> Closure:
     started = time.perf_counter()
     deadline = started + time_limit
     named = [read_hint(arch, hint) for hint in hints]
@@ -107,6 +127,7 @@ def close(
         rules: tuple[Rule, ...] = (),
         used: Sequence[str] = (),
         jacobians: Any = lambda: None,
+        interrupted: bool = False,
     ) -> Closure:
         return Closure(
             architecture=arch,
@@ -118,6 +139,7 @@ def close(
             seconds=time.perf_counter() - started,
             system=system,
             jacobians=jacobians,
+            interrupted=interrupted,
         )
 
     rules: tuple[Rule, ...] = ()
@@ -125,7 +147,13 @@ def close(
         attempts.append(Attempt("words", False, form.reason))
     elif isinstance(form, WordForm) and level != "entries":
         rules = scalar_rules(form, _per_interface(form, balanced))
-        found = close_words(form, rules, **bounds)
+        try:
+            found = close_words(form, rules, **bounds)
+        except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
+            attempts.append(Attempt("words", False, INTERRUPTED))
+            return result(OPEN, rules=rules, interrupted=True)
         if not isinstance(found, OpenWords):
             system = WordSystem(found)
             attempts.append(Attempt("words", True, ""))
@@ -141,7 +169,14 @@ def close(
         simple, all_of_them = proposed_hints(arch, word_form, max_degree)
         offers += [[*named, *simple], [*named, *all_of_them]]
     for offer in offers:
-        closed = _close_entries(arch, offer, attempts, bounds, seed)
+        try:
+            closed = _close_entries(arch, offer, attempts, bounds, seed)
+        except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
+            if not attempts or attempts[-1].reason != INTERRUPTED:
+                attempts.append(Attempt("entries", False, INTERRUPTED))
+            return result(OPEN, interrupted=True)
         if closed is not None:
             system, used, jacobians = closed
             return result(_entry_status(arch, system, jacobians), system, (), used, lambda j=jacobians: j)
@@ -237,7 +272,12 @@ def _close_entries(
         if any(degree)
     ]
     search = EntrySearch(grading, pieces.polynomials, given, seed=seed, **bounds)
-    stopped = search.run()
+    try:
+        stopped = search.run()
+    except KeyboardInterrupt:
+        texts = tuple(str(generator.polynomial) for generator in search.algebra.generators)
+        attempts.append(Attempt("entries", False, INTERRUPTED, collected=texts))
+        raise
     labels = {**gram_labels(arch.shapes)}
     for hint in hints:
         labels.update(hint.labels())

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import html
 from collections.abc import Callable
 from typing import Any
 
 import sympy
 
 from ..._errors import NoReductionError
-from ..._text import html_key_values, html_table, key_values, shorten, text_table
+from ..._text import Formula, card, key_values, shorten, text_table
 from ..._version import __version__
 from ...architecture import Architecture
-from ...laws import conservation_laws
+from ...laws.conservation import laws_to_build_on
 from .entry_system import EntrySystem
 from .flow import ClosedFlow
 from .ranks import Jacobians, Ranks
@@ -80,6 +79,7 @@ class Closure:
         hints: names of the hints that were used, given or proposed.
         seconds: the time it took.
         system: the equations, `None` if open.
+        interrupted: whether the user stopped the search; the last attempt then holds what it had collected.
 
     Example:
         >>> import dlntheory as dln
@@ -102,6 +102,7 @@ class Closure:
     seconds: float
     system: AbstractClosedSystem | None
     jacobians: Callable[[], Jacobians | None] = dataclasses.field(repr=False)
+    interrupted: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -146,7 +147,11 @@ class Closure:
         """Functional ranks, with the conservation laws; `None` if the Jacobians are too large."""
         self._closed()
         jacobians = self.jacobians()
-        return None if jacobians is None else jacobians.with_laws(conservation_laws(self.architecture))
+        return (
+            None
+            if jacobians is None
+            else jacobians.with_laws(laws_to_build_on(self.architecture, progress=False))
+        )
 
     @functools.cached_property
     def laws(self) -> tuple[ObservableLaw, ...]:
@@ -233,6 +238,16 @@ class Closure:
             "seconds": self.seconds,
         }
 
+    def __post_init__(self) -> None:
+        # A display computes nothing, so what it shows is found here, where that takes some milliseconds.
+        if self.system is None:
+            return
+        small = self.architecture.size <= _MAX_RANKED
+        if small:
+            _ = self.ranks
+        if small or isinstance(self.system, WordSystem):
+            _ = self.laws
+
     def __repr__(self) -> str:
         if self.system is None:
             return f"Closure({self.architecture.name}: {self.status}, {self.attempts[-1].reason})"
@@ -252,15 +267,18 @@ class Closure:
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
-        parts = [html_key_values(self._summary())]
+        formulas, tables = "", []
         if self.system is not None:
-            rows = [(o.name, _shape(o.shape), shorten(o.text, 60), o.of_z) for o in self.observables]
-            parts.append(
-                html_table(_cut(rows, ("…", "", "", "")), ("name", "shape", "is", "part of z"), "lllr")
-            )
-            lines = " \\\\\n".join(_cut(self.system.latex_lines(), "&…"))
-            parts.append("<p>" + html.escape(f"$$\\begin{{aligned}}\n{lines}\n\\end{{aligned}}$$") + "</p>")
-        return "<div>" + "".join(parts) + "</div>"
+            rows = [
+                (Formula(_name(o.name)), _shape(o.shape), _typeset(o.text, o.latex), o.of_z)
+                for o in self.observables
+            ]
+            tables = [(_cut(rows, ("…", "", "", "")), ("name", "shape", "is", "part of z"), "lllr")]
+            lines = " \\\\\n".join(_cut(self.system.latex_lines(), r"&\ldots"))
+            formulas = f"\\begin{{aligned}}\n{lines}\n\\end{{aligned}}"
+        _, *facts = self._summary()
+        title = f"Closure of {self.architecture.name}"
+        return card(title, formulas=formulas, facts=facts, tables=tables)
 
     def _repr_latex_(self) -> str | None:
         return None if self.system is None else f"$\\displaystyle {self.latex()}$"
@@ -274,9 +292,10 @@ class Closure:
             )
             rows.append(("level", f"{self.level} ({kind})"))
             rows.append(("sizes", f"{sizes.parameters} parameters -> {sizes.state} numbers"))
-            if self.architecture.size <= _MAX_RANKED and self.ranks is not None:
-                rows.append(("independent", _rank_text(self.ranks)))
-            if self.laws:
+            # Only what `__post_init__` or the user has asked for: nothing is computed for a display.
+            if (ranks := vars(self).get("ranks")) is not None:
+                rows.append(("independent", _rank_text(ranks)))
+            if vars(self).get("laws"):
                 rows.append(("conserved", "\n".join(_cut([shorten(law.text, 90) for law in self.laws], "…"))))
         if self.rules:
             rows.append(("assumes", ", ".join(map(str, self.rules))))
@@ -304,6 +323,10 @@ def _rank_text(ranks: Ranks) -> str:
     if not ranks.laws_are_complete:
         text += ", laws not proven complete"
     return text
+
+
+def _typeset(text: str, latex: str) -> str:
+    return Formula(latex) if len(text) <= 60 else shorten(text, 60)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._text import card, format_number, key_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +35,26 @@ class BiasReport:
         """Whether the end of the run solves the constraints to the tolerance."""
         return self.fit <= self.fit_tolerance
 
+    def __repr__(self) -> str:
+        return f"BiasReport(fit residual {self.fit:.3g}, KKT residual {format_number(self.residual, 3)})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Implicit bias", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
         if self.residual is None:
             answer = "not reported: the constraints are not met"
         else:
             answer = f"{self.residual:.3g}" + ("" if self.free else " (A has no null space)")
-        return key_values(
-            {
-                "fit residual": f"{self.fit:.3g} (tolerance {self.fit_tolerance:.1g})",
-                "KKT residual": answer,
-                "free directions": self.free,
-                "Bregman divergence": self.divergence,
-            }
-        )
+        return {
+            "fit residual": f"{self.fit:.3g} (tolerance {self.fit_tolerance:.1g})",
+            "KKT residual": answer,
+            "free directions": self.free,
+            "Bregman divergence": self.divergence,
+        }
 
 
 def kkt_residual(

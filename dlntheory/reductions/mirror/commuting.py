@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._text import card, key_values
 from ...architecture import Architecture
 from ...exact.polynomials import SparsePolynomial, sum_of_products
 from ..entrywise.recognise import parameter_names, polynomials_of
@@ -36,12 +36,22 @@ class BracketTest:
     component: str = ""
     witness: str = ""
 
+    def __repr__(self) -> str:
+        return f"BracketTest({'commuting' if self.commuting else 'not commuting'}, {self.pairs} pairs)"
+
     def __str__(self) -> str:
+        return key_values(self.facts())
+
+    def _repr_html_(self) -> str:
+        return card("Brackets of the factors' fields", facts=self.facts())
+
+    def facts(self) -> list[tuple[str, Any]]:
+        """What a display shows: names and values."""
         rows: list[tuple[str, Any]] = [("commuting", self.commuting), ("pairs computed", self.pairs)]
         if self.outputs is not None:
             rows += [("first pair", f"z{list(self.outputs[0])}, z{list(self.outputs[1])}")]
             rows += [("component", f"{self.component}: {self.witness}")]
-        return key_values(rows)
+        return rows
 
 
 def commuting_test(arch: Architecture) -> BracketTest:

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..._errors import UnsupportedPrimitiveError
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._progress import waiting
+from ..._text import card, key_values
 from ...architecture import Architecture
 from ..entrywise.chain import ScalarChainFlow
 from ..entrywise.diagonal import DiagonalFlow
@@ -59,30 +60,36 @@ class NoPotential:
         return f"NoPotential({self.network}: {self.reason})"
 
     def __str__(self) -> str:
-        rows: list[tuple[str, Any]] = [
-            ("network", self.network),
-            ("potential", "none"),
-            ("reason", self.reason),
-        ]
-        if self.brackets is not None:
-            rows.append(("brackets", str(self.brackets)))
-        if self.symmetry is not None:
-            rows.append(("symmetry defect", f"{self.symmetry.relative:.3g} (on rank {self.symmetry.rank})"))
-        return key_values(rows)
+        found = [] if self.brackets is None else [("brackets", str(self.brackets))]
+        rows = [("network", self.network), ("potential", "none"), ("reason", self.reason), *found]
+        return key_values([*rows, *self._defect()])
+
+    def _repr_html_(self) -> str:
+        found = [] if self.brackets is None else self.brackets.facts()
+        facts = [("reason", self.reason), *found, *self._defect()]
+        return card(f"No mirror potential of {self.network}", facts=facts)
+
+    def _defect(self) -> list[tuple[str, str]]:
+        if self.symmetry is None:
+            return []
+        return [("symmetry defect", f"{self.symmetry.relative:.3g} (on rank {self.symmetry.rank})")]
 
 
-def mirror_potential(arch: Architecture, theta0: Mapping[str, Any]) -> AbstractPotential | NoPotential:
+def mirror_potential(
+    arch: Architecture, theta0: Mapping[str, Any], *, progress: bool | None = None
+) -> AbstractPotential | NoPotential:
     r"""The potential $\Phi$ with $\frac{d}{dt}\nabla\Phi(z) = -\nabla f(z)$ along training, for every loss.
 
     Known: diagonal networks, differences of squares and of higher powers, scalar chains of any depth; a neuron
     $z = u v$ with a scalar $u$ has a warped one, $\frac{d}{dt}\nabla Q(z) = -|u|\,\nabla f(z)$. Their form is read off
     the exact polynomials of φ. For any other φ two tests say what stands in the way.
 
-    A host verb.
+    A host verb; Ctrl-C goes through, since half of a test says nothing.
 
     Args:
         arch: the architecture.
         theta0: the start, whose laws enter the potential.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
         A potential (`.exists` is true), or a `NoPotential` with the reason. An answer with commuting fields but no
@@ -106,6 +113,11 @@ def mirror_potential(arch: Architecture, theta0: Mapping[str, Any]) -> AbstractP
     """
     require_float64("mirror_potential")
     checked = arch.check(theta0)
+    with waiting(f"looking for a potential of {arch.name}", progress):
+        return _found(arch, checked)
+
+
+def _found(arch: Architecture, checked: Mapping[str, Any]) -> AbstractPotential | NoPotential:
     for build in (_of_product, _of_squares, _of_powers, _of_chain, _of_neuron):
         try:
             answer = build(arch, checked)

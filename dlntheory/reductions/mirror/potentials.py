@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._text import key_values
+from ..._text import card, key_values
 from ...architecture import Architecture
 from ..entrywise.base import radius
 from ..entrywise.neuron import neuron_operator, squared_norms
@@ -75,6 +75,10 @@ class AbstractPotential(eqx.Module):
         return key_values(
             {"network": self.arch.name, "kind": self.kind, "potential": self.statement, "source": self.source}
         )
+
+    def _repr_html_(self) -> str:
+        facts = {"kind": self.kind, "source": self.source}
+        return card(f"Mirror potential of {self.arch.name}", formulas=self.statement, facts=facts)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.arch.name}: {self.kind})"

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
-from ..._text import format_number, html_key_values, key_values
+from ..._progress import keeps_partial, progress_bar
+from ..._text import card, format_number, key_values
 from .entries import ObservedEntries, dense_layout, dense_pull, sparse_layout, sparse_pull
 
 Kernel = Literal["auto", "sparse", "dense"]
@@ -37,6 +38,7 @@ class Completion:
         converged: whether the loss fell below `tolerance` times its start.
         kernel: `"sparse"` or `"dense"`.
         seconds: wall time of the iterations, compilation included.
+        interrupted: whether the user stopped it; the matrix is the one after the last recorded iteration.
     """
 
     left: np.ndarray
@@ -48,6 +50,7 @@ class Completion:
     converged: bool
     kernel: str
     seconds: float
+    interrupted: bool = False
 
     def entries(self, rows: Any, columns: Any) -> np.ndarray:
         """Completed entries $z_{ij}$, without forming the matrix."""
@@ -61,13 +64,14 @@ class Completion:
         r"""$\|z - \Phi\|_F / \|\Phi\|_F$ against the true matrix."""
         return float(np.linalg.norm(self.matrix() - np.asarray(target)) / np.linalg.norm(target))
 
+    @property
+    def _ending(self) -> str:
+        return "interrupted" if self.interrupted else "converged" if self.converged else "not converged"
+
     def _summary(self) -> list[tuple[str, str]]:
         rows = [
             ("matrix", f"{len(self.left)} x {len(self.right)}, inner dimension {len(self.core)}"),
-            (
-                "iterations",
-                f"{self.iterations[-1]}, {'converged' if self.converged else 'not converged'}",
-            ),
+            ("iterations", f"{self.iterations[-1]}, {self._ending}"),
             (
                 "loss",
                 f"{format_number(self.loss[0])} -> {format_number(self.loss[-1])} (1/2 sum over entries)",
@@ -82,12 +86,12 @@ class Completion:
         return key_values(self._summary())
 
     def _repr_html_(self) -> str:
-        return html_key_values(self._summary())
+        return card("Completion by a compressed network", facts=self._summary())
 
     def __repr__(self) -> str:
         return (
             f"Completion({len(self.left)} x {len(self.right)}, {self.iterations[-1]} iterations, "
-            f"loss {self.loss[-1]:.3e}, {'converged' if self.converged else 'not converged'})"
+            f"loss {self.loss[-1]:.3e}, {self._ending})"
         )
 
 
@@ -104,7 +108,7 @@ def complete(
     save_every: int = 50,
     kernel: Kernel = "auto",
     reference: Any = None,
-    progress: bool = False,
+    progress: bool | None = None,
     seed: int = 0,
 ) -> Completion:
     r"""Complete a low-rank matrix from some of its entries by gradient descent on a compressed deep network.
@@ -129,8 +133,11 @@ def complete(
         save_every: iterations between two looks at the loss.
         kernel: `"sparse"`, `"dense"`, or `"auto"`: dense from 15 % observed entries on, where it is faster.
         reference: the true matrix, if known: its relative error is recorded as well (one more product a save).
-        progress: show a progress bar.
+        progress: show a bar; by default on a terminal and in a notebook.
         seed: of the random orthogonal product.
+
+    Returns:
+        A `Completion`. Ctrl-C returns what was recorded by then, with `interrupted` set.
 
     Raises:
         ValueError: a rank with $2\hat r$ beyond the matrix, rates, depth or steps out of range.
@@ -169,29 +176,35 @@ def complete(
 
     begin = time.perf_counter()
     iterations, losses, errors, done = [0], [float(_loss(pull, layout, state))], [], 0
-    bar = _bar(steps) if progress else None
     if truth is not None:
         errors.append(_error(state, truth))
-    converged = False
-    while done < steps and not converged:
-        count = min(save_every, steps - done)
-        state, value = _advance(pull, layout, state, rates, jnp.asarray(count))
-        done += count
-        iterations.append(done)
-        losses.append(float(value))
-        if not math.isfinite(losses[-1]):
-            raise IntegrationError(
-                f"complete diverged between iterations {done - count} and {done} (learning rate {learning_rate:g}): "
-                "the loss is a sum over entries, so that a step size found for the mean is too large here."
-            )
-        if truth is not None:
-            errors.append(_error(state, truth))
-        if bar is not None:
+    converged = interrupted = False
+    with progress_bar(steps, "completing", unit=" steps", progress=progress) as bar:
+        while done < steps and not converged:
+            count = min(save_every, steps - done)
+            try:
+                moved, value = _advance(pull, layout, state, rates, jnp.asarray(count))
+                loss = float(value)
+                if not math.isfinite(loss):
+                    raise IntegrationError(
+                        f"complete diverged between iterations {done} and {done + count} (learning rate "
+                        f"{learning_rate:g}): the loss is a sum over entries, so that a step size found for the mean "
+                        "is too large here."
+                    )
+                error = None if truth is None else _error(moved, truth)
+            except KeyboardInterrupt:
+                if not keeps_partial():
+                    raise
+                interrupted = True
+                break
+            state, done = moved, done + count
+            iterations.append(done)
+            losses.append(loss)
+            if error is not None:
+                errors.append(error)
             bar.update(count)
-            bar.set_postfix_str(f"loss {losses[-1]:.2e}")
-        converged = losses[-1] <= tolerance * losses[0]
-    if bar is not None:
-        bar.close()
+            bar.set_postfix_str(f"loss {loss:.2e}")
+            converged = loss <= tolerance * losses[0]
     return Completion(
         left=np.asarray(state[0]),
         core=np.asarray(_product(state[1])),
@@ -202,6 +215,7 @@ def complete(
         converged=converged,
         kernel=chosen,
         seconds=time.perf_counter() - begin,
+        interrupted=interrupted,
     )
 
 
@@ -258,12 +272,6 @@ def _error(state, truth: np.ndarray) -> float:
     left, cores, right = (np.asarray(part) for part in state)
     z = left @ np.linalg.multi_dot([*cores[::-1], right.T]) if len(cores) > 1 else left @ cores[0] @ right.T
     return float(np.linalg.norm(z - truth) / np.linalg.norm(truth))
-
-
-def _bar(steps: int):
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, desc="complete")
 
 
 def _check(

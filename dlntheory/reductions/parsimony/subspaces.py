@@ -9,7 +9,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ..._text import format_number, html_key_values, key_values
+from ..._text import card, format_number, key_values
 from ...losses.base import checked_array
 from .closure import SubspaceChain
 from .complement import Complement, NotScalarError, examine
@@ -95,7 +95,7 @@ class ActiveSubspaces(eqx.Module):
         return key_values(self._summary())
 
     def _repr_html_(self) -> str:
-        return html_key_values(self._summary())
+        return card("Active subspaces", facts=self._summary())
 
     def __repr__(self) -> str:
         dims, widths = "-".join(map(str, self.dims)), "-".join(map(str, self.widths))

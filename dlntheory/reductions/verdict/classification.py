@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..._text import html_table, text_table
+from ..._text import card, key_values, latex_text, text_table
 from ...exact.modular import DEFAULT_PRIME, modular_nullspace, modular_rank
 
 _MIXED = r"(\kappa^2 I + ZZ^\top)^{1/2} G + G (\kappa^2 I + Z^\top Z)^{1/2}"
@@ -50,7 +50,29 @@ class TwoLayerLevelSet:
         return _METRICS.get(self.case, "")
 
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.metric}$" if self.metric else self.reason
+        return f"$\\displaystyle {self.metric or latex_text(self.reason)}$"
+
+    def __repr__(self) -> str:
+        return f"TwoLayerLevelSet(U {self.n}×{self.r}, V {self.m}×{self.r}: {self.reason})"
+
+    def __str__(self) -> str:
+        return key_values([("level set", self._spaces()), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(f"Level set of {self._spaces()}", formulas=self.metric, facts=self._facts())
+
+    def _spaces(self) -> str:
+        return f"U ({self.n}, {self.r}) and V ({self.m}, {self.r})"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        positive, negative, zero = self.signature
+        intrinsic = "empty" if self.is_empty else "yes" if self.is_intrinsic else "no"
+        return [
+            ("eigenvalues of S", f"{positive} positive, {negative} negative, {zero} zero"),
+            ("intrinsic", intrinsic),
+            ("case", self.case or "none of the theorem"),
+            ("reason", self.reason),
+        ]
 
 
 def two_layer_level_set(n: int, m: int, r: int, eigenvalues: Sequence[float]) -> TwoLayerLevelSet:
@@ -202,7 +224,12 @@ class TwoLayerTable:
         return repr(self) + "\n" + text_table(*self._table())
 
     def _repr_html_(self) -> str:
-        return html_table(*self._table(), caption=repr(self))
+        facts = [
+            ("level sets", f"{len(self.rows)}, {self.intrinsic} intrinsic"),
+            ("mismatches", str(len(self.mismatches))),
+            ("exact modulo", f"{self.prime}, points drawn from seed {self.seed}"),
+        ]
+        return card("Two-layer classification against exact arithmetic", facts=facts, tables=[self._table()])
 
     def _table(self) -> tuple[list[tuple[object, ...]], tuple[str, ...]]:
         cells: list[tuple[object, ...]] = [

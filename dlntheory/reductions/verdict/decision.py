@@ -12,6 +12,7 @@ import sympy
 
 from ..._errors import UnsupportedPrimitiveError
 from ..._precision import require_float64
+from ..._progress import keeps_partial, waiting
 from ...architecture import Architecture
 from ...laws import ConservationLaws, Law, NotConservedError, conservation_laws
 from ...laws.lie_rank import random_point
@@ -37,6 +38,7 @@ def intrinsic(
     exact: bool = True,
     seed: int = 0,
     time_limit: float | None = 60.0,
+    progress: bool | None = None,
 ) -> Verdict:
     r"""Whether $\dot z = -\partial\varphi\,\partial\varphi^\top \nabla f(z)$ closes in $z$ on level sets of the laws.
 
@@ -57,9 +59,12 @@ def intrinsic(
         exact: `False` for a φ that is neither polynomial nor rational: floats only, and no negative answer.
         seed: determines every random point.
         time_limit: seconds after which no further search for laws or brackets begins.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
-        A `Verdict`; print it. `"not intrinsic"` is only said with complete laws, or by the law-free test.
+        A `Verdict`; print it. `"not intrinsic"` is only said with complete laws, or by the law-free test. After
+        Ctrl-C it is undecided, with `interrupted` set, the laws and the tests that were finished; before anything is
+        known about the laws the interrupt goes through.
 
     Raises:
         ValueError: a law that is not conserved, malformed `theta0` or `level_sets`.
@@ -84,28 +89,56 @@ def intrinsic(
     started = time.perf_counter()
     lambdas = _checked_lambdas(level_sets)
     start = None if theta0 is None else np.asarray(arch.ravel(arch.check(theta0)))
-    if not exact:
-        return _float_verdict(arch, start, laws, seed, started)
-    known = _known_laws(arch, laws, seed, time_limit)
-    metric = ModularMetric(arch)
-    kernel = generic_kernel_tests(metric, known.laws, seed)
-    is_complete = known.status == "complete"
-    floats = InterpretedMetric(arch, known.laws)
-    lie = None
-    if not kernel[0].holds or (not is_complete and kernel[0].fibre):
+    with waiting(f"deciding about {arch.name}", progress):
+        if not exact:
+            return _float_verdict(arch, start, laws, seed, started)
+        known = _known_laws(arch, laws, seed, time_limit)
         deadline = None if time_limit is None else started + time_limit
-        lie = _law_free(metric, kernel[0], seed, deadline)
+        auto = isinstance(level_sets, str)
+        stopped = known.interrupted and known is not laws
+        return _exact_verdict(arch, start, known, lambdas, auto, seed, started, deadline, stopped)
+
+
+def _exact_verdict(
+    arch: Architecture,
+    start: np.ndarray | None,
+    known: ConservationLaws,
+    lambdas: Sequence[float],
+    auto: bool,
+    seed: int,
+    started: float,
+    deadline: float | None,
+    interrupted: bool,
+) -> Verdict:
+    is_complete = known.status == "complete"
+    kernel: tuple[KernelTest, ...] = ()
+    lie = None
     tests: list[LevelSetTest] = []
-    fails = not kernel[0].holds and (lie is None or lie.defect > 0)
-    if is_complete and not fails:
-        tests.append(_generic(floats, seed))
-    if lambdas and (fails or level_sets != "auto"):
-        tests += special_level_sets(floats, known.laws, lambdas, seed)
-    if start is not None:
-        tests.append(start_level_set(floats, start, seed))
+    try:
+        if not interrupted:
+            metric = ModularMetric(arch)
+            kernel = generic_kernel_tests(metric, known.laws, seed)
+            floats = InterpretedMetric(arch, known.laws)
+            if not kernel[0].holds or (not is_complete and kernel[0].fibre):
+                lie = _law_free(metric, kernel[0], seed, deadline)
+            fails = not kernel[0].holds and (lie is None or lie.defect > 0)
+            if is_complete and not fails:
+                tests.append(_generic(floats, seed))
+            if lambdas and (fails or not auto):
+                tests += special_level_sets(floats, known.laws, lambdas, seed)
+            if start is not None:
+                tests.append(start_level_set(floats, start, seed))
+    except KeyboardInterrupt:
+        if not keeps_partial():
+            raise
+        interrupted = True
     if not is_complete:
         tests = [_tempered(test) for test in tests]
-    answer, reason = _answer(kernel, lie, is_complete, tests)
+    if interrupted:
+        # Half of the tests may point the wrong way: no answer is drawn from them.
+        answer, reason = UNDECIDED, "interrupted"
+    else:
+        answer, reason = _answer(kernel, lie, is_complete, tests)
     return Verdict(
         architecture=arch.name,
         answer=answer,
@@ -118,6 +151,7 @@ def intrinsic(
         is_complete=is_complete,
         seed=seed,
         seconds=time.perf_counter() - started,
+        interrupted=interrupted,
     )
 
 
@@ -213,7 +247,7 @@ def _known_laws(arch: Architecture, laws: Any, seed: int, time_limit: float | No
             "with `exact=False`."
         )
     try:
-        return conservation_laws(arch, laws=laws, seed=seed, time_limit=time_limit)
+        return conservation_laws(arch, laws=laws, seed=seed, time_limit=time_limit, progress=False)
     except UnsupportedPrimitiveError as error:
         raise UnsupportedPrimitiveError(
             f"{error} An exact verdict is not possible; the float tests are: "

@@ -13,8 +13,10 @@ import jax
 import numpy as np
 
 from ..._precision import require_float64
+from ..._progress import waiting
 from ...architecture import Architecture
-from ...laws import ConservationLaws, conservation_laws
+from ...laws import ConservationLaws
+from ...laws.conservation import laws_to_build_on
 from .floats import InterpretedMetric, unravelled
 from .gauss_newton import FloatMetric, gauss_newton
 
@@ -49,11 +51,12 @@ def fibre_companions(
     laws: ConservationLaws | None = None,
     count: int = 3,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> tuple[Companion, ...]:
     r"""Other parameters with the same $z$ and the same values of all laws as `theta0`.
 
     Found by Gauss-Newton from random starts. Where the dynamics of $z$ is intrinsic, full flows from any two points
-    of one fibre have one $z(t)$; see `companion_gap`. A host verb.
+    of one fibre have one $z(t)$; see `companion_gap`. A host verb; Ctrl-C goes through.
 
     Args:
         arch: the architecture.
@@ -61,6 +64,7 @@ def fibre_companions(
         laws: by default `conservation_laws(arch)`.
         count: how many to look for; five times as many starts are tried.
         seed: determines the starts.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
         Up to `count` companions; none if the fibre is this one point.
@@ -80,9 +84,11 @@ def fibre_companions(
     checked = arch.check(theta0)
     if count < 1:
         raise ValueError(f"Argument `count` must be at least 1, but is {count}.")
-    known = conservation_laws(arch) if laws is None else laws
-    metric = InterpretedMetric(arch, known.laws)
-    return companions_of(metric, np.asarray(arch.ravel(checked)), count, np.random.default_rng([seed, 1]))
+    with waiting(f"looking for companions in {arch.name}", progress):
+        known = laws_to_build_on(arch, progress=False) if laws is None else laws
+        metric = InterpretedMetric(arch, known.laws)
+        rng = np.random.default_rng([seed, 1])
+        return companions_of(metric, np.asarray(arch.ravel(checked)), count, rng)
 
 
 def companions_of(

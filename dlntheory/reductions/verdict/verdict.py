@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 
-from ..._text import format_number, html_key_values, html_table, key_values, shorten, text_table
+from ..._text import card, format_number, key_values, shorten, text_table
 from ...laws import ConservationLaws
 from .brackets import LieTest
 from .kernel import KernelTest
@@ -44,6 +43,7 @@ class Verdict:
         is_complete: whether no law is missing; `None` if that is not known.
         seed: what all points were drawn from.
         seconds: the time it took, the search for laws included.
+        interrupted: whether the user stopped it; undecided then, with the tests that were finished.
     """
 
     architecture: str
@@ -57,6 +57,7 @@ class Verdict:
     is_complete: bool | None
     seed: int
     seconds: float
+    interrupted: bool = False
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -103,16 +104,17 @@ class Verdict:
 
     def __repr__(self) -> str:
         where = " {" + ", ".join(self.where) + "}" if self.answer == ON_LEVEL_SETS else ""
-        return f"Verdict({self.architecture}: {self.answer}{where})"
+        mark = ", interrupted" if self.interrupted else ""
+        return f"Verdict({self.architecture}: {self.answer}{where}{mark})"
 
     def __str__(self) -> str:
         text = key_values(self._facts())
         return f"{text}\n\n{text_table(*self._table())}" if self.level_sets else text
 
     def _repr_html_(self) -> str:
-        head = f"<p>$\\displaystyle {html.escape(CRITERION)}$</p>"
-        text = head + html_key_values(self._facts())
-        return text + html_table(*self._table()) if self.level_sets else text
+        _, *facts = self._facts()
+        tables = [self._table()] if self.level_sets else ()
+        return card(f"Verdict on {self.architecture}", formulas=CRITERION, facts=facts, tables=tables)
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {CRITERION}: \text{{{self.answer}}}$"

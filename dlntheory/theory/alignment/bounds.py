@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..._text import format_number, text_table
+from ..._text import card, format_number, text_table
 from .flow import AlignmentRun
 
 #: Relative slack for rounding and integration error, in units of $(1 + \|W\|^2)/\|W\|^2$.
@@ -59,7 +59,18 @@ class AlignmentBounds:
         )
 
     def __str__(self) -> str:
-        rows = []
+        return f"published D = {format_number(self.published)}\n{text_table(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "norm gap": "holds" if self.norm_gap_holds else "VIOLATED",
+            "alignment": "holds" if self.alignment_holds else "VIOLATED",
+            "published D": format_number(self.published),
+        }
+        return card("Bounds of alignment", facts=facts, tables=[self._table()])
+
+    def _table(self) -> tuple[list[tuple[str | None, ...]], tuple[str, ...], str]:
+        rows: list[tuple[str | None, ...]] = []
         for k, bound in enumerate(self.norm_gap):
             last = k == len(self.norm_gap) - 1
             rows.append(
@@ -72,7 +83,7 @@ class AlignmentBounds:
                 )
             )
         headers = ("layer", "bound D_k", "largest gap", "alignment bound at the end", "least slack")
-        return f"published D = {format_number(self.published)}\n" + text_table(rows, headers, "lrrrr")
+        return rows, headers, "lrrrr"
 
 
 def alignment_bounds(run: AlignmentRun) -> AlignmentBounds:

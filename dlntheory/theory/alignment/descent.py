@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._text import format_number, key_values
+from ..._text import card, format_number, key_values
 from ...architecture import Architecture
 from ...dynamics import AbstractIteration, State, Training, Trajectory, iterate
 from ...dynamics.flow import chain_imbalances
+from ...dynamics.trajectory import INTERRUPTED
 from .problem import SeparableProblem
 from .smoothness import published_smoothness, risk_smoothness, sharper_smoothness
 from .starts import check_not_critical, checked_network, product
@@ -115,6 +116,7 @@ class DescentRun:
         weights: $W_1, …, W_L$, each (time, d_k, d_{k-1}).
         largest_change: the largest change of $\log R$ in any single step; negative: the risk fell in every one.
         trajectory: the run as `iterate` returns it.
+        interrupted: whether the user stopped the run; its last row is where.
     """
 
     problem: SeparableProblem
@@ -125,6 +127,7 @@ class DescentRun:
     weights: tuple[np.ndarray, ...]
     largest_change: float
     trajectory: Trajectory
+    interrupted: bool = False
 
     @property
     def is_monotone(self) -> bool:
@@ -139,23 +142,27 @@ class DescentRun:
     def __repr__(self) -> str:
         return (
             f"DescentRun({self.rule} steps, L = {len(self.weights)}, {self.steps[-1]} steps, "
-            f"log(1 + t) = {self.s[-1]:.4g})"
+            f"log(1 + t) = {self.s[-1]:.4g}{', interrupted' if self.interrupted else ''})"
         )
 
     def __str__(self) -> str:
-        return key_values(
-            {
-                "problem": repr(self.problem),
-                "network": self.trajectory.architecture,
-                "rule": self.rule,
-                "steps": int(self.steps[-1]),
-                "log(1 + t)": float(self.s[-1]),
-                "log risk": f"{self.log_risk[0]:.6g} -> {self.log_risk[-1]:.6g}",
-                "monotone": f"{'yes' if self.is_monotone else 'NO'}, largest change of log R in a step "
-                + format_number(self.largest_change, 2),
-                "wall time": f"{self.trajectory.stats.seconds:.3g} s",
-            }
-        )
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Descent on separable data", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "problem": repr(self.problem),
+            "network": self.trajectory.architecture,
+            "rule": self.rule,
+            "steps": f"{int(self.steps[-1])}{', interrupted' if self.interrupted else ''}",
+            "log(1 + t)": float(self.s[-1]),
+            "log risk": f"{self.log_risk[0]:.6g} -> {self.log_risk[-1]:.6g}",
+            "monotone": f"{'yes' if self.is_monotone else 'NO'}, largest change of log R in a step "
+            + format_number(self.largest_change, 2),
+            "wall time": f"{self.trajectory.stats.seconds:.3g} s",
+        }
 
 
 def gradient_descent(
@@ -165,6 +172,7 @@ def gradient_descent(
     steps: int,
     *,
     saves: int | Sequence[int] | np.ndarray = 100,
+    progress: bool | None = None,
 ) -> DescentRun:
     r"""Gradient descent $W_k \leftarrow W_k - \eta_t \nabla_k R$ with one of three rules for $\eta_t$.
 
@@ -180,6 +188,10 @@ def gradient_descent(
         rule: see above.
         steps: number of steps, at least 1.
         saves: number of saves, or increasing step numbers.
+        progress: show a bar; by default on a terminal and in a notebook.
+
+    Returns:
+        A `DescentRun`. Ctrl-C returns it up to there, with `interrupted` set.
 
     Raises:
         ValueError: malformed arguments, a start that does not fit the data or at which the gradient is zero.
@@ -210,7 +222,8 @@ def gradient_descent(
         )
     arch = checked_network(problem, weights)
     check_not_critical(problem, weights)
-    run = iterate(SeparableDescent(arch, problem.loss, rule), weights, steps, saves=saves, save_states=True)
+    descent = SeparableDescent(arch, problem.loss, rule)
+    run = iterate(descent, weights, steps, saves=saves, save_states=True, progress=progress)
     assert run.states is not None  # asked for
     layers = tuple(run.states[name] for name in arch.shapes)
     log_risk = problem.log_risk(product({str(k): layer for k, layer in enumerate(layers)}))
@@ -224,6 +237,7 @@ def gradient_descent(
         weights=layers,
         largest_change=max(float(run.states[CHANGE][-1]), last),
         trajectory=run,
+        interrupted=run.stats.stopped_by == INTERRUPTED,
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._text import card, key_values
 from ...dynamics import GradientFlow, Trajectory, solve
 from ...dynamics.stiff import MAX_PARAMETERS
+from ...dynamics.trajectory import INTERRUPTED
 from .observables import AlignmentObservables, observe
 from .problem import SeparableProblem
 from .risk_clock import CLOCKS, run_risk_clock
@@ -34,6 +35,7 @@ class AlignmentRun:
         s: $\log(1 + t)$ (time,).
         weights: $W_1, …, W_L$, each (time, d_k, d_{k-1}).
         is_admissible: whether the start had $R \le \ell(0)$.
+        interrupted: whether the user stopped the run; its last row is where.
     """
 
     problem: SeparableProblem
@@ -41,6 +43,7 @@ class AlignmentRun:
     s: np.ndarray
     weights: tuple[np.ndarray, ...]
     is_admissible: bool
+    interrupted: bool = False
 
     @property
     def depth(self) -> int:
@@ -65,28 +68,33 @@ class AlignmentRun:
     def __repr__(self) -> str:
         return (
             f"AlignmentRun({self.problem.name}, {self.problem.loss_name} loss, L = {self.depth}, "
-            f"s = {self.s[0]:.4g} to {self.s[-1]:.4g})"
+            f"s = {self.s[0]:.4g} to {self.s[-1]:.4g}{', interrupted' if self.interrupted else ''})"
         )
 
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Gradient flow on separable data", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
         last, stats = self.observables, self.trajectory.stats
         worst = last.misalignment.max(axis=1)[-1] if self.depth > 1 else None
         counts = ", ".join(f"{count} {name}" for name, count in stats.counts.items())
-        return key_values(
-            {
-                "problem": repr(self.problem),
-                "network": self.trajectory.architecture,
-                "log time": f"s = log(1 + t) from {self.s[0]:.6g} to {self.s[-1]:.6g}, {len(self.s)} saves",
-                "start": "risk at most that of zero"
-                if self.is_admissible
-                else "risk above that of zero: outside the theory",
-                "method": f"{stats.method}, rtol {stats.rtol:.1e}, {counts}, {stats.seconds:.3g} s",
-                "log risk": f"{self.log_risk[0]:.6g} -> {self.log_risk[-1]:.6g}",
-                "misalignment": worst,
-                "margin gap": float(last.margin_gap[-1]),
-                "1 - cos": float(last.direction_error[-1]),
-            }
-        )
+        return {
+            "problem": repr(self.problem),
+            "network": self.trajectory.architecture,
+            "log time": f"s = log(1 + t) from {self.s[0]:.6g} to {self.s[-1]:.6g}, {len(self.s)} saves"
+            + (", interrupted" if self.interrupted else ""),
+            "start": "risk at most that of zero"
+            if self.is_admissible
+            else "risk above that of zero: outside the theory",
+            "method": f"{stats.method}, rtol {stats.rtol:.1e}, {counts}, {stats.seconds:.3g} s",
+            "log risk": f"{self.log_risk[0]:.6g} -> {self.log_risk[-1]:.6g}",
+            "misalignment": worst,
+            "margin gap": float(last.margin_gap[-1]),
+            "1 - cos": float(last.direction_error[-1]),
+        }
 
 
 def log_time_flow(
@@ -99,6 +107,7 @@ def log_time_flow(
     method: str = "auto",
     rtol: float = 1e-9,
     max_steps: int = 1_000_000,
+    progress: bool | None = None,
 ) -> AlignmentRun:
     r"""Gradient flow $W_k' = -\nabla_k R$ from `weights` to $\log(1 + t) = s_{\max}$.
 
@@ -117,9 +126,11 @@ def log_time_flow(
             100, else `"radau"` if the network has at most 1000 parameters. Real data are stiff in logarithmic time.
         rtol: relative tolerance per step; the absolute one is a hundredth of it.
         max_steps: upper bound on solver steps.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
-        An `AlignmentRun`.
+        An `AlignmentRun`. Ctrl-C returns it up to there, with `interrupted` set, for `clock="log_t"`; the other clocks
+        keep the end only, and it goes through.
 
     Warns:
         StartWarning: the start has a risk above that of zero.
@@ -164,7 +175,7 @@ def log_time_flow(
             raise ValueError(
                 f'Argument `saves` must be None with clock "{clock}", which keeps both ends only.'
             )
-        trajectory, s = run_risk_clock(problem, arch, weights, s_max, clock, rtol, max_steps)
+        trajectory, s = run_risk_clock(problem, arch, weights, s_max, clock, rtol, max_steps, progress)
     else:
         chosen = recommended_method(problem, arch.size) if method == "auto" else method
         trajectory = solve(
@@ -179,11 +190,13 @@ def log_time_flow(
             step_to_saves=chosen in ("tsit5", "dopri8"),
             save_states=True,
             max_steps=max_steps,
+            progress=progress,
         )
         s = trajectory.ts
     assert trajectory.states is not None  # asked for
     layers = tuple(trajectory.states[name] for name in arch.shapes)
-    return AlignmentRun(problem, trajectory, s, layers, admissible)
+    stopped = trajectory.stats.stopped_by == INTERRUPTED
+    return AlignmentRun(problem, trajectory, s, layers, admissible, stopped)
 
 
 def recommended_method(problem: SeparableProblem, size: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..._text import one_line
 from .problem import SeparableProblem
 
 
@@ -41,6 +42,9 @@ class AlignmentObservables:
     first_layer_error: np.ndarray
     spectra: tuple[np.ndarray, ...]
     first_directions: np.ndarray
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 def observe(problem: SeparableProblem, weights: Sequence[np.ndarray]) -> AlignmentObservables:

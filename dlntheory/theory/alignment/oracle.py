@@ -3,11 +3,12 @@ r"""The maximum-margin direction of separable data, with a certificate that does
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from ..._errors import InfeasibleError
-from ..._text import format_number, key_values
+from ..._text import card, format_number, key_values
 from ...data.hull import nearest_in_hull
 
 #: A margin below this fraction of the largest row is not told from zero.
@@ -83,17 +84,22 @@ class MaxMargin:
         )
 
     def __str__(self) -> str:
-        return key_values(
-            {
-                "margin": f"{self.margin:.10g}",
-                "certified": f"{self.lower:.15g} <= margin <= {self.upper:.15g}",
-                "support vectors": f"{len(self.support)}, rank {self.support_rank} of {self.dimension}"
-                + ("" if self.spans else " (they do not span the space)"),
-                "condition": format_number(self.condition, 3),
-                "least dual weight": format_number(self.least_dual, 3),
-                "slackness": format_number(self.slackness, 2),
-            }
-        )
+        return key_values(self.facts())
+
+    def _repr_html_(self) -> str:
+        return card("Largest margin", facts=self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """What a display shows: names and values."""
+        return {
+            "margin": f"{self.margin:.10g}",
+            "certified": f"{self.lower:.15g} <= margin <= {self.upper:.15g}",
+            "support vectors": f"{len(self.support)}, rank {self.support_rank} of {self.dimension}"
+            + ("" if self.spans else " (they do not span the space)"),
+            "condition": format_number(self.condition, 3),
+            "least dual weight": format_number(self.least_dual, 3),
+            "slackness": format_number(self.slackness, 2),
+        }
 
 
 def max_margin(rows: np.ndarray) -> MaxMargin:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._text import card, key_values
 from ...architecture import Architecture
 from ...catalogue import linear_network
 from ...losses import ExponentialLoss, LogisticLoss
@@ -132,13 +132,19 @@ class SeparableProblem:
         )
 
     def __str__(self) -> str:
+        return f"{key_values(self._facts())}\n{self.margin}"
+
+    def _repr_html_(self) -> str:
+        facts = self._facts() | self.margin.facts()
+        return card(f"Separable problem {self.name}", facts=facts)
+
+    def _facts(self) -> dict[str, Any]:
         n, d = self.signed_inputs.shape
-        head = {
+        return {
             "data": f"{self.name}: {n} samples in {d} dimensions",
             "loss": self.loss.conventions,
             "scale": f"inputs divided by {self.scale:.6g}; the margin is that of the scaled data",
         }
-        return key_values(head) + "\n" + str(self.margin)
 
 
 def _checked_labels(labels: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._text import text_table
+from ..._text import card, text_table
 from .flow import AlignmentRun
 from .problem import SeparableProblem
 
@@ -55,14 +55,23 @@ class Rates:
         return f"Rates(L = {self.depth}, {fits})"
 
     def __str__(self) -> str:
+        return f"{self._head()}\n{text_table(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        return card("Rates of alignment", tables=[self._table()], notes=[self._head()])
+
+    def _head(self) -> str:
+        start, end = self.window
+        return f"L = {self.depth}: exponents of s = log(1 + t) over [{start:g}, {end:g}]"
+
+    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...], str]:
         rows = [
             (r.quantity, f"{r.predicted:.4f}", f"{r.fitted:.4f}", f"{r.last:.3e}")
             for r in self.rates.values()
         ]
         rows.append(("gamma |w| / s", "1", f"{self.growth:.5f}", ""))
         rows.append(("(-log R - s) / log s", f"{2 - 2 / self.depth:.4f}", f"{self.log_log:.4f}", ""))
-        head = f"L = {self.depth}: exponents of s = log(1 + t) over [{self.window[0]:g}, {self.window[1]:g}]"
-        return head + "\n" + text_table(rows, ("quantity", "predicted", "fitted", "at the end"), "lrrr")
+        return rows, ("quantity", "predicted", "fitted", "at the end"), "lrrr"
 
 
 def predicted_exponents(depth: int, spans: bool = True) -> dict[str, float]:

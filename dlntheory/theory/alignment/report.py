@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from ..._text import html_table, text_table
+from ..._text import card, text_table
 from .bounds import alignment_bounds
 from .flow import AlignmentRun
 from .rates import fitted_rates, predicted_exponents
@@ -79,7 +79,7 @@ class AlignmentReport:
         return self.label + "\n" + text_table(self._rows(), _HEADERS, "llll")
 
     def _repr_html_(self) -> str:
-        return html_table(self._rows(), _HEADERS, "llll", caption=self.label)
+        return card(self.label, tables=[(self._rows(), _HEADERS, "llll")])
 
 
 _HEADERS = ("theorem", "outcome", "measured", "hypothesis not met")

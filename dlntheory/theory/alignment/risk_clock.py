@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._progress import whole_runs
 from ...architecture import Architecture
 from ...dynamics import AbstractDynamics, AbstractEvent, State, Training, Trajectory, solve
 from ...dynamics.flow import chain_imbalances
@@ -103,6 +104,7 @@ class LogTimeReached(AbstractEvent):
         return self.target - state[LOG_TIME]
 
 
+@whole_runs()
 def run_risk_clock(
     problem: SeparableProblem,
     arch: Architecture,
@@ -111,6 +113,7 @@ def run_risk_clock(
     clock: str,
     rtol: float,
     max_steps: int,
+    progress: bool | None = None,
 ) -> tuple[Trajectory, np.ndarray]:
     """Start and end of a run up to $s$ = `s_max`, and $s$ at both. A host verb; see `log_time_flow`."""
     trajectory = solve(
@@ -124,6 +127,7 @@ def run_risk_clock(
         stop=LogTimeReached(s_max),
         save_states=True,
         max_steps=max_steps,
+        progress=progress,
     )
     assert trajectory.states is not None  # asked for
     return trajectory, trajectory.states[LOG_TIME]

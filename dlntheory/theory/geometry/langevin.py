@@ -8,6 +8,7 @@ coordinates in which that metric is explicit:
   any matrix $B$, where $\sum_l\|dW_l\|^2 = 2\|dB\|^2 + \frac12\|B\|^2 d\varphi^2$.
 
 Steps are Euler-Maruyama's, of sizes $h$ and $h/2$ driven by the same noise, so that the error of the steps is measured.
+Averages need chains that have forgotten their start: Ctrl-C goes through.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 import numpy as np
 from scipy.special import i0e
 
-from ..._text import text_table
+from ..._progress import progress_bar
+from ..._text import card, text_table
 from .measures import log_density_factor
 
 Step = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
@@ -81,6 +83,18 @@ class LangevinReport:
         return 1.95 / math.sqrt(self.chains)
 
     def __str__(self) -> str:
+        return (
+            f"{self.label}: {self._run()}\n{text_table(*self._table())}\nKS limit {self.ks_limit:.4f} (0.1 %)"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {"run": self._run(), "KS limit": f"{self.ks_limit:.4f} (0.1 %)"}
+        return card(self.label, facts=facts, tables=[self._table()])
+
+    def _run(self) -> str:
+        return f"{self.chains} chains, step {self.step:g}, time {self.time:g}"
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
         columns = zip(
             self.names,
             self.predicted,
@@ -104,11 +118,7 @@ class LangevinReport:
             "KS",
             "e^(-beta f) dW",
         )
-        table = text_table(columns, head)
-        return (
-            f"{self.label}: {self.chains} chains, step {self.step:g}, time {self.time:g}\n{table}\n"
-            f"KS limit {self.ks_limit:.4f} (0.1 %)"
-        )
+        return list(columns), head
 
     def __repr__(self) -> str:
         return f"LangevinReport({self.label}, {self.chains} chains)"
@@ -123,6 +133,7 @@ def scalar_langevin(
     step: float = 0.02,
     time: float = 12.0,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> LangevinReport:
     r"""One dimension: $N$ equal scalar layers and the loss $\frac12(w - \sigma)^2$, $w = r^N$.
 
@@ -134,6 +145,7 @@ def scalar_langevin(
         step: the coarser step size.
         time: length of a chain; the second half is averaged.
         seed: of the noise.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
         A `LangevinReport` on $w$ and $w^2$.
@@ -162,7 +174,7 @@ def scalar_langevin(
             w = w * x[0]
         return np.stack([w, w * w])
 
-    simulation = _simulate(advance, observe, start, step, time, seed)
+    simulation = _simulate(advance, observe, start, step, time, seed, progress)
     # Prediction in w against Lebesgue measure; the nodes are spaced as |w|^(1/N), where it is smooth.
     top = (abs(sigma) + 8.0 / math.sqrt(beta) + 1.0) ** (1.0 / N)
     r, weights = _gauss(0.0, top, 400)
@@ -185,6 +197,7 @@ def matrix_langevin(
     step: float = 0.02,
     time: float = 12.0,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> LangevinReport:
     r"""Two by two matrices, two layers, loss $\frac12\|W - \mathrm{diag}(\sigma_1, \sigma_2)\|^2$, on $\det W > 0$.
 
@@ -198,6 +211,7 @@ def matrix_langevin(
         step: the coarser step size.
         time: length of a chain; the second half is averaged.
         seed: of the noise.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
         A `LangevinReport` on $s_1$, $s_2$ and $\log(s_1 + s_2)$.
@@ -238,7 +252,7 @@ def matrix_langevin(
 
     start = np.zeros((5, chains))
     start[0], start[3] = math.sqrt(max(sigma[0], 0.1)), math.sqrt(max(sigma[1], 0.1))
-    simulation = _simulate(advance, observe, start, step, time, seed)
+    simulation = _simulate(advance, observe, start, step, time, seed, progress)
     # total = s_1 + s_2 and s_1 - s_2 = total sin(angle): the density is smooth in these.
     total, across = _gauss(0.0, sigma[0] + sigma[1] + 12.0 / math.sqrt(beta) + 1.0, 320)
     angle, around = _gauss(0.0, math.pi / 2, 160)
@@ -281,7 +295,13 @@ def invariants(x: Any) -> tuple[Any, Any, Any]:
 
 
 def _simulate(
-    advance: Step, observe: Callable, start: np.ndarray, step: float, time: float, seed: int
+    advance: Step,
+    observe: Callable,
+    start: np.ndarray,
+    step: float,
+    time: float,
+    seed: int,
+    progress: bool | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Averages over the last two quarters, (2 quarters, 2 step sizes, observables, chains), and the last fine state."""
     rng = np.random.default_rng(seed)
@@ -289,15 +309,17 @@ def _simulate(
     coarse, fine = start, start
     sums = np.zeros((2, 2, *observe(start).shape))
     counts = np.zeros(2)
-    for k in range(steps):
-        first, second = rng.standard_normal(start.shape), rng.standard_normal(start.shape)
-        fine = advance(advance(fine, step / 2, first), step / 2, second)
-        coarse = advance(coarse, step, (first + second) / math.sqrt(2.0))
-        quarter = 4 * k // steps - 2
-        if quarter >= 0:
-            sums[quarter, 0] += observe(coarse)
-            sums[quarter, 1] += observe(fine)
-            counts[quarter] += 1
+    with progress_bar(steps, "Langevin motion", unit=" steps", progress=progress) as bar:
+        for k in range(steps):
+            first, second = rng.standard_normal(start.shape), rng.standard_normal(start.shape)
+            fine = advance(advance(fine, step / 2, first), step / 2, second)
+            coarse = advance(coarse, step, (first + second) / math.sqrt(2.0))
+            quarter = 4 * k // steps - 2
+            if quarter >= 0:
+                sums[quarter, 0] += observe(coarse)
+                sums[quarter, 1] += observe(fine)
+                counts[quarter] += 1
+            bar.update()
     if not (np.all(np.isfinite(coarse)) and np.all(np.isfinite(fine))):
         raise ValueError(f"Argument `step` must be smaller, but is {step:g}: a chain left every bound.")
     return sums / counts[:, None, None, None], observe(fine)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import text_table
+from ..._text import card, text_table
 from .entropy import log_m
 
 #: What a density may refer to; the words are those of the table.
@@ -80,7 +80,19 @@ class MeasureReport:
     logs: dict[str, float]
     slopes: dict[str, float]
 
+    def __repr__(self) -> str:
+        return f"MeasureReport({self._head()})"
+
     def __str__(self) -> str:
+        return f"{self._head()}\n{text_table(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        return card("Measures on products", tables=[self._table()], notes=[self._head()])
+
+    def _head(self) -> str:
+        return f"depth {self.depth}, singular values {', '.join(f'{s:.4g}' for s in self.singular_values)}"
+
+    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
         rows = [
             (
                 f"exp(-beta f) * {np.exp(value):.4g}",
@@ -89,9 +101,7 @@ class MeasureReport:
             )
             for name, value in self.logs.items()
         ]
-        values = ", ".join(f"{s:.4g}" for s in self.singular_values)
-        table = text_table(rows, ("density", "against", "factor favours"))
-        return f"depth {self.depth}, singular values {values}\n{table}"
+        return rows, ("density", "against", "factor favours")
 
 
 def equilibrium_measures(singular_values: Any, depth: int) -> MeasureReport:

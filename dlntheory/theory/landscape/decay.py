@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import key_values
+from ..._text import card, key_values
 
 
 def least_weight_norm(product: Any, depth: int) -> float:
@@ -61,7 +61,16 @@ class DecayThresholds:
     spinodal: float
     last: float
 
+    def __repr__(self) -> str:
+        return f"DecayThresholds(depth {self.depth}, sigma = {self.sigma:g}, critical gamma = {self.critical:.6g})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Weight decay thresholds of one mode", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
         how = f"a jump from {self.jump:.6g}" if self.jump else "continuously"
         rows = {
             "mode": f"sigma = {self.sigma:g}, depth {self.depth}",
@@ -69,7 +78,7 @@ class DecayThresholds:
         }
         if self.last:
             rows["local minimum ends at"] = f"gamma = {self.spinodal:.6f} (at {self.last:.6g})"
-        return key_values(rows)
+        return rows
 
 
 def decay_thresholds(sigma: float, depth: int) -> DecayThresholds:

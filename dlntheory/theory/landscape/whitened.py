@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import key_values
+from ..._text import card, key_values
 from ...architecture import Architecture
 from ...dynamics import Training
 from ...solutions.whitened import WhitenedProblem
@@ -129,7 +129,16 @@ class WhitenedLandscape:
         s[min(self.widths) :] = 0.0
         return self.problem.amplitude * (left * s) @ right
 
+    def __repr__(self) -> str:
+        return f"WhitenedLandscape({'-'.join(map(str, self.widths))}, {self.problem.conventions})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Landscape on whitened data", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
         rows: list[tuple[str, Any]] = [("chain", " -> ".join(map(str, self.widths)))]
         if len(set(self.problem.rates)) == 1:
             rows += [
@@ -138,7 +147,7 @@ class WhitenedLandscape:
             ]
         if not self.problem.decay and min(self.widths) == min(self.widths[0], self.widths[-1]):
             rows.append(("largest stable step", f"{self.largest_stable_step:.6g} (balanced minimum)"))
-        return key_values([*rows, ("loss", self.problem.conventions)])
+        return [*rows, ("loss", self.problem.conventions)]
 
     def _product(self, product: Any) -> np.ndarray:
         matrix = np.asarray(product, dtype=np.float64)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import html_table, text_table
+from ..._text import card, one_line, text_table
 from .result import MeanFieldResult
 from .simulator import Simulation
 
@@ -62,6 +62,9 @@ class Deviation:
         """The largest deviation in standard errors, over all times."""
         return float(np.max(np.abs(self.z)))
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MeanFieldComparison:
@@ -90,11 +93,20 @@ class MeanFieldComparison:
 
     _HEADER = ("quantity", "largest relative deviation", "standard error there", "largest z")
 
+    def __repr__(self) -> str:
+        worst = max(one.max_z for one in self.deviations.values())
+        return f"MeanFieldComparison({self.simulation!r}, largest z {worst:.3g})"
+
     def __str__(self) -> str:
         return f"{self.simulation!r}\n" + text_table(self.rows(), self._HEADER, "lrrr")
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), self._HEADER, "lrrr")
+        one = self.simulation
+        facts = [
+            ("network", one.config.label),
+            ("simulated", f"D = {one.D}, N = {one.N}, P = {one.P}, {one.seeds} seeds"),
+        ]
+        return card("Mean field against networks", facts=facts, tables=[(self.rows(), self._HEADER, "lrrr")])
 
     def plot(self, ax=None, quantities: tuple[str, ...] = ("gen", "train")):
         """Theory as lines, networks as bands of two standard errors; returns the axes."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._text import card, key_values
 from . import checks
 
 
@@ -29,6 +30,20 @@ class RankOneRun:
 
     def __repr__(self) -> str:
         return f"RankOneRun(to t = {self.ts[-1]:g}, gen {self.gen[-1]:.4g}, slope {self.slope[-1]:.4g})"
+
+    def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Rank-one flow of the test error", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        return [
+            ("time", f"t from {self.ts[0]:g} to {self.ts[-1]:g}, {len(self.ts)} saves"),
+            ("gen", f"{self.gen[0]:.4g} -> {self.gen[-1]:.4g}"),
+            ("slope at the end", f"{self.slope[-1]:.4g} (of log gen against log t, with its sign changed)"),
+            ("norm of B", f"{self.norm[0]:.4g} -> {self.norm[-1]:.4g}"),
+        ]
 
 
 def rank_one_flow(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..._text import html_table, text_table
+from ..._progress import keeps_partial, progress_bar, whole_runs
+from ..._text import card, text_table
 from .config import MeanFieldConfig
 from .solving import solve
 
@@ -30,25 +31,30 @@ class BestRate:
 
 
 def best_rate(
-    config: MeanFieldConfig, lowest: float = 0.01, highest: float = 1.5, *, factor: float = 1.05
+    config: MeanFieldConfig,
+    lowest: float = 0.01,
+    highest: float = 1.5,
+    *,
+    factor: float = 1.05,
+    progress: bool | None = None,
 ) -> BestRate:
     r"""The constant learning rate that minimises the test error at the last time of `config`.
 
     A geometric grid finds the valleys of $\log$ gen, a bounded search inside each deep one its minimum.
-    Divergence counts as an infinite error. A host verb; about 150 solutions of the theory.
+    Divergence counts as an infinite error. A host verb; about 150 solutions of the theory. Ctrl-C goes through: half
+    a grid has no best rate.
 
     Args:
         config: the training; its `eta` is ignored. The error is read after `T - 1` updates.
         lowest: smallest rate of the grid.
         highest: largest rate of the grid.
         factor: between neighbouring rates; near the edge of stability valleys can be as narrow as 1.05.
+        progress: count the solutions; by default on a terminal and in a notebook.
 
     Raises:
         ValueError: the best rate lies at an end of the grid (the message says which way to widen it), or every
             rate diverges.
     """
-    from scipy.optimize import minimize_scalar
-
     if not (math.isfinite(highest) and 0 < lowest < highest):
         raise ValueError(
             f"Arguments `lowest` and `highest` must be finite with 0 < lowest < highest, but are {lowest:g} and "
@@ -56,9 +62,23 @@ def best_rate(
         )
     if not (math.isfinite(factor) and factor > 1):
         raise ValueError(f"Argument `factor` must be a finite number above 1, but is {factor:g}.")
+    # How many solutions the bounded searches take is not known.
+    with progress_bar(None, "learning rates", unit=" solutions", progress=progress) as bar:
+
+        def final_error(eta: float) -> float:
+            bar.update()
+            return _final_error(config, eta)
+
+        with whole_runs():
+            return _best(final_error, lowest, highest, factor)
+
+
+def _best(final_error: Callable[[float], float], lowest: float, highest: float, factor: float) -> BestRate:
+    from scipy.optimize import minimize_scalar
+
     count = max(3, 1 + math.ceil(math.log(highest / lowest) / math.log(factor)))
     grid = np.geomspace(lowest, highest, count)
-    errors = np.array([_final_error(config, eta) for eta in grid])
+    errors = np.array([final_error(float(eta)) for eta in grid])
     if not np.any(np.isfinite(errors)):
         raise ValueError(
             f"Argument `lowest` must be a rate that trains, but every rate from {lowest:g} to {highest:g} diverges."
@@ -73,7 +93,7 @@ def best_rate(
     tried = {math.log(eta): error for eta, error in zip(grid, errors, strict=True)}
 
     def objective(log_eta: float) -> float:
-        error = _final_error(config, math.exp(log_eta))
+        error = final_error(math.exp(log_eta))
         tried[log_eta] = error
         # The bounded search needs finite numbers; anything above every error of the grid will do.
         return math.log(error) if 0 < error < math.inf else 1e3
@@ -90,7 +110,7 @@ def best_rate(
 
 
 def _final_error(config: MeanFieldConfig, eta: float) -> float:
-    result = solve(config.replace(eta=float(eta)), warn=False)
+    result = solve(config.replace(eta=eta), warn=False, progress=False)
     error = math.inf if result.diverged else float(result.gen[-1])
     return error if error > 0 else math.inf
 
@@ -103,11 +123,13 @@ class RateTransfer:
         parameter: what is varied.
         values: its values.
         rates: for each way of scaling, one `BestRate` for each value; `None` where nothing trained.
+        interrupted: whether the user stopped it: the values are those that were finished.
     """
 
     parameter: str
     values: tuple[float, ...]
     rates: Mapping[str, tuple[BestRate | None, ...]]
+    interrupted: bool = False
 
     def etas(self, name: str) -> np.ndarray:
         """(values,) the best rates of one way of scaling; NaN where nothing trained."""
@@ -132,11 +154,19 @@ class RateTransfer:
 
     def __str__(self) -> str:
         rows, header = self._rows()
-        return text_table(rows, header, "l" + "r" * (len(header) - 1))
+        table = text_table(rows, header, "l" + "r" * (len(header) - 1))
+        return table + "\n(interrupted)" if self.interrupted else table
 
     def _repr_html_(self) -> str:
         rows, header = self._rows()
-        return html_table(rows, header, "l" + "r" * (len(header) - 1))
+        align = "l" + "r" * (len(header) - 1)
+        mark = " (interrupted)" if self.interrupted else ""
+        return card(f"Best learning rates along {self.parameter}{mark}", tables=[(rows, header, align)])
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{value:g}" for value in self.values)
+        mark = "; interrupted" if self.interrupted else ""
+        return f"RateTransfer({self.parameter} = {values}; {', '.join(self.rates)}{mark})"
 
     def to_xarray(self):
         """An `xarray.Dataset` of `eta` and `gen` with the dimensions of scaling and parameter."""
@@ -165,8 +195,11 @@ def width_transfer(
     lowest: float = 0.01,
     highest: float = 1.5,
     factor: float = 1.05,
+    progress: bool | None = None,
 ) -> RateTransfer:
     r"""Best learning rates by width, $\gamma_0$ fixed (μP) against $\gamma_0 = \gamma/\sqrt\nu$ (NTK parameterisation).
+
+    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it goes through.
 
     Args:
         config: the training in μP; `nu` and `eta` are replaced.
@@ -175,14 +208,14 @@ def width_transfer(
         lowest: smallest rate tried.
         highest: largest rate tried.
         factor: see `best_rate`.
+        progress: show a bar; by default on a terminal and in a notebook.
     """
-    widths = tuple(float(nu) for nu in widths)
-    mup = tuple(best_rate(config.replace(nu=nu), lowest, highest, factor=factor) for nu in widths)
-    ntk = tuple(
-        best_rate(config.replace(nu=nu, gamma0=gamma / math.sqrt(nu)), lowest, highest, factor=factor)
-        for nu in widths
-    )
-    return RateTransfer("nu", widths, {"muP": mup, "NTK": ntk})
+
+    def rate(nu: float, **change: float) -> BestRate:
+        return best_rate(config.replace(nu=nu, **change), lowest, highest, factor=factor, progress=False)
+
+    ways = {"muP": rate, "NTK": lambda nu: rate(nu, gamma0=gamma / math.sqrt(nu))}
+    return _transfer("nu", tuple(float(nu) for nu in widths), ways, progress)
 
 
 def depth_transfer(
@@ -193,8 +226,11 @@ def depth_transfer(
     lowest: float = 1e-3,
     highest: float = 1.5,
     factor: float = 1.1,
+    progress: bool | None = None,
 ) -> RateTransfer:
     r"""Best learning rates by depth: branches scaled by $1/\sqrt{\text{blocks}}$, branches of a fixed scale, no skips.
+
+    Ctrl-C returns the depths that are done, with `interrupted` set; before the first one it goes through.
 
     Args:
         config: the training, with `residual` the branch scale b; `L` and `eta` are replaced.
@@ -203,6 +239,7 @@ def depth_transfer(
         lowest: smallest rate tried.
         highest: largest rate tried.
         factor: see `best_rate`.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
         Rates under `"scaled"`, `"fixed"` and `"plain"`; `None` where the network does not train at any rate.
@@ -212,28 +249,46 @@ def depth_transfer(
     """
     if config.residual is None:
         raise ValueError("Argument `config` must be a residual network (`residual=`), but is a plain one.")
-    blocks = tuple(int(n) for n in blocks)
 
-    def rates(change) -> tuple[BestRate | None, ...]:
-        found: list[BestRate | None] = []
-        for n in blocks:
-            deep = config.replace(L=n + 1)
-            start = float(solve(deep.replace(T=1, **change(n)), warn=False).gen[0])
-            try:
-                best = best_rate(deep.replace(**change(n)), lowest, highest, factor=factor)
-            except ValueError:
-                # The best rate at an end of the grid, or none at all: training does not get off the ground.
-                found.append(None)
-                continue
-            found.append(best if best.gen < start else None)
-        return tuple(found)
+    def rate(n: float, **change: float | None) -> BestRate | None:
+        deep = config.replace(L=int(n) + 1, **change)
+        start = float(solve(deep.replace(T=1), warn=False, progress=False).gen[0])
+        try:
+            best = best_rate(deep, lowest, highest, factor=factor, progress=False)
+        except ValueError:
+            # The best rate at an end of the grid, or none at all: training does not get off the ground.
+            return None
+        return best if best.gen < start else None
 
-    return RateTransfer(
-        "blocks",
-        tuple(float(n) for n in blocks),
-        {
-            "scaled": rates(lambda n: {}),
-            "fixed": rates(lambda n: {"residual": fixed_branch * math.sqrt(n)}),
-            "plain": rates(lambda n: {"residual": None}),
-        },
-    )
+    ways = {
+        "scaled": rate,
+        "fixed": lambda n: rate(n, residual=fixed_branch * math.sqrt(n)),
+        "plain": lambda n: rate(n, residual=None),
+    }
+    return _transfer("blocks", tuple(float(int(n)) for n in blocks), ways, progress)
+
+
+def _transfer(
+    parameter: str,
+    values: tuple[float, ...],
+    ways: Mapping[str, Callable[[float], BestRate | None]],
+    progress: bool | None,
+) -> RateTransfer:
+    """Value by value, so that an interrupt leaves whole rows."""
+    rows: list[Sequence[BestRate | None]] = []
+    interrupted = False
+    with progress_bar(len(values) * len(ways), "best rates", unit="rate", progress=progress) as bar:
+        try:
+            for value in values:
+                row = []
+                for rate in ways.values():
+                    with whole_runs():
+                        row.append(rate(value))
+                    bar.update()
+                rows.append(row)
+        except KeyboardInterrupt:
+            if not (rows and keeps_partial()):
+                raise
+            interrupted = True
+    rates = {name: tuple(row[place] for row in rows) for place, name in enumerate(ways)}
+    return RateTransfer(parameter, values[: len(rows)], rates, interrupted)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import format_number, html_key_values, key_values, text_table
+from ..._text import card, format_number, key_values, one_line, text_table
 from .config import MeanFieldConfig
 
 TABLE_ROWS = 7
@@ -30,6 +30,9 @@ class TwoTime:
     V: np.ndarray
     H: np.ndarray
     G: np.ndarray
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,8 +156,14 @@ class MeanFieldResult:
 
     def __str__(self) -> str:
         pairs = key_values(self._summary())
-        if not len(self):
-            return pairs
+        return f"{pairs}\n\n{text_table(*self._table())}" if len(self) else pairs
+
+    def _repr_html_(self) -> str:
+        _, *facts = self._summary()
+        tables = [self._table()] if len(self) else ()
+        return card(f"Mean field of {self.config.label}", facts=facts, tables=tables)
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...], str]:
         chosen = np.unique(np.linspace(0, len(self) - 1, TABLE_ROWS).round().astype(int))
         rows = [
             (
@@ -165,10 +174,7 @@ class MeanFieldResult:
             for t in chosen
         ]
         headers = ("t", "gen", "train", "alignment", f"H^{self.config.L}", "G^1")
-        return f"{pairs}\n\n{text_table(rows, headers, 'rrrrrr')}"
-
-    def _repr_html_(self) -> str:
-        return html_key_values(self._summary())
+        return rows, headers, "rrrrrr"
 
     def _curves(self) -> dict[str, np.ndarray]:
         names = ("gen", "train", "bias", "alignment", "V", "H", "G")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from typing import Any
 
 import numpy as np
 
+from ..._progress import keeps_partial, progress_bar
+from ..._text import card, format_number, key_values
 from . import checks
 from .config import MeanFieldConfig
 from .finite import FiniteProblem, draw_networks
@@ -31,6 +32,7 @@ class Simulation:
         V: (seeds, time) $|\hat v|^2/D$.
         overlap: (seeds, modes, time) $v_k \cdot \beta_{*k}/|\beta_{*k}|^2$, whose mean over seeds is $m_k(t)$.
         alignment: (seeds, time) cosine between $\beta$ and $\beta_*$ in the metric $\Lambda$.
+        interrupted: whether the user stopped it: there are fewer seeds than were asked for.
     """
 
     config: MeanFieldConfig
@@ -44,6 +46,22 @@ class Simulation:
     V: np.ndarray
     overlap: np.ndarray
     alignment: np.ndarray
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        return key_values([("simulation", self.config.label), *self._facts()])
+
+    def _repr_html_(self) -> str:
+        return card(f"Simulation of {self.config.label}", facts=self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        mark = " (interrupted)" if self.interrupted else ""
+        start, end = (float(np.mean(self.gen[:, place])) for place in (0, -1))
+        return [
+            ("sizes", f"D = {self.D}, N = {self.N}, P = {self.P}"),
+            ("seeds", f"{self.seeds}{mark}"),
+            ("gen", f"{format_number(start)} -> {format_number(end)} (mean over seeds)"),
+        ]
 
     @property
     def seeds(self) -> int:
@@ -86,7 +104,9 @@ class Simulation:
         return (p * lam * teacher2) @ square
 
     def __repr__(self) -> str:
-        return f"Simulation({self.config.label}; D={self.D}, N={self.N}, P={self.P}, {self.seeds} seeds)"
+        mark = ", interrupted" if self.interrupted else ""
+        sizes = f"D={self.D}, N={self.N}, P={self.P}, {self.seeds} seeds"
+        return f"Simulation({self.config.label}; {sizes}{mark})"
 
 
 def simulate(
@@ -102,11 +122,12 @@ def simulate(
         D: input dimension. $N = \nu D$ and $P = \alpha D$ are rounded.
         seeds: number of networks; each has its own initial weights, teacher, training set and noise.
         seed: start of the stream of random numbers.
-        progress: show a bar; by default when standard error is a terminal.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
         The recorded curves at the times $0 \dots T-1$. An unstable network gives large or infinite values, never an
-        error: see `Simulation.diverged`.
+        error: see `Simulation.diverged`. Ctrl-C returns the networks that are done, with `interrupted` set; before
+        the first one it goes through.
 
     Raises:
         ValueError: `nu` is infinite, `D` is too small for a width of 1, one sample, or one dimension for each
@@ -128,13 +149,20 @@ def simulate(
     chunk = int(np.clip(CHUNK_ENTRIES // entries, 1, seeds))
     streams = np.random.SeedSequence(seed).spawn(seeds)
     parts: list[dict[str, np.ndarray]] = []
-    with _bar(seeds, progress) as bar:
+    interrupted = False
+    with progress_bar(seeds, "networks", unit="seed", progress=progress) as bar:
         for start in range(0, seeds, chunk):
             group = streams[start : start + chunk]
-            parts.append(_train(problem, group))
+            try:
+                parts.append(_train(problem, group))
+            except KeyboardInterrupt:
+                if not (parts and keeps_partial()):
+                    raise
+                interrupted = True
+                break
             bar.update(len(group))
     curves: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Simulation(config=config, D=D, N=problem.N, P=problem.P, **curves)
+    return Simulation(config=config, D=D, N=problem.N, P=problem.P, interrupted=interrupted, **curves)
 
 
 def _train(problem: FiniteProblem, streams) -> dict[str, np.ndarray]:
@@ -173,10 +201,3 @@ def _train(problem: FiniteProblem, streams) -> dict[str, np.ndarray]:
             if t + 1 < steps:
                 networks.step(fields, float(config.rates[t]))
     return curves
-
-
-def _bar(total: int, progress: bool | None):
-    from tqdm import tqdm
-
-    wanted = sys.stderr.isatty() if progress is None else progress
-    return tqdm(total=total, desc="networks", unit="seed", leave=False, disable=not wanted, file=sys.stderr)

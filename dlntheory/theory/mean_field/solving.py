@@ -2,20 +2,17 @@ r"""`solve`: from a configuration to its training curves."""
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 
 import numpy as np
 
+from ..._progress import keeps_partial, progress_bar
 from . import checks
 from .config import MeanFieldConfig
 from .marching import March
 from .result import MeanFieldResult, TwoTime
 from .stability import advice
-
-#: Runs at least this long show a progress bar on a terminal.
-LONG = 400
 
 
 def solve(
@@ -38,7 +35,7 @@ def solve(
         two_time: keep the covariances at pairs of times.
         ensemble: compute also the test error of the average over initialisations at fixed data.
         memory_limit: refuse, before allocating, a run that needs more bytes than this.
-        progress: show a progress bar; by default only for long runs on a terminal.
+        progress: show a bar; by default on a terminal and in a notebook.
         warn: warn of configurations whose result is likely to be misread (see `advice`).
 
     Returns:
@@ -84,20 +81,14 @@ def solve(
 
 def _run(march: March, steps: int, progress: bool | None) -> bool:
     """Fill all rows; returns whether the user interrupted."""
-    bar = None
-    if progress or (progress is None and steps >= LONG and sys.stderr.isatty()):
-        from tqdm import tqdm
-
-        bar = tqdm(total=steps, desc="mean field", unit="row", leave=False)
-    try:
-        while march.rows < steps and march.advance():
-            if bar is not None:
+    with progress_bar(steps, "mean field", unit=" rows", progress=progress) as bar:
+        try:
+            while march.rows < steps and march.advance():
                 bar.update()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        if bar is not None:
-            bar.close()
+        except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
+            return True
     return False
 
 

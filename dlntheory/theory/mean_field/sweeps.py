@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..._text import html_table, text_table
+from ..._progress import keeps_partial, progress_bar, whole_runs
+from ..._text import card, text_table
 from .config import MeanFieldConfig
 from .result import MeanFieldResult
 from .solving import solve
@@ -30,6 +30,7 @@ class Sweep:
         labels: one for each value, as it is printed.
         values: the values: numbers, or the labels themselves.
         results: one `MeanFieldResult` for each value.
+        interrupted: whether the user stopped it: the values are those that were finished.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Sweep:
     labels: tuple[str, ...]
     values: tuple[Any, ...]
     results: tuple[MeanFieldResult, ...]
+    interrupted: bool = False
 
     def __getitem__(self, value: Any) -> MeanFieldResult:
         return self.results[self.values.index(value)]
@@ -66,14 +68,18 @@ class Sweep:
 
     def __str__(self) -> str:
         header = (self.parameter, *(f"t = {t}" for t in self._times(None)))
-        return f"{self.title}: gen\n" + text_table(self.table(), header, "l" + "r" * (len(header) - 1))
+        mark = " (interrupted)" if self.interrupted else ""
+        return f"{self.title}: gen{mark}\n" + text_table(self.table(), header, "l" + "r" * (len(header) - 1))
 
     def _repr_html_(self) -> str:
         header = (self.parameter, *(f"t = {t}" for t in self._times(None)))
-        return html_table(self.table(), header, "l" + "r" * (len(header) - 1))
+        mark = " (interrupted)" if self.interrupted else ""
+        align = "l" + "r" * (len(header) - 1)
+        return card(f"{self.title}: gen{mark}", tables=[(self.table(), header, align)])
 
     def __repr__(self) -> str:
-        return f"Sweep({self.title}: {', '.join(self.labels)})"
+        mark = "; interrupted" if self.interrupted else ""
+        return f"Sweep({self.title}: {', '.join(self.labels)}{mark})"
 
     def to_xarray(self):
         """An `xarray.Dataset` with the dimensions of the parameter and of time, in steps."""
@@ -100,50 +106,71 @@ def sweep(
 ) -> Sweep:
     """Solve the theory for several configurations of one length and keep them under their values.
 
+    Ctrl-C returns the values that are done, with `interrupted` set; before the first one it goes through.
+
     Args:
         title: what is varied, in words.
         parameter: the name of the parameter, the dimension of the labelled data.
         configs: a configuration for each value, numbers or words.
-        progress: show a bar; by default when standard error is a terminal.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Raises:
         ValueError: no configuration, or different lengths `T`.
     """
-    from tqdm import tqdm
-
     if len({config.T for config in configs.values()}) != 1:
         raise ValueError(
             f"Argument `configs` must have one length T, but has {sorted({c.T for c in configs.values()})}."
         )
-    wanted = sys.stderr.isatty() if progress is None else progress
-    values = tuple(configs)
-    bar = tqdm(configs.values(), desc=parameter, leave=False, disable=not wanted, file=sys.stderr)
-    results = tuple(solve(config) for config in bar)
+    results: list[MeanFieldResult] = []
+    interrupted = False
+    with progress_bar(len(configs), title, unit="value", progress=progress) as bar:
+        try:
+            for config in configs.values():
+                with whole_runs():
+                    results.append(solve(config, progress=False))
+                bar.update()
+        except KeyboardInterrupt:
+            if not (results and keeps_partial()):
+                raise
+            interrupted = True
+    values = tuple(configs)[: len(results)]
     labels = tuple(value if isinstance(value, str) else f"{value:g}" for value in values)
-    return Sweep(title, parameter, labels, values, results)
+    return Sweep(title, parameter, labels, values, tuple(results), interrupted)
 
 
-def width_sweep(config: MeanFieldConfig, widths: Iterable[float] = WIDTHS) -> Sweep:
+def width_sweep(
+    config: MeanFieldConfig, widths: Iterable[float] = WIDTHS, *, progress: bool | None = None
+) -> Sweep:
     r"""The same training at several widths $\nu = N/D$, in mean-field parameterisation.
 
     With population data the test error falls with the width at every time. With a noisy training set this holds early
     and for the best stopping time, but reverses late: wide networks fit the noise sooner.
     """
-    return sweep("width", "nu", {float(nu): config.replace(nu=nu) for nu in widths})
+    return sweep("width", "nu", {float(nu): config.replace(nu=nu) for nu in widths}, progress=progress)
 
 
-def data_sweep(config: MeanFieldConfig, amounts: Iterable[float] = AMOUNTS) -> Sweep:
+def data_sweep(
+    config: MeanFieldConfig, amounts: Iterable[float] = AMOUNTS, *, progress: bool | None = None
+) -> Sweep:
     r"""The same training with several amounts of data $\alpha = P/D$; `.best` is the early-stopping point of each."""
-    return sweep("amount of data", "alpha", {float(a): config.replace(alpha=a) for a in amounts})
+    configs = {float(a): config.replace(alpha=a) for a in amounts}
+    return sweep("amount of data", "alpha", configs, progress=progress)
 
 
-def data_modes(config: MeanFieldConfig, batch: float = 0.5, amounts: Sequence[float] = (10.0, 2.0)) -> Sweep:
+def data_modes(
+    config: MeanFieldConfig,
+    batch: float = 0.5,
+    amounts: Sequence[float] = (10.0, 2.0),
+    *,
+    progress: bool | None = None,
+) -> Sweep:
     r"""Fresh samples at every step against repeated ones, at one batch size.
 
     Args:
         config: the network; its data settings are replaced.
         batch: batch size over D.
         amounts: sizes of the training sets over D, each at least `batch`.
+        progress: as in `sweep`.
 
     Returns:
         A sweep over `"population"`, `"one pass"`, minibatches of each training set, the last set in full batches, and
@@ -158,10 +185,12 @@ def data_modes(config: MeanFieldConfig, batch: float = 0.5, amounts: Sequence[fl
         configs[name] = plain.replace(alpha=amount, batch_fraction=batch / amount)
     configs[f"full batch {amounts[-1]:g}"] = plain.replace(alpha=amounts[-1])
     configs[f"one batch {batch:g} repeated"] = plain.replace(alpha=batch)
-    return sweep("online against repeated data", "data", configs)
+    return sweep("online against repeated data", "data", configs, progress=progress)
 
 
-def depth_sweep(config: MeanFieldConfig, blocks: Iterable[int] = BLOCKS) -> Sweep:
+def depth_sweep(
+    config: MeanFieldConfig, blocks: Iterable[int] = BLOCKS, *, progress: bool | None = None
+) -> Sweep:
     r"""Residual networks of several depths, the branches scaled by $1/\sqrt{\text{blocks}}$.
 
     Raises:
@@ -169,7 +198,8 @@ def depth_sweep(config: MeanFieldConfig, blocks: Iterable[int] = BLOCKS) -> Swee
     """
     if config.residual is None:
         raise ValueError("Argument `config` must be a residual network (`residual=`), but is a plain one.")
-    return sweep("residual depth", "blocks", {int(n): config.replace(L=int(n) + 1) for n in blocks})
+    configs = {int(n): config.replace(L=int(n) + 1) for n in blocks}
+    return sweep("residual depth", "blocks", configs, progress=progress)
 
 
 def depth_deviation(found: Sweep) -> dict[int, float]:

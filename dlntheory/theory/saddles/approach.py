@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._text import text_table
+from ..._text import card, text_table
 from .integration import PathRun
 from .network import check_depth
 from .plateaus import CONJECTURE
@@ -39,11 +39,17 @@ class ApproachStudy:
         return f"ApproachStudy(L = {self.depth}, alpha from {max(self.alphas):g} to {min(self.alphas):g})"
 
     def __str__(self) -> str:
+        return f"closest approach, L = {self.depth}; {CONJECTURE}\n{text_table(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        title = f"Closest approach to saddles, L = {self.depth}"
+        return card(title, tables=[self._table()], notes=[CONJECTURE])
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...], str]:
         saddles = range(1, self.distances.shape[1] + 1)
         rows = [(alpha, *row) for alpha, row in zip(self.alphas, self.distances, strict=True)]
         rows += [("slope", *self.slopes()), ("predicted", *self.predicted)]
-        table = text_table(rows, ("alpha", *(f"saddle {k}" for k in saddles)), "r" * (len(saddles) + 1))
-        return f"closest approach, L = {self.depth}; {CONJECTURE}\n{table}"
+        return rows, ("alpha", *(f"saddle {k}" for k in saddles)), "r" * (len(saddles) + 1)
 
 
 def approach_exponent(depth: int, s_k: float, s_next: float) -> float:

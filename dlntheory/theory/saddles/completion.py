@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import text_table
+from ..._progress import keeps_partial, progress_bar, whole_runs
+from ..._text import card, one_line, text_table
 from ...losses import MatrixCompletionLoss
 from .approach import closest_approach
 from .greedy import GreedyPath, greedy_low_rank
@@ -40,6 +41,9 @@ class CompletionProblem:
         """Relative error on all entries, the hidden ones included: $\\|z - Y\\|_F/\\|Y\\|_F$, over leading axes."""
         return np.linalg.norm(np.asarray(z) - self.truth, axis=(-2, -1)) / np.linalg.norm(self.truth)
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class CompletionStudy:
@@ -52,6 +56,7 @@ class CompletionStudy:
         recovery: relative error of the final maps (n,).
         greedy: the greedy path.
         greedy_recovery: relative errors of its points (k + 1,).
+        interrupted: whether the user stopped it: the scales are those that were finished.
     """
 
     depth: int
@@ -60,15 +65,25 @@ class CompletionStudy:
     recovery: np.ndarray
     greedy: GreedyPath
     greedy_recovery: np.ndarray
+    interrupted: bool = False
 
     def __repr__(self) -> str:
-        return f"CompletionStudy(L = {self.depth}, {len(self.alphas)} scales)"
+        mark = ", interrupted" if self.interrupted else ""
+        return f"CompletionStudy(L = {self.depth}, {len(self.alphas)} scales{mark})"
 
     def __str__(self) -> str:
+        mark = " (interrupted)" if self.interrupted else ""
+        return f"completion, L = {self.depth}; {CONJECTURE}{mark}\n{text_table(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        mark = " (interrupted)" if self.interrupted else ""
+        title = f"Matrix completion from small starts, L = {self.depth}{mark}"
+        return card(title, tables=[self._table()], notes=[CONJECTURE])
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
         names = [f"to greedy {k}" for k in range(1, self.distances.shape[1] + 1)]
         rows = zip(self.alphas, *self.distances.T, self.recovery, strict=True)
-        table = text_table(rows, ("alpha", *names, "recovery error"))
-        return f"completion, L = {self.depth}; {CONJECTURE}\n{table}"
+        return list(rows), ("alpha", *names, "recovery error")
 
 
 def completion_problem(
@@ -98,8 +113,11 @@ def completion_study(
     *,
     greedy: GreedyPath | None = None,
     time: float = 60.0,
+    progress: bool | None = None,
 ) -> CompletionStudy:
     r"""Runs the full flow from $\alpha\theta_0$ for every scale and compares with the greedy points. A host verb.
+
+    Ctrl-C returns the scales that are done, with `interrupted` set; before the first one it goes through.
 
     Args:
         problem: from `completion_problem`.
@@ -107,19 +125,33 @@ def completion_study(
         alphas: scales.
         greedy: the greedy path, if it is there already.
         time: length of a run in units of $\alpha^{-(L-2)}$, or of $\log(1/\alpha) + 5$ for two layers.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Validity:
         Observed, not proved. For two layers recovery improves with smaller $\alpha$ without reaching an asymptotic
         regime at any practical scale.
     """
     depth = len(layers_of(theta0, "theta0"))
-    path = greedy or greedy_low_rank(problem.loss, problem.truth.shape, depth, k_max=problem.rank)
+    with whole_runs():
+        path = greedy or greedy_low_rank(
+            problem.loss, problem.truth.shape, depth, k_max=problem.rank, progress=progress
+        )
     rows = []
-    for alpha in alphas:
-        end = time * (np.log(1 / alpha) + 5 if depth == 2 else alpha ** -(depth - 2))
-        run = follow_path(problem.loss, theta0, alpha, end, method="stiff", rtol=1e-8)
-        rows.append((*closest_approach(run, path.z[1:]), float(problem.recovery_error(run.z[-1]))))
-    table = np.array(rows)
-    return CompletionStudy(
-        depth, np.asarray(alphas), table[:, :-1], table[:, -1], path, problem.recovery_error(path.z)
-    )
+    interrupted = False
+    with progress_bar(len(alphas), "completion", unit="scale", progress=progress) as bar:
+        try:
+            for alpha in alphas:
+                end = time * (np.log(1 / alpha) + 5 if depth == 2 else alpha ** -(depth - 2))
+                with whole_runs():
+                    run = follow_path(
+                        problem.loss, theta0, alpha, end, method="stiff", rtol=1e-8, progress=False
+                    )
+                rows.append((*closest_approach(run, path.z[1:]), float(problem.recovery_error(run.z[-1]))))
+                bar.update()
+        except KeyboardInterrupt:
+            if not (rows and keeps_partial()):
+                raise
+            interrupted = True
+    table, done = np.array(rows), np.asarray(alphas)[: len(rows)]
+    recovery = problem.recovery_error(path.z)
+    return CompletionStudy(depth, done, table[:, :-1], table[:, -1], path, recovery, interrupted)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._progress import whole_runs
+from ..._text import card, key_values
 from ...catalogue import diagonal_network
 from ...dynamics import GradientFlow, Trajectory, solve
 from ...losses.base import checked_array
@@ -79,17 +80,24 @@ class DiscriminantRun:
     value: float
     optimum: float
 
+    def __repr__(self) -> str:
+        return f"DiscriminantRun(L = {self.depth}, J = {self.value:.6g}, optimum {self.optimum:.6g})"
+
     def __str__(self) -> str:
-        return key_values(
-            {
-                "layers": self.depth,
-                "drift of |a_l|^2": self.norm_drift,
-                "drift of sum |w_i|^(2/L)": self.quasi_norm_drift,
-                "w moved by": self.moved,
-                "J": f"{self.value:.6g}, optimum {self.optimum:.6g}",
-                "signs": "locked: no entry of w changed its sign" if self.is_sign_locked else "some changed",
-            }
-        )
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Discriminant of a diagonal network", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "layers": self.depth,
+            "drift of |a_l|^2": self.norm_drift,
+            "drift of sum |w_i|^(2/L)": self.quasi_norm_drift,
+            "w moved by": self.moved,
+            "J": f"{self.value:.6g}, optimum {self.optimum:.6g}",
+            "signs": "locked: no entry of w changed its sign" if self.is_sign_locked else "some changed",
+        }
 
 
 def balanced_entries(w: Any, depth: int) -> dict[str, np.ndarray]:
@@ -109,10 +117,11 @@ def balanced_entries(w: Any, depth: int) -> dict[str, np.ndarray]:
     return layers
 
 
+@whole_runs()
 def discriminant_flow(
     cost: DiscriminantCost, layers: Mapping[str, Any], t1: float, *, rtol: float = 1e-11
 ) -> DiscriminantRun:
-    r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. A host verb.
+    r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. A host verb; Ctrl-C goes through.
 
     As $J$ is invariant to scaling, $\langle a_l, \nabla_{a_l} J\rangle = \langle w, \nabla_w J\rangle = 0$ by
     Euler's identity:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._text import key_values
+from ..._progress import waiting
+from ..._text import card, key_values, one_line
 from ...losses.base import checked_array
 from .far_minimum import augmented_lagrangian
 from .network import as_params, check_reachable, layers_of, product_of
@@ -40,6 +41,9 @@ class Projection:
     iterations: int
     method: str
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Distances:
@@ -59,25 +63,35 @@ class Distances:
     pairs_off: int
     method: str
 
+    def __repr__(self) -> str:
+        return f"Distances(minimum {self.minimum:.6g}, saddle at most {self.saddle:.6g})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Distances to the critical set", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
         off = f"{self.pairs_off} singular pair" + ("s" if self.pairs_off != 1 else "")
-        return key_values(
-            {
-                "nearest minimum": f"{self.minimum:.6g} ({self.method})",
-                "nearest saddle": f"at most {self.saddle:.6g} ({off} switched off)",
-                "lower bound": "none for more than two layers"
-                if self.saddle_lower is None
-                else f"{self.saddle_lower:.6g}",
-            }
-        )
+        return {
+            "nearest minimum": f"{self.minimum:.6g} ({self.method})",
+            "nearest saddle": f"at most {self.saddle:.6g} ({off} switched off)",
+            "lower bound": "none for more than two layers"
+            if self.saddle_lower is None
+            else f"{self.saddle_lower:.6g}",
+        }
 
 
-def distances(weights: Mapping[str, Any], target: Any) -> Distances:
+def distances(weights: Mapping[str, Any], target: Any, *, progress: bool | None = None) -> Distances:
     r"""Distances from a start to the nearest minimum and saddle of $\frac12\|W_L \cdots W_1 - A_*\|_F^2$. A host verb.
+
+    Ctrl-C goes through: a projection on its way is at no distance.
 
     Args:
         weights: `"W1"`, …, `"WL"`.
         target: $A_*$ (d_out, d_in), not zero.
+        progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Raises:
         ValueError: malformed arguments; InfeasibleError: the rank of the target exceeds a width.
@@ -96,8 +110,9 @@ def distances(weights: Mapping[str, Any], target: Any) -> Distances:
         nearest saddle   at most 0.141421 (1 singular pair switched off)
         lower bound      0.141421
     """
-    minimum = nearest_minimum(weights, target)
-    saddle, off = nearest_saddle(weights, target)
+    with waiting("looking for the nearest minimum and saddle", progress):
+        minimum = nearest_minimum(weights, target)
+        saddle, off = nearest_saddle(weights, target)
     return Distances(minimum.distance, saddle, saddle_lower_bound(weights, target), off, minimum.method)
 
 

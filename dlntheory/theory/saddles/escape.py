@@ -12,7 +12,8 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._progress import whole_runs
+from ..._text import card, key_values, one_line
 from ...architecture import Architecture
 from ...dynamics import AbstractDynamics, GradientFlow, State, Training, solve
 from ...losses import SquaredLoss
@@ -126,6 +127,9 @@ class EscapeDirection:
     blow_up_time: float
     direction: dict[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EscapeTime:
@@ -151,18 +155,28 @@ class EscapeTime:
         """The law at another scale."""
         return _law(self.depth, self.s1, self.blow_up_time, self.constant, check_alpha(alpha))
 
+    def __repr__(self) -> str:
+        return f"EscapeTime(L = {self.depth}, s_1 = {self.s1:.6g}, t_half = {self.half_time:.6g})"
+
     def __str__(self) -> str:
+        return key_values(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card("Escape from the origin", facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
         if self.depth == 2:
             law = f"log(s_1/(alpha^2 c) - 1)/(2 s_1), c = {self.constant:.6g}"
         else:
             law = f"T* alpha^-{self.depth - 2} + c_L, T* = {self.blow_up_time:.6g}, c_L = {self.constant:.5g}"
-        return key_values(
-            {"depth": self.depth, "s_1": self.s1, "law": law, f"t_half at {self.alpha:g}": self.half_time}
-        )
+        return {"depth": self.depth, "s_1": self.s1, "law": law, f"t_half at {self.alpha:g}": self.half_time}
 
 
+@whole_runs()
 def escape_direction(gradient: Any, theta0: Mapping[str, Any]) -> EscapeDirection:
     r"""The direction in which the flow from a vanishing multiple of $\theta_0$ leaves the origin. A host verb.
+
+    Ctrl-C goes through, here and in the other functions of this module: an unfinished escape has no direction.
 
     Args:
         gradient: $G(0)$ (d_out, d_in), with a simple largest singular value.
@@ -266,6 +280,7 @@ def second_constant(s1: float, depth: int) -> float:
     return float(s1) ** (-2 + a) / depth * (incomplete - 2.0 ** (1 - a) / (1 - a))
 
 
+@whole_runs()
 def measured_half_time(target: Any, theta0: Mapping[str, Any], alpha: float, *, rtol: float = 1e-11) -> float:
     r"""$t_{1/2}$ of the full flow from $\alpha\theta_0$ for $C = \frac12\|A - A_*\|_F^2$, by root finding. A host verb.
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
-from ..._text import text_table
+from ..._progress import keeps_partial, progress_bar, whole_runs
+from ..._text import card, one_line, text_table
 from ...catalogue import linear_network
 from ...dynamics import GradientFlow, SteadyState, Trajectory, solve
 from .network import Cost, check_depth, negative_gradient
@@ -18,6 +19,7 @@ from .plateaus import CONJECTURE
 
 #: The flow of a width counts as stationary where its gradient has fallen to this fraction of its largest scale.
 STATIONARY = 1e-12
+INTERRUPTED = "interrupted"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +42,9 @@ class GreedyPoint:
     singular_value: float
     segment: Trajectory | None
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class GreedyPath:
@@ -56,6 +61,11 @@ class GreedyPath:
     depth: int
     eps: float
     stopped_by: str
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped it."""
+        return self.stopped_by == INTERRUPTED
 
     @property
     def losses(self) -> np.ndarray:
@@ -83,10 +93,20 @@ class GreedyPath:
         return f"GreedyPath(L = {self.depth}, widths 0 to {self.points[-1].width}, {self.stopped_by})"
 
     def __str__(self) -> str:
-        rows = [(one.width, one.loss, one.singular_value) for one in self.points]
         head = f"greedy low-rank path, L = {self.depth}, eps = {self.eps:g}; ended: {self.stopped_by}"
         note = f"as the limit of gradient flow: {CONJECTURE}"
-        return f"{head}\n{note}\n" + text_table(rows, ("width", "loss", "singular value followed"))
+        return f"{head}\n{note}\n{text_table(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        facts = {"widths added": f"eps = {self.eps:g}", "ended": self.stopped_by}
+        note = f"as the limit of gradient flow: {CONJECTURE}"
+        return card(
+            f"Greedy low-rank path, L = {self.depth}", facts=facts, tables=[self._table()], notes=[note]
+        )
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+        rows = [(one.width, one.loss, one.singular_value) for one in self.points]
+        return rows, ("width", "loss", "singular value followed")
 
 
 def greedy_low_rank(
@@ -100,6 +120,7 @@ def greedy_low_rank(
     gtol: float = 1e-9,
     t_max: float = 1e5,
     rtol: float = 1e-8,
+    progress: bool | None = None,
 ) -> GreedyPath:
     r"""Greedy low-rank learning: widen by one neuron along the leading pair of $G$, train to the end, repeat.
 
@@ -109,7 +130,7 @@ def greedy_low_rank(
     zeros elsewhere); run the gradient flow of the wider network until it is stationary.
 
     The network is padded with zero neurons to width `k_max`. They stay exactly zero, so that all widths share one
-    compiled program.
+    compiled program. Ctrl-C returns the widths that are done, with `interrupted` set.
 
     Args:
         cost: $C$, a convex function of $z$.
@@ -122,6 +143,7 @@ def greedy_low_rank(
         t_max: bound on the time of one flow. Escape takes $\epsilon^{-(L-2)}/((L-2) s)$: more layers need a larger
             `eps`.
         rtol: relative tolerance of the flows.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Raises:
         ValueError: malformed arguments, a network of more than 1000 parameters (take a smaller `k_max`).
@@ -152,22 +174,30 @@ def greedy_low_rank(
     weights = {name: np.zeros(size) for name, size in arch.shapes.items()}
     z = np.zeros((rows, columns))
     points = [GreedyPoint(0, {}, z, float(cost(jnp.asarray(z))), float("nan"), None)]
-    while True:
-        k = len(points) - 1
-        left, s, right = np.linalg.svd(negative_gradient(cost, z))
-        reason = _reason(points[-1].loss, float(s[0]), k, widest, tol, gtol)
-        if reason:
-            return GreedyPath(tuple(points), layers, float(eps), reason)
-        weights["W1"][k] = eps * right[0]
-        for layer in range(2, layers):
-            weights[f"W{layer}"][k, k] = eps
-        weights[f"W{layers}"][:, k] = eps * left[:, 0]
-        segment = _stationary(flow, weights, float(s[0]), eps, k + 1, t_max, rtol)
-        weights = {name: np.array(leaf) for name, leaf in segment.final.items()}
-        z = np.asarray(segment.z[-1])
-        points.append(
-            GreedyPoint(k + 1, _cut(weights, k + 1, layers), z, float(segment.loss[-1]), float(s[0]), segment)
-        )
+    reason = ""
+    with progress_bar(widest, "greedy low rank", unit="width", progress=progress) as bar:
+        while not reason:
+            k = len(points) - 1
+            left, s, right = np.linalg.svd(negative_gradient(cost, z))
+            reason = _reason(points[-1].loss, float(s[0]), k, widest, tol, gtol)
+            if reason:
+                break
+            weights["W1"][k] = eps * right[0]
+            for layer in range(2, layers):
+                weights[f"W{layer}"][k, k] = eps
+            weights[f"W{layers}"][:, k] = eps * left[:, 0]
+            try:
+                segment = _stationary(flow, weights, float(s[0]), eps, k + 1, t_max, rtol)
+            except KeyboardInterrupt:
+                if not keeps_partial():
+                    raise
+                reason = INTERRUPTED
+                break
+            weights = {name: np.array(leaf) for name, leaf in segment.final.items()}
+            z, loss = np.asarray(segment.z[-1]), float(segment.loss[-1])
+            points.append(GreedyPoint(k + 1, _cut(weights, k + 1, layers), z, loss, float(s[0]), segment))
+            bar.update()
+    return GreedyPath(tuple(points), layers, float(eps), reason)
 
 
 def matched_distances(run: Any, path: GreedyPath, levels: Any) -> np.ndarray:
@@ -212,6 +242,7 @@ def _reason(loss: float, s: float, k: int, widest: int, tol: float, gtol: float)
     return f"width {widest} reached" if k == widest else ""
 
 
+@whole_runs()
 def _stationary(
     flow: GradientFlow,
     weights: dict[str, np.ndarray],
@@ -236,6 +267,7 @@ def _stationary(
         atol=min(1e-10 * eps, 1e-13),
         stop=SteadyState(rtol=0.0, atol=level),
         save_states=True,
+        progress=False,
     )
     if run.stats.stopped_by is None:
         raise IntegrationError(

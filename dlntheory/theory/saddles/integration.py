@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import key_values
+from ..._progress import keeps_partial, whole_runs
+from ..._text import card, key_values
 from ...dynamics import AbstractDynamics, AbstractEvent, GradientFlow, State, Trajectory, solve
 from ...dynamics.stiff import MAX_PARAMETERS
+from ...dynamics.trajectory import INTERRUPTED
 from .network import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
 
 #: The stability limit of an explicit Runge-Kutta step is about 3.3 relaxation times.
@@ -68,6 +70,7 @@ class PathRun:
         depth: $L$.
         gradient_norm: $\|\nabla_\theta C\|$ (time,).
         estimated_steps: explicit steps that were expected, see `estimated_steps`.
+        interrupted: whether the user stopped it: it ends early, or its times are coarser than they would be.
     """
 
     trajectory: Trajectory
@@ -75,6 +78,7 @@ class PathRun:
     depth: int
     gradient_norm: np.ndarray
     estimated_steps: float
+    interrupted: bool = False
 
     @property
     def ts(self) -> np.ndarray:
@@ -92,14 +96,19 @@ class PathRun:
         return self.trajectory.z
 
     def __repr__(self) -> str:
-        return f"PathRun(L = {self.depth}, alpha = {self.alpha:g}, {len(self.ts)} times)"
+        mark = ", interrupted" if self.interrupted else ""
+        return f"PathRun(L = {self.depth}, alpha = {self.alpha:g}, {len(self.ts)} times{mark})"
 
     def __str__(self) -> str:
-        return (
-            str(self.trajectory)
-            + "\n"
-            + key_values({"explicit steps": f"{self.estimated_steps:.2g} estimated"})
-        )
+        return f"{self.trajectory}\n{key_values(self._facts())}"
+
+    def _repr_html_(self) -> str:
+        facts = [*self.trajectory.facts(), *self._facts().items()]
+        return card(f"Path from alpha = {self.alpha:g}, L = {self.depth}", facts=facts)
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"explicit steps": f"{self.estimated_steps:.2g} estimated"}
+        return facts | ({"interrupted": "it ends early or is coarse"} if self.interrupted else {})
 
 
 def atol_for(alpha: float) -> float:
@@ -173,6 +182,7 @@ def follow_path(
     saves: int | str | Sequence[float] | np.ndarray | None = None,
     stop: AbstractEvent | Sequence[AbstractEvent] = (),
     max_steps: int = 1_000_000,
+    progress: bool | None = None,
 ) -> PathRun:
     r"""The gradient flow of $C(W_L \cdots W_1)$ from $\alpha\theta_0$ to `t1`. A host verb.
 
@@ -191,6 +201,10 @@ def follow_path(
             placed by up to three further runs where loss and gradient change.
         stop: events that end the run.
         max_steps: upper bound on steps; reaching it is an error, never a shorter run.
+        progress: show a bar; by default on a terminal and in a notebook.
+
+    Returns:
+        A `PathRun`. Ctrl-C returns it up to there, with `interrupted` set; while times are placed, the run before.
 
     Raises:
         ValueError: malformed arguments, $\alpha \le 0$.
@@ -235,18 +249,24 @@ def follow_path(
             stop=stop,
             max_steps=max_steps,
             save_states=True,
+            progress=progress,
         )
-        return PathRun(
-            run, float(alpha), len(start), np.asarray(_gradient_norms(flow, run.states or {})), steps
-        )
+        norms = np.asarray(_gradient_norms(flow, run.states or {}))
+        return PathRun(run, float(alpha), len(start), norms, steps, run.stats.stopped_by == INTERRUPTED)
 
     if saves is not None or method == "stiff":
         return run_on("steps" if saves is None else saves)
     found = run_on(EXPLICIT_SAVES)
     for _ in range(MAX_REFINEMENTS):
-        if _is_fine(found):
+        if found.interrupted or _is_fine(found):
             break
-        found = run_on(_refined(found, end))
+        try:
+            with whole_runs():
+                found = run_on(_refined(found, end))
+        except KeyboardInterrupt:
+            if not keeps_partial():
+                raise
+            found = dataclasses.replace(found, interrupted=True)
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..._errors import ConditionError, InfeasibleError
 from ..._precision import require_float64
+from ..._text import one_line
 from ...architecture import Architecture
 from ...catalogue import linear_network
 from ...losses.base import checked_array
@@ -38,6 +39,9 @@ class LeadingPair:
     s: float
     v: np.ndarray
     gap: float
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 def layers_of(weights: Mapping[str, Any], argument: str = "weights") -> list[np.ndarray]:

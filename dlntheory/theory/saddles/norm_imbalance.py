@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
+from ..._text import one_line
 from ...losses.base import checked_rows
 from .network import layers_of
 
@@ -33,6 +34,9 @@ class ImbalanceRates:
     def error(self) -> float:
         """The largest difference, relative to `scale`."""
         return float(np.max(np.abs(self.measured - self.predicted))) / self.scale
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 def imbalance_rates(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import text_table
+from ..._text import card, text_table
 from .integration import PathRun, largest_jump
 
 CONJECTURE = "saddle-to-saddle path (conjecture, not a theorem)"
@@ -68,8 +68,22 @@ class Plateaus:
     def __str__(self) -> str:
         if not self.found:
             return f"{CONJECTURE}\nno plateau found"
+        return f"{CONJECTURE}\n{text_table(*self._table())}"
+
+    def __repr__(self) -> str:
+        ranks = ", ".join(map(str, self.ranks))
+        return f"Plateaus({len(self)} found{f', of ranks {ranks}' if ranks else ''})"
+
+    def _repr_html_(self) -> str:
+        return card(
+            f"{len(self)} plateau{'' if len(self) == 1 else 's'}",
+            tables=[self._table()] if self.found else (),
+            notes=[CONJECTURE],
+        )
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
         rows = [(one.rank, one.t, one.loss, one.gradient_norm) for one in self.found]
-        return f"{CONJECTURE}\n" + text_table(rows, ("rank", "t", "loss", "|gradient|"))
+        return rows, ("rank", "t", "loss", "|gradient|")
 
 
 def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:

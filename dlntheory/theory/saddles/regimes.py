@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._text import text_table
+from ..._progress import keeps_partial, progress_bar
+from ..._text import card, text_table
 from ...catalogue import linear_network
 from ...initial import gaussian
 from ...losses.base import checked_array
@@ -50,6 +51,7 @@ class PhaseTransition:
         predicted_minimum: (n,): below $\gamma = 1$ with $\|A_* - A(\theta_0)\|_F$ of the starts themselves.
         predicted_saddle: (n,).
         seeds: number of seeds.
+        interrupted: whether the user stopped it: the widths are those that were finished.
     """
 
     depth: int
@@ -60,6 +62,7 @@ class PhaseTransition:
     predicted_minimum: np.ndarray
     predicted_saddle: np.ndarray
     seeds: int
+    interrupted: bool = False
 
     def slope(self, name: str, last: int = 3) -> float:
         """Fitted exponent in the width of `"minimum"` or `"saddle"` over the last few widths."""
@@ -72,13 +75,25 @@ class PhaseTransition:
         return float(np.polyfit(np.log(self.widths), np.log(deficit), 1)[0])
 
     def __repr__(self) -> str:
-        return f"PhaseTransition(L = {self.depth}, gamma = {self.gamma:g}, widths {self.widths.tolist()})"
+        mark = ", interrupted" if self.interrupted else ""
+        return (
+            f"PhaseTransition(L = {self.depth}, gamma = {self.gamma:g}, widths {self.widths.tolist()}{mark})"
+        )
 
     def __str__(self) -> str:
+        table = text_table(*self._table())
+        return f"{table}\n(interrupted)" if self.interrupted else table
+
+    def _repr_html_(self) -> str:
+        title = f"Distances at initialisation, L = {self.depth}, gamma = {self.gamma:g}, {self.seeds} seeds"
+        notes = ["(interrupted)"] if self.interrupted else ()
+        return card(title, tables=[self._table()], notes=notes)
+
+    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
         rows = zip(
             self.widths, self.minimum, self.predicted_minimum, self.saddle, self.predicted_saddle, strict=True
         )
-        return text_table(rows, ("width", "d_m", "predicted", "d_s at most", "predicted"))
+        return list(rows), ("width", "d_m", "predicted", "d_s at most", "predicted")
 
 
 def predicted_minimum(target: Any, depth: int, gamma: float, start: Any = 0.0) -> PredictedDistance:
@@ -133,9 +148,17 @@ def predicted_saddle(target: Any, depth: int, gamma: float) -> PredictedDistance
 
 
 def phase_transition(
-    target: Any, depth: int, gamma: float, widths: Sequence[int], *, seeds: int = 2
+    target: Any,
+    depth: int,
+    gamma: float,
+    widths: Sequence[int],
+    *,
+    seeds: int = 2,
+    progress: bool | None = None,
 ) -> PhaseTransition:
     r"""Distances from random starts of growing width, averaged over seeds. A host verb.
+
+    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it goes through.
 
     Args:
         target: $A_*$.
@@ -144,18 +167,30 @@ def phase_transition(
         widths: of the hidden layers, at least the rank of the target.
         seeds: seeds 0, …, averaged. For $\gamma > 1$ and three or more layers each takes seconds to minutes: keep
             widths at 64 or below.
+        progress: show a bar; by default on a terminal and in a notebook.
 
     Raises:
         ConditionError: $\gamma < 1 - 1/L$; ValueError: malformed arguments, a width below the rank of the target.
     """
     layers, goal = check_gamma(depth, gamma, allow_one=True), np.atleast_2d(checked_array(target, "target"))
-    rows = [
-        np.mean([_one(goal, layers, gamma, int(width), seed) for seed in range(seeds)], axis=0)
-        for width in widths
-    ]
+    rows = []
+    interrupted = False
+    with progress_bar(len(widths) * seeds, "distances", unit="start", progress=progress) as bar:
+        try:
+            for width in widths:
+                found = []
+                for seed in range(seeds):
+                    found.append(_one(goal, layers, gamma, int(width), seed))
+                    bar.update()
+                rows.append(np.mean(found, axis=0))
+        except KeyboardInterrupt:
+            if not (rows and keeps_partial()):
+                raise
+            interrupted = True
     minimum, saddle, predicted_m, predicted_s = np.array(rows).T
+    done = np.asarray(widths)[: len(rows)]
     return PhaseTransition(
-        layers, float(gamma), np.asarray(widths), minimum, saddle, predicted_m, predicted_s, seeds
+        layers, float(gamma), done, minimum, saddle, predicted_m, predicted_s, seeds, interrupted
     )
 
 
