@@ -76,7 +76,7 @@ dd { margin: 0; }
   .contents { font-size: .875rem; } .statement { overflow-x: auto; overflow-y: hidden; }
 }
 @media print {
-  html { font-size: 10pt; } body { margin: 0; max-width: none; font-size: 1rem; }
+  html { font-size: 10pt; } pre { white-space: pre-wrap; } body { margin: 0; max-width: none; font-size: 1rem; }
   .filter, .choice, .claim h3 a { display: none; }
   .claim, figure, tr { break-inside: avoid; } h2 { break-after: avoid; } details:not([open]) { display: none; }
   .claim { border-top: 1px solid var(--line); } .panel { flex-basis: 14rem; }
