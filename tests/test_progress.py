@@ -140,6 +140,7 @@ def test_a_bar_that_comes_late_counts_from_the_beginning(terminal, monkeypatch):
         time.sleep(0.25)
         bar.update(3)
         assert "| 5/10 [" in terminal.getvalue()
+        assert " 0%|" not in terminal.getvalue()
         assert bar._bar.format_dict["elapsed"] >= 0.2
 
 

@@ -127,7 +127,7 @@ def plot_comparison(comparison: Comparison, axes=None):
     set_title(left, as_text(full.architecture))
     legend(left)
     seen = comparison.error > 0
-    right.plot(full.ts[seen], comparison.error[seen], **role("error"))
+    right.plot(comparison.ts[seen], comparison.error[seen], **role("error"))
     if np.any(seen):
         right.set_yscale("log")
         widen_to_decades(right, comparison.error[seen])
