@@ -9,6 +9,10 @@ from jax.extend import source_info_util
 from .._errors import UnsupportedPrimitiveError
 
 _NOT_POLYNOMIAL = "φ must be polynomial or rational; put the nonlinearity in the loss"
+_RELU = (
+    "φ must be polynomial or rational; a ReLU network is linear in its path products, `dln.relu_network(widths)` or "
+    "`Architecture.from_model`; or put the nonlinearity in the loss"
+)
 _ROOT = (
     "φ must be polynomial or rational, without roots; square it, since an invertible function of φ has the laws "
     "of φ: g^2 v v^T/(v^T v) stands for g v/|v|; or put the nonlinearity in the loss"
@@ -22,10 +26,11 @@ _GENERAL = "φ must be written with products, sums, quotients, constants and mov
 _HINTS = {
     _NOT_POLYNOMIAL: (
         "tanh exp exp2 log log1p expm1 sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh logistic "
-        "erf erfc erf_inv lgamma digamma abs sign max min clamp reduce_max reduce_min floor "
+        "erf erfc erf_inv lgamma digamma abs sign min clamp reduce_max reduce_min floor "
         "ceil round nextafter cummax cummin cumlogsumexp rem reduce_window_max select_and_scatter_add "
         "is_finite"
     ),
+    _RELU: "max",
     _COMPARISON: (
         "eq ne lt le gt ge eq_to lt_to le_to and or not xor sort argmax argmin top_k reduce_and reduce_or"
     ),

@@ -120,7 +120,10 @@ class Defect:
         return [
             ("law", self.law.name),
             ("rule", repr(self.rule)),
-            ("drift over a fixed time", Formula(self.order)),
+            (
+                "drift beyond that decay" if self.order == "0" else "drift over a fixed time",
+                Formula(self.order),
+            ),
             ("source", self.source),
         ]
 

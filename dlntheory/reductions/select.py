@@ -203,17 +203,25 @@ def reduce(
         return found.best
     if found.interrupted:
         raise KeyboardInterrupt
-    reasons = "\n".join(f"- {one.name}: {one.answer}" for one in found.attempts)
+    reasons: dict[str, list[str]] = {}
+    for one in found.attempts:
+        reasons.setdefault(one.answer, []).append(one.name)
+    told = "\n".join(f"- {', '.join(names)}: {answer}" for answer, names in reasons.items())
     starts = (
         "a balanced start, `balanced(arch, key)`, or a relaxed balanced one, `lambda_balanced(arch, key, lam)`; "
         if arch.chain is not None
         else _undeclared_chain(arch)
     )
+    verdict, is_exact = _verdict(arch, theta0, time_limit, progress)
+    hints = (
+        "hints for the closure, `close(arch, hints=[...])`"
+        if is_exact
+        else "a φ that is exact over every ring"
+    )
     raise NoReductionError(
-        f"No known reduction applies to {arch.name} at this start:\n{reasons}\n"
-        f"Equations in z alone: {_verdict(arch, theta0, time_limit, progress)}\n"
-        f"What would: {starts}hints for the closure, `close(arch, hints=[...])`. The full flow, "
-        "`GradientFlow(arch, loss)`, always applies."
+        f"No known reduction applies to {arch.name} at this start:\n{told}\n"
+        f"Equations in z alone: {verdict}\n"
+        f"What would: {starts}{hints}. The full flow, `GradientFlow(arch, loss)`, always applies."
     )
 
 
@@ -246,13 +254,15 @@ def _undeclared_chain(arch: Architecture) -> str:
     )
 
 
-def _verdict(arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None) -> str:
-    """Whether z can have equations of its own, with the numbers of the kernel test."""
+def _verdict(
+    arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None
+) -> tuple[str, bool]:
+    """Whether z can have equations of its own, with the numbers of the kernel test; and whether φ can be read exactly."""
     later = "`intrinsic(arch, theta0)` says whether there can be any."
     if arch.size > MAX_VERDICT:
-        return f"not tested above {MAX_VERDICT} parameters; {later}"
+        return f"not tested above {MAX_VERDICT} parameters; {later}", True
     try:
         found = intrinsic(arch, theta0, time_limit=time_limit, progress=progress)
     except UnsupportedPrimitiveError as error:
-        return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`)."
-    return f"{found.answer}, since {found.reason} ({found.numbers()})."
+        return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`).", False
+    return f"{found.answer}, since {found.reason} ({found.numbers()}).", True

@@ -80,12 +80,25 @@ def test_limits_interpolate_between_least_l2_and_least_l1():
         excess.append(np.sum(np.abs(limit.beta)) - least_l1)
     assert all(a > b for a, b in itertools.pairwise(excess))
     assert abs(excess[-1]) < 1e-12
-    assert excess[1] > 1e-4  # logarithmically slowly
+    assert excess[1] > 1e-4  # slowly, see the next test
     ratio = [
         np.max(np.abs(interpolation_limit(X, Y, alpha).beta - least_l2)) for alpha in (10.0, 30.0, 100.0)
     ]
     assert abs(np.log(ratio[0] / ratio[1]) / np.log(3) - 4) < 1e-3
     assert ratio[2] < 1e-9
+
+
+def test_the_excess_over_the_least_l1_norm_is_a_power_of_the_start():
+    # Complementary slackness of the linear programme decides the power: on the support |X^T nu| = 1, and a coordinate
+    # off it with |X^T nu| = kappa is left at alpha^2 sinh(kappa log(1/alpha^2)) = alpha^(2 (1 - kappa)).
+    programme = linprog(np.ones(18), A_eq=np.hstack([X, -X]), b_eq=Y)
+    slack = np.sort(np.abs(X.T @ programme.eqlin.marginals))
+    np.testing.assert_allclose(slack[-4:], 1, atol=1e-9)
+    power = 2 * (1 - slack[-5])
+    alphas = (1e-32, 1e-40)
+    excess = [np.sum(np.abs(interpolation_limit(X, Y, alpha).beta)) - programme.fun for alpha in alphas]
+    measured = np.log(excess[1] / excess[0]) / np.log(alphas[1] / alphas[0])
+    assert abs(measured - power) < 2e-6
 
 
 def test_potential_is_exact_at_small_arguments_and_finite_at_extreme_ones():
