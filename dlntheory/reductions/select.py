@@ -257,7 +257,7 @@ def _undeclared_chain(arch: Architecture) -> str:
 def _verdict(
     arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None
 ) -> tuple[str, bool]:
-    """Whether z can have equations of its own, with the numbers of the kernel test; and whether φ can be read exactly."""
+    """Whether z can have equations of its own, with the numbers of the test; and whether φ can be read exactly."""
     later = "`intrinsic(arch, theta0)` says whether there can be any."
     if arch.size > MAX_VERDICT:
         return f"not tested above {MAX_VERDICT} parameters; {later}", True

@@ -48,8 +48,8 @@ def diagonal_sinh_and_dual_limit(shared_start: bool) -> Evidence:
 @claim(
     id="diagonal-least-l1-from-tiny-start",
     paper="exact",
-    statement=r"As $\alpha \to 0$ the interpolating $\beta$ tends to the least $\ell_1$ norm; where that is unique the excess "
-    r"falls like $\alpha^{2(1-\kappa)}$, $\kappa = \max |X^\top\nu|$ off its support.",
+    statement=r"As $\alpha \to 0$ the interpolating $\beta$ tends to the least $\ell_1$ norm; where that is "
+    r"unique the excess falls like $\alpha^{2(1-\kappa)}$, $\kappa = \max |X^\top\nu|$ off its support.",
     summary="A diagonal network finds the least l1 norm, often only from absurdly small starts.",
     source="Woodworth et al. 2020 for the limit; the rate is derived here",
     tolerance=9e-13,
