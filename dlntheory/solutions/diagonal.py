@@ -169,7 +169,7 @@ def interpolation_limit(inputs: Any, targets: Any, alpha: float) -> Interpolatio
     Validity:
         For any loss of $X\beta$ whose flow converges to $X\beta = y$. Towards $\alpha \to \infty$ this is the least
         Euclidean norm (deviation $\alpha^{-4}$), towards 0 the least l1 norm. Where its solution is unique the excess
-        falls like $\alpha^{2(1-\kappa)}$ with $\kappa < 1$ the largest $|X^\top\nu|$ off its support, $\nu$ the solution
+        falls like $\alpha^{2(1-\kappa)}$, $\kappa < 1$ the largest $|X^\top\nu|$ off its support and $\nu$ the solution
         of the dual linear programme: slowly where $\kappa$ is close to 1.
 
     References:
