@@ -14,7 +14,7 @@ import optimistix as optx
 #: Seconds between two looks at the clock: how long Ctrl-C may go unheard.
 CHUNK_SECONDS = 0.5
 #: Steps before the first look; fewer where a state and its data have more than `FIRST_NUMBERS / FIRST_STEPS` numbers.
-FIRST_STEPS = 512
+FIRST_STEPS = 4096
 FIRST_NUMBERS = 8_000_000
 #: Halvings that locate an event: beyond them the bracket, a step of the solver, is below the spacing of floats.
 HALVINGS = 64
