@@ -104,10 +104,11 @@ def test_a_run_out_of_steps_ends_in_its_last_part(problem, monkeypatch):
     same(*partial)
 
 
-def test_parts_follow_the_measured_time_and_begin_short():
+def test_parts_follow_the_measured_time_and_begin_short(monkeypatch):
     assert Pace(np.zeros(10)).steps == pausing.FIRST_STEPS
     assert Pace({"W": np.zeros((1000, 100))}, [np.zeros(100_000)]).steps == pausing.FIRST_NUMBERS // 200_000
     assert Pace(np.broadcast_to(0.0, (10**8,))).steps == 1
+    monkeypatch.setattr(pausing, "FIRST_STEPS", 512)
     pace = Pace(np.zeros(10))
     pace.learn(500, 2.0)
     assert pace.steps == 500 * pausing.CHUNK_SECONDS / 2.0
