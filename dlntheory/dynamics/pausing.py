@@ -100,8 +100,8 @@ class Pausing(diffrax.AbstractAdaptiveStepSizeController):
             t0, t1, y0, y1_candidate, args, y_error, error_order, state
         )
         is_over = (count + 1 >= self.steps) & (next_t0 < self.end)
-        pause = diffrax.RESULTS.where(is_over, diffrax.RESULTS.max_steps_reached, diffrax.RESULTS.successful)
-        result = diffrax.RESULTS.where(result == diffrax.RESULTS.successful, pause, result)
+        pauses = is_over & (result == diffrax.RESULTS.successful)
+        result = diffrax.RESULTS.where(pauses, diffrax.RESULTS.max_steps_reached, result)
         return keep, next_t0, next_t1, jumped, (next_t1, keep, count + 1, state), result
 
 
