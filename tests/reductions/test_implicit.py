@@ -155,6 +155,18 @@ def test_a_state_out_of_reach_is_refused_with_its_numbers():
     assert caught.value.trajectory is None
 
 
+def test_where_nothing_solves_the_solution_says_what_it_reaches():
+    # On W2^2 = W1^2 the point (1, 1) does not lead to z = -1: the derivative is singular between, at the origin.
+    arch = dln.linear_network((1, 1, 1))
+    anchor = {"W1": [[1.0]], "W2": [[1.0]]}
+    flow = ImplicitFlow(arch, anchor, lambda z: jnp.sum(z**2), laws=conservation_laws(arch))
+    found = implicit._solve(flow, jnp.asarray([[-1.0]]))
+    reached = arch(arch.unravel(found.vector))
+    np.testing.assert_allclose(found.z, reached, rtol=1e-14)
+    missing = float(jnp.linalg.norm(found.z + 1.0))
+    assert missing > 1e-6, "else z would be what was asked for and this would show nothing"
+
+
 def test_a_run_that_loses_its_solution_keeps_what_it_had(monkeypatch, laws, relaxed):
     flow = ImplicitFlow(ARCH, relaxed, LOSS, laws=laws)
     solve_once, calls = implicit._solve, []
