@@ -15,7 +15,7 @@ import flint
 import numpy as np
 import sympy
 
-from .rational import exact_array, object_array
+from .rational import object_array
 from .rings import AbstractObjectRing
 
 Monomial = tuple[int, ...]
@@ -306,8 +306,3 @@ def _rational(value: Any) -> flint.fmpq:
             "write it as a fraction, for example sympy.Rational(1, 10)."
         )
     return flint.fmpq(int(value.p), int(value.q))
-
-
-def point_residues(values: Any, prime: int) -> np.ndarray:
-    """Rational coordinates as residues modulo a prime."""
-    return np.array([residue(as_fmpq(entry), prime) for entry in exact_array(values).ravel()], dtype=np.int64)

@@ -25,7 +25,6 @@ from .systems import AbstractSystem
 from .terms import Term
 from .verify import require, verify
 
-STATUSES = ("complete", "saturated", "open", "unverified")
 _UNPROVED = (RANDOM_POINTS, NOT_VERIFIED)
 
 

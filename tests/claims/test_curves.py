@@ -6,7 +6,7 @@ import pytest
 
 from dlntheory._text import json_text
 from dlntheory.claims import Curves, Evidence, claims, run_claims
-from dlntheory.claims.curves import MAX_POINTS, error_over_time
+from dlntheory.claims.curves import MAX_POINTS, error_over_time, power_law
 from dlntheory.claims.showcase import MainJob
 
 LINE = {"measured": ([0.0, 1.0], [2.0, 3.0])}
@@ -119,3 +119,10 @@ def test_main_job_shows_losses_and_errors_of_both_starts():
     assert gaussian.series["full flow"][1] == (2.0, 2.0, 2.0)
     assert balanced.series["reduced flow"][1] == (0.0, 0.0, 0.0)
     assert next(iter(errors.values())).series["error of the reduced flow"] == ((1.0, 2.0), (1e-3, 2e-3))
+
+
+def test_a_power_law_has_its_exponent_and_meets_the_last_point():
+    xs, guide = power_law([1.0, 2.0, 8.0], [7.0, 9.0, 3.0], 1.5)
+    np.testing.assert_array_equal(xs, [1.0, 2.0, 8.0])
+    assert guide[-1] == 3.0
+    np.testing.assert_allclose(np.diff(np.log(guide)) / np.diff(np.log(xs)), 1.5, rtol=1e-14)

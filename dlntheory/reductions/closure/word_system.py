@@ -129,17 +129,6 @@ class WordSystem(AbstractClosedSystem):
             found.append(rf"\dot{{{_name_latex(name)}}} &= {_negated(terms, latex=True)}")
         return found
 
-    def output_text(self) -> str:
-        """How $z$ consists of the observables, one block a line."""
-        flat, lines = self.closure.form.constant.ravel(), []
-        for block, expression in zip(self.closure.form.blocks, self.closure.blocks, strict=True):
-            parts = [
-                _signed(value, " ".join([*(f"λ{n}" for n in scalars), self.product_text(product)]))
-                for (scalars, product), value in expression.items()
-            ]
-            lines.append(_joined(parts) + (" + constant" if np.any(flat[block.positions] != 0) else ""))
-        return "\n".join(lines)
-
     def source(self) -> str:
         from .word_source import word_source
 

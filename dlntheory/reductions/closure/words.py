@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from ..._errors import NoReductionError
 from ...exact.word_terms import transpose
 from ...exact.words import Word, WordForm, canonical, word_text
-from .rewriting import Expression, Expressions, Product, Rule, Scalars, normal_form, representative
+from .rewriting import Expression, Expressions, Product, Rule, Scalars, representative
 
 #: Words left and right of the gradient of a block, and whether that is transposed: (left, block, flipped, right).
 Sides = tuple[Word, int, bool, Word]
@@ -298,13 +298,3 @@ def powers_text(word: Word) -> str:
             parts.append(word_text(word[place : place + 1]))
             place += 1
     return " ".join(parts)
-
-
-def reduced_words(words: Iterable[Word], rules: Iterable[Rule]) -> dict[tuple[Scalars, Word], Fraction]:
-    """The sum of the normal forms of words."""
-    total: dict[tuple[Scalars, Word], Fraction] = {}
-    active = tuple(rules)
-    for word in words:
-        for key, value in normal_form(word, active).items():
-            total[key] = total.get(key, Fraction(0)) + value
-    return total

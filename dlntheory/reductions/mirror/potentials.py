@@ -14,6 +14,7 @@ from ..._text import card, key_values
 from ...architecture import Architecture
 from ..entrywise.base import radius
 from ..entrywise.neuron import neuron_operator, squared_norms
+from ..entrywise.roots import chain_metric
 from . import scalar
 
 
@@ -179,7 +180,7 @@ class ChainScalars(AbstractScalars):
         return scalar.chain_gradient(p, self.origin, self.gaps)
 
     def speed(self, p):
-        return scalar.chain_metric(p, self.gaps)
+        return chain_metric(p, self.gaps)
 
     @property
     def statement(self) -> str:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..entrywise.base import radius
-from ..entrywise.roots import chain_metric, smallest_square
+from ..entrywise.roots import smallest_square
 
 _PANELS = 24
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -137,8 +137,3 @@ def chain_gradient(p, start, gaps):
 def chain_conjugate(p, gaps):
     r"""$\Phi^*(\Phi'(p)) = t/2$ up to a constant, so that $\Phi(p) = p\,\Phi'(p) - t/2$."""
     return smallest_square(p, gaps) / 2
-
-
-def chain_hessian(p, gaps):
-    """$1/K$ of a scalar chain."""
-    return 1 / chain_metric(p, gaps)
