@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from dlntheory._text import json_text
+from dlntheory.display.text import json_text
 
 from .harness import Row, table
 

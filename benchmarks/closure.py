@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 import dlntheory as dln
-from dlntheory.reductions.closure import close
+from dlntheory.reductions.closure import find_closure
 
 from .harness import Row, paired
 
@@ -34,7 +34,7 @@ def rows() -> list[Row]:
         arch = dln.linear_network((WIDTHS[0], hidden, WIDTHS[1]))
         theta0 = dln.gaussian(arch, jax.random.key(0), scale=hidden**-0.5)
         begin = time.perf_counter()
-        closure = close(arch)
+        closure = find_closure(arch)
         seconds = time.perf_counter() - begin
         flow, reduced = dln.GradientFlow(arch, loss), closure.dynamics(loss)
 

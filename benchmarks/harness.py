@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
-from dlntheory._text import format_number, text_table
+from dlntheory.display.text import format_number, text_table
 
 HEADERS = ("benchmark", "case", "against", "ours", "other", "ratio", "limit", "note")
 

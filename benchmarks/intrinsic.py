@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 import dlntheory as dln
-from dlntheory.catalogue import gram_factorisation
+from dlntheory.families import gram_factorisation
 from dlntheory.reductions import RelaxedBalancedFlow, TiedFlow
 
 from .harness import Row, paired
@@ -83,7 +83,7 @@ def _evaluation(
 
 def _calls(dynamics: dln.AbstractDynamics, theta0: Any):
     """A function that evaluates the velocity a number of times inside one compiled loop."""
-    state = dynamics.initial(dynamics.admit(theta0))
+    state = dynamics.initial(dynamics.check_start(theta0))
 
     @jax.jit
     def evaluate(start):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import dlntheory as dln
-from dlntheory._text import format_number, json_text, text_table
-from dlntheory.laws.find import find_laws
-from dlntheory.laws.gram import gram_laws
+from dlntheory.display.text import format_number, json_text, text_table
+from dlntheory.laws.search.gram_ansatz import gram_laws
+from dlntheory.laws.search.strategies import find_laws
 from dlntheory.laws.systems import GradientSystem
 
 from .harness import Row

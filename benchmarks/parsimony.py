@@ -77,7 +77,7 @@ def _descent_rows(size: int, rank: int, steps: int) -> list[Row]:
     check = 10 * steps
     z = np.asarray(arch(train_full(start, check)))
     gap = float(
-        np.linalg.norm(np.asarray(flow.observe(train_small(small_start, check))) - z) / np.linalg.norm(z)
+        np.linalg.norm(np.asarray(flow.output(train_small(small_start, check))) - z) / np.linalg.norm(z)
     )
     case = f"d = {size}, r = {rank}, L = 3"
     weights = list(layers.values())

@@ -5,37 +5,23 @@ training obeys, and a numerical check of the one against the other come out. Put
 `jax.config.update("jax_enable_x64", True)` before the first computation: nothing here works in float32 silently.
 """
 
-from . import catalogue as catalogue, data as data, solutions as solutions
+from . import data as data, families as families, solutions as solutions
 from ._errors import (
     ConditionError as ConditionError,
     InfeasibleError as InfeasibleError,
     IntegrationError as IntegrationError,
     NoReductionError as NoReductionError,
+    NotApplicableError as NotApplicableError,
     PrecisionError as PrecisionError,
     UnsupportedPrimitiveError as UnsupportedPrimitiveError,
 )
 from ._version import __version__ as __version__
 from ._versions import versions as versions
 from .architecture import Architecture as Architecture
-from .catalogue import linear_network as linear_network, relu_network as relu_network
 from .citations import cite as cite
 from .claims import verify as verify
 from .compare import Comparison as Comparison, compare as compare
-from .dynamics import (
-    AbstractDynamics as AbstractDynamics,
-    AbstractIteration as AbstractIteration,
-    GradientDescent as GradientDescent,
-    GradientFlow as GradientFlow,
-    LossBelow as LossBelow,
-    MirrorFlow as MirrorFlow,
-    MomentumFlow as MomentumFlow,
-    SteadyState as SteadyState,
-    Training as Training,
-    Trajectory as Trajectory,
-    iterate as iterate,
-    log_times as log_times,
-    solve as solve,
-)
+from .families import linear_network as linear_network, relu_network as relu_network
 from .initial import (
     balanced as balanced,
     gaussian as gaussian,
@@ -70,18 +56,33 @@ from .reductions import (
     GramFlow as GramFlow,
     ImplicitFlow as ImplicitFlow,
     InfiniteDepthFlow as InfiniteDepthFlow,
+    IntrinsicityResult as IntrinsicityResult,
     MixedBalancedFlow as MixedBalancedFlow,
     RelaxedBalancedFlow as RelaxedBalancedFlow,
-    Verdict as Verdict,
     active_subspaces as active_subspaces,
-    close as close,
-    companion_gap as companion_gap,
     compress as compress,
-    eliminate as eliminate,
+    eliminate_parameters as eliminate_parameters,
+    fibre_divergence as fibre_divergence,
+    find_closure as find_closure,
     intrinsic as intrinsic,
     kkt_residual as kkt_residual,
     mirror_potential as mirror_potential,
     reduce as reduce,
-    survey as survey,
+    try_reductions as try_reductions,
 )
 from .theory import mean_field as mean_field
+from .training import (
+    AbstractDynamics as AbstractDynamics,
+    AbstractIteration as AbstractIteration,
+    GradientDescent as GradientDescent,
+    GradientFlow as GradientFlow,
+    LossBelow as LossBelow,
+    MirrorFlow as MirrorFlow,
+    MomentumFlow as MomentumFlow,
+    SteadyState as SteadyState,
+    Training as Training,
+    Trajectory as Trajectory,
+    iterate as iterate,
+    log_times as log_times,
+    solve as solve,
+)

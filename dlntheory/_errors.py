@@ -9,7 +9,23 @@ class PrecisionError(RuntimeError):
     """JAX is in float32 mode, where an integration fails silently (15 times the steps, 1000 times the error)."""
 
 
-class UnsupportedPrimitiveError(ValueError):
+class NotApplicableError(ValueError):
+    """What was asked for does not apply here: the one exception that is caught where alternatives are tried.
+
+    Attributes:
+        requirement: what is needed, in words, or `""` if the message says it.
+        measured: what was found instead, a number or words, or `None`.
+        remedy: what to do or to use instead, in words, or `""`.
+    """
+
+    def __init__(self, message: str, *, requirement: str = "", measured: Any = None, remedy: str = ""):
+        super().__init__(message)
+        self.requirement = requirement
+        self.measured = measured
+        self.remedy = remedy
+
+
+class UnsupportedPrimitiveError(NotApplicableError):
     """φ uses an operation that has no meaning in the ring it is interpreted over.
 
     Attributes:
@@ -18,12 +34,12 @@ class UnsupportedPrimitiveError(ValueError):
     """
 
     def __init__(self, message: str, *, primitive: str, location: str):
-        super().__init__(message)
+        super().__init__(message, measured=primitive)
         self.primitive = primitive
         self.location = location
 
 
-class ConditionError(ValueError):
+class ConditionError(NotApplicableError):
     """The start does not meet the condition under which a reduction is a theorem.
 
     Attributes:
@@ -33,19 +49,25 @@ class ConditionError(ValueError):
     """
 
     def __init__(
-        self, message: str, *, measured: float, tolerance: float = 0.0, expected_error: float | None = None
+        self,
+        message: str,
+        *,
+        measured: float,
+        tolerance: float = 0.0,
+        expected_error: float | None = None,
+        requirement: str = "",
+        remedy: str = "",
     ):
-        super().__init__(message)
-        self.measured = measured
+        super().__init__(message, requirement=requirement, measured=measured, remedy=remedy)
         self.tolerance = tolerance
         self.expected_error = expected_error
 
 
-class InfeasibleError(ValueError):
+class InfeasibleError(NotApplicableError):
     """No point with the requested property exists (for example λ-balance in a network too wide for it)."""
 
 
-class NoReductionError(ValueError):
+class NoReductionError(NotApplicableError):
     """No known reduction applies to this start; the message says why not, with numbers, and what would."""
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._text import card, key_values
+from .display.text import card, key_values
 
 if TYPE_CHECKING:
     from .exact.symbolic import SymbolicMap
@@ -261,7 +261,7 @@ class Architecture(eqx.Module):
 
     def _map(self) -> tuple[str, str]:
         """φ in plain text and in LaTeX: the product of a chain, else the spaces. Nothing is traced for a display."""
-        from .exact.word_printing import letter_latex
+        from .exact.words.printing import letter_latex
 
         if self.chain is not None:
             names, typeset = list(self.chain[::-1]), [letter_latex(factor) for factor in self.chain[::-1]]

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from ._errors import IntegrationError
-from ._progress import keeps_partial
-from ._text import card, key_values
-from .dynamics import AbstractDynamics, Trajectory, solve
-from .dynamics.clocks import clock_named
-from .dynamics.trajectory import INTERRUPTED, Stats
+from .display.progress import keeps_partial
+from .display.text import card, key_values
 from .reductions import AbstractReduction
 from .solutions.base import AbstractSolution
+from .training import AbstractDynamics, Trajectory, solve
+from .training.time_reparametrisation import clock_named
+from .training.trajectory import INTERRUPTED, Stats
 
 #: How far `theta0` may be from the start of a closed form, relative to its largest entry.
 SAME_START = 1e-12
@@ -64,7 +64,7 @@ class Comparison:
 
     def plot(self, axes=None):
         """Loss of both runs and the error over time; returns the two axes."""
-        from .figures.training import plot_comparison
+        from .training.plots import plot_comparison
 
         return plot_comparison(self, axes=axes)
 
@@ -179,7 +179,7 @@ def compare(
         timing: run each once more (three times if it takes under 2 s) and keep the fastest, so that the times are
             warm and free of most of the machine's noise.
         progress: show a bar for each run; by default on a terminal and in a notebook, after two seconds.
-        **options: passed to both runs of `solve` (`atol`, `admit`, `max_steps`, …).
+        **options: passed to both runs of `solve` (`atol`, `check`, `max_steps`, …).
 
     Raises:
         ValueError: the two belong to different networks, the reduction is bound to another loss or factors, or the

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import dlntheory as dln
-from dlntheory import catalogue
+from dlntheory import families as catalogue
 
 FROZEN = ((1.0, 0.0, -1.0), (0.5, 2.0, 0.0))
 INPUTS = ((1.0, 0.0, 2.0), (0.0, 1.0, -1.0))
@@ -25,7 +25,7 @@ class Entry:
         title: what readers call the network.
         formula: φ in LaTeX.
         build: makes the architecture.
-        options: arguments of `close`.
+        options: arguments of `find_closure`.
         start: a start that meets the assumptions of the closure; by default Gaussian.
         scale: standard deviation of the Gaussian start.
         quick: the row is checked whenever the tests run.

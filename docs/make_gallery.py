@@ -64,7 +64,7 @@ def facts(entry: Entry, *, verdict: bool = True) -> Facts:
         verdict: whether to decide about equations in z alone.
     """
     arch = entry.build()
-    closure = dln.close(arch, **entry.options)
+    closure = dln.find_closure(arch, **entry.options)
     small = arch.size <= MAX_VERDICT
     cells = (
         entry.title,
@@ -82,7 +82,7 @@ def _laws(laws: dln.ConservationLaws) -> str:
     return f"{bounds.lower} to {bounds.upper}" if laws.count is None else str(laws.count)
 
 
-def _answer(verdict: dln.Verdict) -> str:
+def _answer(verdict: dln.IntrinsicityResult) -> str:
     if verdict.answer != ON_LEVEL_SETS:
         return verdict.answer
     return "on h = " + ", ".join(where.removeprefix("h = ") for where in verdict.where)
@@ -127,7 +127,7 @@ def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
     """z at six times, by SciPy's DOP853: an integrator that knows nothing of the library."""
     state = {
         n: np.asarray(x)
-        for n, x in jax.jit(lambda theta: dynamics.initial(theta))(dynamics.admit(theta0)).items()
+        for n, x in jax.jit(lambda theta: dynamics.initial(theta))(dynamics.check_start(theta0)).items()
     }
     cuts = np.cumsum([value.size for value in state.values()])[:-1]
 
@@ -153,7 +153,7 @@ def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
         rtol=1e-12,
         atol=1e-14,
     )
-    seen = jax.jit(jax.vmap(lambda y: dynamics.observe(unpack(y))))
+    seen = jax.jit(jax.vmap(lambda y: dynamics.output(unpack(y))))
     return np.asarray(seen(run.y.T))
 
 
@@ -215,7 +215,7 @@ def main() -> None:
 _TEXT = r"""# Gallery
 
 What closes, and what does not: for each architecture its conservation laws, whether $z$ has equations of its own, the
-closed system that `close` finds, and how far the $z(t)$ of that system is from the one of the full gradient flow. The
+closed system that `find_closure` finds, and how far its $z(t)$ is from the one of the full gradient flow. The
 library computes every entry ([script](make_gallery.py), [architectures](gallery_rows.py)), and the tests compute them
 again. A row of one's own:
 
@@ -228,7 +228,7 @@ import dlntheory as dln
 
 shapes = {"U": (2, 3), "V": (2, 3)}
 arch = dln.Architecture(lambda p: p["U"] @ p["V"].T, shapes, name="two layers")
-laws, verdict, closure = dln.conservation_laws(arch), dln.intrinsic(arch), dln.close(arch)
+laws, verdict, closure = dln.conservation_laws(arch), dln.intrinsic(arch), dln.find_closure(arch)
 print(laws.count, laws.status, verdict.answer, closure.status, closure.sizes)
 assert (laws.count, closure.status, closure.sizes.state) == (6, "closed", 12)
 print(closure)

@@ -138,13 +138,13 @@ def test_what_says_nothing_is_refused(nothing):
 
 
 def test_a_report_cites_only_what_ran():
-    from dlntheory.claims import Report, Result, Verdict
+    from dlntheory.claims import ClaimStatus, Report, Result
     from dlntheory.claims.base import Evidence
 
     first, second = claims("alignment", None)[0], claims("saddles", None)[0]
     evidence = Evidence(1.0, 1.0, 0.0)
-    ran = Result(first, Verdict.PASSED, evidence, evidence)
-    report = Report((ran, Result(second, Verdict.SKIPPED)), 0.0, "")
+    ran = Result(first, ClaimStatus.PASSED, evidence, evidence)
+    report = Report((ran, Result(second, ClaimStatus.SKIPPED)), 0.0, "")
     assert "ji2019gradient" in cite(report).keys
     assert "jacot2021saddle" not in cite(report).keys
 

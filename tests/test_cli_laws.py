@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from dlntheory.catalogue import FAMILIES
 from dlntheory.cli import main
-from dlntheory.laws import conservation, find
+from dlntheory.families import FAMILIES
+from dlntheory.laws import conservation
+from dlntheory.laws.search import strategies as find
 
 KEYS = {
     "parameters",

@@ -88,7 +88,7 @@ def test_written_source_runs_without_dlntheory(capsys, model):
         "u, v = jnp.arange(6.0).reshape(3, 2) / 7, jnp.arange(4.0).reshape(2, 2) / 5\n"
         "f = lambda z: jnp.sum((z - 1) ** 4)\n"
         "y = closed.initial({'U': u, 'V': v})\n"
-        "dz = closed.observe(closed.velocity(0.0, y, jax.grad(f)))\n"
+        "dz = closed.output(closed.velocity(0.0, y, jax.grad(f)))\n"
         "p = {'U': u, 'V': v}; phi = lambda p: p['U'] @ p['V'].T\n"
         "g = jax.grad(lambda p: f(phi(p)))(p)\n"
         "full = -jax.jvp(phi, (p,), (g,))[1]\n"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory._progress import whole_runs
-from dlntheory.dynamics import explicit, pausing
-from dlntheory.dynamics.pausing import Pace
+from dlntheory.display.progress import whole_runs
 from dlntheory.solutions.riccati import RiccatiSolution
+from dlntheory.training import explicit, pausing
+from dlntheory.training.backends.resumable_stepping import Pace
 
 compare_module = importlib.import_module("dlntheory.compare")
 

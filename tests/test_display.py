@@ -12,8 +12,8 @@ import pytest
 from systems.shown import everything
 
 import dlntheory as dln
-from dlntheory import typesetting
-from dlntheory._text import WIDTH
+from dlntheory.display import typesetting
+from dlntheory.display.text import WIDTH
 
 #: What no front end may obey: a tag, a formula with dollars or brackets, an entity, quotes, an underscore.
 NAME = "<img src=x onerror=alert(1)> $\\evil$ \\(x\\) & &amp; \"q\" 's' a_b {c}^d~e"
@@ -211,7 +211,7 @@ def test_large_results_leave_out_what_would_take_time():
     assert re.search(r" 136 +– ", str(laws))
     laws = dln.conservation_laws(dln.linear_network((2, 3, 2)))
     assert re.search(r" 6 +6 ", str(laws))
-    closed = dln.close(dln.linear_network((4, 10, 3)))
+    closed = dln.find_closure(dln.linear_network((4, 10, 3)))
     assert "tr(A) - tr(B)" in str(closed)
     assert "independent" not in closed._repr_html_()
     assert "ranks" not in vars(closed)

@@ -11,94 +11,99 @@ import numpy as np
 
 PACKAGE = Path(__file__).parent.parent / "dlntheory"
 
-#: A room may import from rooms above it and beside it on its line.
-ROOMS = [
-    ["_errors", "_precision", "_progress", "_text", "_version", "_versions", "citations", "typesetting"],
+#: A package imports from packages above it, and from those beside it on its line without a circle.
+PACKAGES = [
+    ["_errors", "_version", "_versions", "_checks", "_precision", "display", "plotting"],
+    ["citations"],
     ["exact"],
     ["architecture"],
-    ["catalogue"],
+    ["families"],
     ["models"],
     ["losses", "data", "initial"],
     ["laws"],
-    ["dynamics"],
+    ["training"],
     ["reductions"],
     ["solutions"],
-    ["compare"],
     ["theory"],
+    ["compare"],
     ["claims"],
-    ["figures", "report"],
+    ["report"],
     ["cli"],
     ["__main__", "__init__"],
 ]
-#: Imports inside functions that may look down: convenience methods that open a figure, or read a model.
-LOOKING_DOWN = {
-    ("dynamics", "figures"),
-    ("compare", "figures"),
-    ("architecture", "models"),
-    ("theory", "figures"),
-    ("reductions", "figures"),
-}
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(path):
-    """(imported module relative to the package or absolute, whether at module level) for every import statement."""
+    """(module, whether at module level) for every import statement, lazy and type-only ones too."""
     tree = ast.parse(path.read_text())
     top = {id(node) for node in tree.body}
-    guarded = {
-        id(inner)
-        for node in tree.body
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    depth = len(path.relative_to(PACKAGE).parts)
+    here = module_name(path)
+    package = here if path.name == "__init__.py" else here.rpartition(".")[0]
     for node in ast.walk(tree):
-        if id(node) in guarded:
-            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, id(node) in top
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                base = path.relative_to(PACKAGE).parts[: depth - node.level]
-                module = [*base, *(node.module.split(".") if node.module else [])]
-                names = [".".join(module)] if module else [alias.name for alias in node.names]
-                for name in names:
-                    yield "dlntheory." + name, id(node) in top
-            else:
-                yield node.module, id(node) in top
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            for alias in node.names:
+                # `from .package import module` names a module, anything else a member of one.
+                yield (
+                    (f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module),
+                    id(node) in top,
+                )
 
 
-def room_of(module):
-    name = module.split(".")[1]
-    for rank, room in enumerate(ROOMS):
-        if name in room:
-            return rank, name
-    raise AssertionError(f"{module} stands in no room of the layering test: give it one")
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def rank_of(module):
+    name = module.split(".")[1] if "." in module else "__init__"
+    for rank, line in enumerate(PACKAGES):
+        if name in line:
+            return rank
+    raise AssertionError(f"{module} stands in no package of the layering test: give it a place")
 
 
 def test_imports_go_one_way():
-    breaches = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        rank, here = room_of("dlntheory." + parts[0])
-        for module, at_top in imports(path):
-            if not module.startswith("dlntheory"):
-                continue
-            other, there = room_of(module)
-            if other <= rank or (not at_top and (here, there) in LOOKING_DOWN):
-                continue
-            breaches.append(f"{path.relative_to(PACKAGE)} imports {module}")
+    breaches = [
+        f"{here} imports {module}"
+        for here, path in MODULES.items()
+        for module, _ in imports(path)
+        if module.startswith("dlntheory") and rank_of(module) > rank_of(here)
+    ]
     assert not breaches, breaches
+
+
+def test_no_import_closes_a_circle():
+    graph = {
+        here: {module for module, _ in imports(path) if module in MODULES and module != here}
+        for here, path in MODULES.items()
+    }
+    left = dict(graph)
+    while free := [here for here, needs in left.items() if not needs & left.keys()]:
+        for here in free:
+            del left[here]
+    # What is left leads into a circle: those that nothing left needs only lead there.
+    while outer := [here for here in left if not any(here in needs for needs in left.values())]:
+        for here in outer:
+            del left[here]
+    assert not left, sorted(left)
 
 
 def test_each_dependency_has_its_one_door():
     doors = {
-        "diffrax": lambda parts: parts[0] == "dynamics",
+        "diffrax": lambda parts: parts[:2] == ("training", "backends"),
         "flint": lambda parts: parts[0] in ("exact", "laws"),
         "jax.extend.core": lambda parts: parts[0] == "exact",
         "sklearn": lambda parts: parts[0] == "data",
-        "math_core": lambda parts: parts[0] == "typesetting",
-        "tqdm": lambda parts: parts[0] == "_progress.py",
+        "math_core": lambda parts: parts[:2] == ("display", "typesetting"),
+        "tqdm": lambda parts: parts == ("display", "progress.py"),
     }
     lazy = ("matplotlib", "xarray", "tqdm", "scipy.integrate", "sklearn")
     breaches = []

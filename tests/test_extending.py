@@ -12,16 +12,16 @@ import jax
 import numpy as np
 import pytest
 
-from dlntheory import catalogue, claims, reductions
-from dlntheory.catalogue import families
+from dlntheory import claims, families as catalogue, reductions
 from dlntheory.claims import intrinsic
 from dlntheory.cli import main
+from dlntheory.families import families
 from dlntheory.reductions import candidates, select
 
 ROOT = Path(__file__).resolve().parents[1]
 #: A block whose first line names its file, below a line that shows the name to readers.
 FENCE = re.compile(r'^`([^`\n]+)`:\n\n```python title="\1"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-CATALOGUE = "dlntheory/catalogue/crossed.py"
+CATALOGUE = "dlntheory/families/crossed.py"
 REDUCTION = "dlntheory/reductions/equal_factors.py"
 CLAIM = "dlntheory/claims/intrinsic/equal_factors.py"
 ID = "equal-factors-in-z-alone"
@@ -101,21 +101,21 @@ def test_titles_are_the_files_that_the_walkthroughs_add_or_change():
 
 
 def check_family(module, monkeypatch):
-    """The rows of the tables of `tests/catalogue`, and its name on the command line."""
+    """The rows of the tables of `tests/families`, and its name on the command line."""
     tables = importlib.import_module("catalogue.test_families")
     references = importlib.import_module("catalogue.references")
     page = fences()
-    with executed(page["dlntheory/catalogue/__init__.py"], vars(catalogue)):
+    with executed(page["dlntheory/families/__init__.py"], vars(catalogue)):
         assert catalogue.crossed_factors is module.crossed_factors
         with executed("from .crossed import crossed_factors", vars(families)):
-            (family,) = eval(f"({page['dlntheory/catalogue/families.py'].strip()})", vars(families))
+            (family,) = eval(f"({page['dlntheory/families/registry.py'].strip()})", vars(families))
         monkeypatch.setitem(families.FAMILIES, family.key, family)
-        rows = eval("{" + page["tests/catalogue/references.py"] + "}", vars(references))
+        rows = eval("{" + page["tests/families/references.py"] + "}", vars(references))
         for key, row in rows.items():
             monkeypatch.setitem(tables.ROWS, key, row)
         monkeypatch.setitem(tables.SIZES, family.key, None)
         monkeypatch.setitem(tables.OUTPUTS, family.key, None)
-        exec(page["tests/catalogue/test_families.py"], vars(tables))
+        exec(page["tests/families/test_families.py"], vars(tables))
         tables.test_exact_reading_and_floats_agree_with_numpy("crossed")
         tables.test_number_of_laws("crossed")
         tables.test_registry("crossed")

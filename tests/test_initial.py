@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from dlntheory._errors import InfeasibleError, PrecisionError
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
+from dlntheory.families import linear_network
 from dlntheory.initial import balanced, gaussian, lambda_balanced, orthogonal
 from dlntheory.initial.index_chains import forced_squares, offsets
 

@@ -27,25 +27,20 @@ from systems.long_work import (
 )
 
 import dlntheory as dln
-from dlntheory import _progress
-from dlntheory._progress import whole_runs
 from dlntheory.claims import Evidence
 from dlntheory.claims.runner import run_claims
-from dlntheory.dynamics.trajectory import INTERRUPTED
-from dlntheory.laws import certificate, conservation, lie_rank
+from dlntheory.display import progress as _progress
+from dlntheory.display.progress import whole_runs
+from dlntheory.laws import conservation
 from dlntheory.laws.conservation import laws_to_build_on
+from dlntheory.laws.proof import certificate, lie_rank
 from dlntheory.laws.systems import GradientSystem
-from dlntheory.reductions import (
-    candidates,
-    companions,
-    elimination,
-    fibre_companions,
-)
+from dlntheory.reductions import candidates, fibre_companions
 from dlntheory.reductions.closure import find
 from dlntheory.reductions.closure.entries import EntrySearch
 from dlntheory.reductions.closure.entry_system import EntrySystem
+from dlntheory.reductions.intrinsicity import decision, elimination, fibre_divergence as companions
 from dlntheory.reductions.parsimony import complete, completion
-from dlntheory.reductions.verdict import decision
 from dlntheory.theory import alignment, mean_field, saddles
 from dlntheory.theory.alignment import descent as alignment_descent, flow as alignment_flow, risk_clock
 from dlntheory.theory.mean_field import rates, simulator, solving
@@ -58,6 +53,7 @@ from dlntheory.theory.saddles import (
     integration,
     regimes,
 )
+from dlntheory.training.trajectory import INTERRUPTED
 
 
 @contextmanager
@@ -113,7 +109,7 @@ class TestSearches:
             certificate.check(LAWS.certificate, GradientSystem(PRODUCT))
 
     def test_closure_among_entries(self):
-        search = lambda: dln.close(THREE, level="entries")
+        search = lambda: dln.find_closure(THREE, level="entries")
         whole = search()
         with interrupt(EntrySearch, "_closed", 2):
             found = search()
@@ -131,11 +127,11 @@ class TestSearches:
 
     def test_closure_among_words(self):
         with interrupt(find, "close_words"):
-            found = dln.close(THREE)
+            found = dln.find_closure(THREE)
         assert [(one.level, one.reason) for one in found.attempts] == [("words", "interrupted")]
         assert found.interrupted
         with interrupt(find, "close_words"):
-            assert_goes_through(lambda: dln.close(THREE))
+            assert_goes_through(lambda: dln.find_closure(THREE))
 
     def test_verdict(self):
         arch = dln.linear_network((2, 2, 3))
@@ -149,7 +145,7 @@ class TestSearches:
         assert whole.laws is not None
         assert found.laws.count == whole.laws.count
         assert (found.level_sets, whole.interrupted) == ((), False)
-        assert repr(found) == "Verdict(linear 2-2-3: undecided, interrupted)"
+        assert repr(found) == "IntrinsicityResult(linear 2-2-3: undecided, interrupted)"
         assert "interrupted" in str(found)
         with interrupt(decision, "special_level_sets"):
             assert_goes_through(decide)
@@ -164,13 +160,13 @@ class TestSearches:
 
     def test_elimination(self):
         with interrupt(elimination, "run_job"):
-            found = dln.eliminate(PRODUCT, START)
+            found = dln.eliminate_parameters(PRODUCT, START)
         assert (found.status, found.reason, found.interrupted) == ("open", "interrupted", True)
-        assert found.metric == dln.eliminate(PRODUCT, START).metric
+        assert found.metric == dln.eliminate_parameters(PRODUCT, START).metric
         assert "interrupted" in repr(found)
         assert "interrupted" in str(found)
         with interrupt(elimination, "run_job"):
-            assert_goes_through(lambda: dln.eliminate(PRODUCT, START))
+            assert_goes_through(lambda: dln.eliminate_parameters(PRODUCT, START))
 
     def test_survey(self):
         arch = dln.Architecture(
@@ -178,7 +174,7 @@ class TestSearches:
         )
         values = dln.gaussian(dln.linear_network((2, 2, 2, 1)), jax.random.key(0)).values()
         theta0 = dict(zip("ABC", values, strict=True))
-        look = lambda: dln.survey(arch, theta0, time_limit=2.0)
+        look = lambda: dln.try_reductions(arch, theta0, time_limit=2.0)
         whole = look()
         with interrupt(find, "close_words"):
             found = look()
@@ -188,7 +184,7 @@ class TestSearches:
         assert answers(found) == answers(whole)
         assert (found.attempts[-1].name, found.attempts[-1].answer) == ("closure", "interrupted")
         assert (found.interrupted, whole.interrupted, found.best) == (True, False, None)
-        assert repr(found) == "Survey(three: no reduction, interrupted)"
+        assert repr(found) == "ReductionReport(three: no reduction, interrupted)"
         assert "interrupted" in str(found)
         with interrupt(candidates, "conservation_laws"):
             assert look().attempts[-1].name == "implicit flow"

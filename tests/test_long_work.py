@@ -23,9 +23,9 @@ from systems.long_work import (
 )
 
 import dlntheory as dln
-from dlntheory import _progress
 from dlntheory.claims import Evidence
 from dlntheory.claims.runner import run_claims
+from dlntheory.display import progress as _progress
 from dlntheory.laws.systems import GradientSystem
 from dlntheory.reductions import fibre_companions
 from dlntheory.reductions.parsimony import complete
@@ -37,14 +37,14 @@ VERBS = {
         lambda **o: dln.laws.check(LAWS.certificate, GradientSystem(PRODUCT), **o),
         ["checking the laws of uv"],
     ),
-    "close": (lambda **o: dln.close(PRODUCT, **o), ["closing the dynamics of uv"]),
+    "close": (lambda **o: dln.find_closure(PRODUCT, **o), ["closing the dynamics of uv"]),
     "intrinsic": (lambda **o: dln.intrinsic(PRODUCT, **o), ["deciding about uv"]),
     "eliminate": (
-        lambda **o: dln.eliminate(PRODUCT, START, method="groebner", **o),
+        lambda **o: dln.eliminate_parameters(PRODUCT, START, method="groebner", **o),
         ["eliminating the parameters of uv"],
     ),
     "survey": (
-        lambda **o: dln.survey(PRODUCT, START, everything=True, **o),
+        lambda **o: dln.try_reductions(PRODUCT, START, everything=True, **o),
         ["looking for a reduction of uv"],
     ),
     "reduce": (lambda **o: dln.reduce(PRODUCT, START, **o), ["looking for a reduction of uv"]),
@@ -56,7 +56,7 @@ VERBS = {
         lambda **o: fibre_companions(PRODUCT, START, **o),
         ["looking for companions in uv"],
     ),
-    "companion_gap": (relaxed_gap, ["looking for companions in linear 1-2-3", "companions"]),
+    "fibre_divergence": (relaxed_gap, ["looking for companions in linear 1-2-3", "companions"]),
     "complete": (
         lambda **o: complete(entries(), 1, learning_rate=0.1, discrepant_rate=0.1, steps=3, **o),
         ["completing"],
@@ -131,7 +131,7 @@ def shown(monkeypatch):
     return seen
 
 
-SLOW = ("companion_gap", "completion_study", "eliminate", "survey")
+SLOW = ("fibre_divergence", "completion_study", "eliminate", "survey")
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_every_verb_has_one_way_to_ask():
     verbs = [
         dln.conservation_laws,
         dln.intrinsic,
-        dln.close,
-        dln.eliminate,
-        dln.survey,
+        dln.find_closure,
+        dln.eliminate_parameters,
+        dln.try_reductions,
         dln.reduce,
         dln.verify,
     ]
-    verbs += [dln.mirror_potential, dln.companion_gap, complete, fibre_companions, dln.laws.check]
+    verbs += [dln.mirror_potential, dln.fibre_divergence, complete, fibre_companions, dln.laws.check]
     verbs += [mean_field.solve, mean_field.simulate, mean_field.best_rate, mean_field.width_transfer]
     verbs += [saddles.distances, saddles.phase_transition, saddles.greedy_low_rank, saddles.follow_path]
     for verb in verbs:

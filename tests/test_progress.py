@@ -8,8 +8,15 @@ import types
 
 import pytest
 
-from dlntheory import _progress
-from dlntheory._progress import in_notebook, is_wanted, keeps_partial, progress_bar, waiting, whole_runs
+from dlntheory.display import progress as _progress
+from dlntheory.display.progress import (
+    in_notebook,
+    is_wanted,
+    keeps_partial,
+    progress_bar,
+    waiting,
+    whole_runs,
+)
 
 
 class Terminal(io.StringIO):

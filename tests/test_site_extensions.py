@@ -130,4 +130,4 @@ def test_internal_modules_are_no_part_of_the_reference(extension):
 def test_modules_handed_on_by_name(extension):
     found = extension("public_names").exported_modules(["dlntheory"])
     assert found["dlntheory.mean_field"] == "dlntheory.theory.mean_field"
-    assert found["dlntheory.catalogue"] == "dlntheory.catalogue"
+    assert found["dlntheory.families"] == "dlntheory.families"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlntheory._text import (
+from dlntheory.display.text import (
     WIDTH,
     Formula,
     Prose,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fontTools.ttLib import TTFont
 
-from dlntheory.typesetting import font_face, formula, prose
+from dlntheory.display.typesetting import font_face, formula, prose
 
 ROOT = Path(__file__).resolve().parents[1]
 MATHEMATICS = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)

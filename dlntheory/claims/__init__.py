@@ -3,5 +3,5 @@
 from .base import PAPERS as PAPERS, Claim as Claim, Evidence as Evidence, Paper as Paper, claim as claim
 from .curves import Curves as Curves
 from .registry import SelectionError as SelectionError, claims as claims, papers as papers
-from .results import Report as Report, Result as Result, Verdict as Verdict
+from .results import ClaimStatus as ClaimStatus, Report as Report, Result as Result
 from .runner import run_claims as run_claims, verify as verify

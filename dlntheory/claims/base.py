@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from .._text import Prose, card, format_number, key_values
+from ..display.text import Prose, card, format_number, key_values
 from .curves import Curves
 
 Tier = Literal["quick", "full"]

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..architecture import Architecture
-from ..catalogue import linear_network, nonnegative_factorisation, relu_network
 from ..data import diabetes
-from ..dynamics import GradientDescent, GradientFlow, MirrorFlow, MomentumFlow, Trajectory, iterate, solve
+from ..families import linear_network, nonnegative_factorisation, relu_network
 from ..initial import gaussian
-from ..laws.certificate import check
 from ..laws.conservation import ConservationLaws, conservation_laws
 from ..laws.law import Law
+from ..laws.proof.certificate import check
+from ..training import GradientDescent, GradientFlow, MirrorFlow, MomentumFlow, Trajectory, iterate, solve
 from .base import Evidence, claim
 from .curves import TIME, Curves, power_law
 

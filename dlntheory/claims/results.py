@@ -12,8 +12,8 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
-from .._text import Prose, card, format_number, key_values, shorten, text_table
 from .._versions import versions
+from ..display.text import Prose, card, format_number, key_values, shorten, text_table
 from .base import PAPERS, Claim, Evidence
 
 LINE_WIDTH = 118
@@ -21,7 +21,7 @@ VALUE_WIDTH = 14
 MESSAGE_WIDTH = 400
 
 
-class Verdict(StrEnum):
+class ClaimStatus(StrEnum):
     """What became of a claim; `VACUOUS`: its negative control passes too, so the check proves nothing."""
 
     PASSED = "passed"
@@ -46,7 +46,7 @@ class Result:
 
     Attributes:
         claim: the claim.
-        verdict: see `Verdict`.
+        verdict: see `ClaimStatus`.
         evidence: of the run where the hypotheses hold; `None` if it was not run to its end.
         control: of the run where one is violated; `None` likewise.
         seconds: time for both runs.
@@ -55,7 +55,7 @@ class Result:
     """
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimStatus
     evidence: Evidence | None = None
     control: Evidence | None = None
     seconds: float = 0.0
@@ -102,7 +102,7 @@ class Result:
             "measured": None if evidence is None else evidence.measured,
             "error": None if evidence is None else evidence.error,
             "tolerance": self.claim.tolerance,
-            "passed": self.verdict is Verdict.PASSED,
+            "passed": self.verdict is ClaimStatus.PASSED,
             "control": {
                 "error": None if control is None else control.error,
                 "passed": self.control_passed,
@@ -152,29 +152,29 @@ class Report:
     @property
     def passed(self) -> int:
         """Claims within their tolerance whose control is outside."""
-        return self._count(Verdict.PASSED)
+        return self._count(ClaimStatus.PASSED)
 
     @property
     def failed(self) -> int:
         """Claims outside their tolerance, or with a run that raised."""
-        return self._count(Verdict.FAILED)
+        return self._count(ClaimStatus.FAILED)
 
     @property
     def vacuous(self) -> int:
         """Claims within their tolerance whose control is within it too."""
-        return self._count(Verdict.VACUOUS)
+        return self._count(ClaimStatus.VACUOUS)
 
     @property
     def skipped(self) -> int:
         """Claims that were not run to their end."""
-        return self._count(Verdict.SKIPPED)
+        return self._count(ClaimStatus.SKIPPED)
 
     @property
     def ok(self) -> bool:
         """Nothing failed, nothing is vacuous, nothing was interrupted."""
         return not (self.failed or self.vacuous or self.interrupted)
 
-    def _count(self, verdict: Verdict) -> int:
+    def _count(self, verdict: ClaimStatus) -> int:
         return sum(result.verdict is verdict for result in self.results)
 
     def by_paper(self) -> list[tuple[str, list[Result]]]:
@@ -258,7 +258,7 @@ def _numbers(result: Result, width: int | None = None) -> tuple[str, ...]:
         format_number(evidence and evidence.error, 2),
         format_number(result.claim.tolerance, 2),
         format_number(control and control.error, 2),
-        format_number(None) if result.verdict is Verdict.SKIPPED else f"{result.seconds:.1f}",
+        format_number(None) if result.verdict is ClaimStatus.SKIPPED else f"{result.seconds:.1f}",
         str(result.verdict),
     )
 

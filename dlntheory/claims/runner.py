@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Iterable
 
 from .._precision import require_float64
-from .._progress import progress_bar, whole_runs
+from ..display.progress import progress_bar, whole_runs
 from .base import Claim, Evidence
 from .registry import claims as registered_claims
-from .results import Report, Result, Verdict, is_within, utc_now
+from .results import ClaimStatus, Report, Result, is_within, utc_now
 
 INTERRUPTED = "interrupted"
 FULL_TIER = "full tier: runs with full=True (--full), or when named"
@@ -54,7 +54,7 @@ def run_claims(claims: Iterable[Claim], *, full: bool = False, progress: bool | 
             for one in selected:
                 bar.set_postfix_str(one.id)
                 if one.tier == "full" and not full:
-                    results.append(Result(one, Verdict.SKIPPED, message=FULL_TIER))
+                    results.append(Result(one, ClaimStatus.SKIPPED, message=FULL_TIER))
                 else:
                     result, interrupted = _run(one)
                     results.append(result)
@@ -63,7 +63,7 @@ def run_claims(claims: Iterable[Claim], *, full: bool = False, progress: bool | 
                 bar.update()
         except KeyboardInterrupt:
             interrupted = True
-    results += [Result(one, Verdict.SKIPPED, message=INTERRUPTED) for one in selected[len(results) :]]
+    results += [Result(one, ClaimStatus.SKIPPED, message=INTERRUPTED) for one in selected[len(results) :]]
     return Report.of(results, seconds=time.perf_counter() - started, date=date, interrupted=interrupted)
 
 
@@ -80,11 +80,11 @@ def _run(claim: Claim) -> tuple[Result, bool]:
             control = _evidence(claim, claim.violated)
         verdict, message = _judge(claim, evidence, control)
     except KeyboardInterrupt:
-        verdict, message, interrupted = Verdict.SKIPPED, INTERRUPTED, True
+        verdict, message, interrupted = ClaimStatus.SKIPPED, INTERRUPTED, True
     except Exception as error:
         # The one place for a broad except: one broken check must not lose the results of all the others.
         where = "the check" if evidence is None else "the control (it must come out false by its number)"
-        verdict, message = Verdict.FAILED, f"{where} raised {type(error).__name__}: {error}"
+        verdict, message = ClaimStatus.FAILED, f"{where} raised {type(error).__name__}: {error}"
         trace = traceback.format_exc()
     seconds = time.perf_counter() - started
     return Result(claim, verdict, evidence, control, seconds, message, trace), interrupted
@@ -99,14 +99,14 @@ def _evidence(claim: Claim, arguments) -> Evidence:
     return evidence
 
 
-def _judge(claim: Claim, evidence: Evidence, control: Evidence) -> tuple[Verdict, str]:
+def _judge(claim: Claim, evidence: Evidence, control: Evidence) -> tuple[ClaimStatus, str]:
     control_passes = is_within(control.error, claim.tolerance)
     if not is_within(evidence.error, claim.tolerance):
         too = "; the control is within it" if control_passes else ""
-        return Verdict.FAILED, f"the error is not within the tolerance{too}"
+        return ClaimStatus.FAILED, f"the error is not within the tolerance{too}"
     if control_passes:
-        return Verdict.VACUOUS, f"the control passes too ({claim.control})"
+        return ClaimStatus.VACUOUS, f"the control passes too ({claim.control})"
     if control.error != control.error:
         # NaN is a crash in disguise: it compares as false and would let every control succeed.
-        return Verdict.FAILED, "the error of the control is not a number, so that it proves nothing"
-    return Verdict.PASSED, ""
+        return ClaimStatus.FAILED, "the error of the control is not a number, so that it proves nothing"
+    return ClaimStatus.PASSED, ""

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..catalogue import linear_network
 from ..compare import Comparison, compare
 from ..data import digits
-from ..dynamics import GradientFlow
+from ..families import linear_network
 from ..initial import balanced, gaussian
 from ..reductions import reduce
+from ..training import GradientFlow
 from .curves import Curves
 
 HIDDEN = 100

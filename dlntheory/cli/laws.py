@@ -11,7 +11,7 @@ import time
 from fractions import Fraction
 from typing import Any
 
-from .._text import json_text, key_values
+from ..display.text import json_text, key_values
 from .targets import Target, add_target, families_records, families_table, read_target
 from .usage import INTERRUPTED, UsageError, one_line
 from .waiting import interrupt_after

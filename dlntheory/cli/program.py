@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .._text import json_text, key_values
 from .._version import __version__
+from ..display.text import json_text, key_values
 from .laws import add_laws
 from .reduce import add_reduce
 from .usage import INTERRUPTED, READER_GONE, WRONG_CALL, UsageError

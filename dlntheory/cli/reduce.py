@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .._text import json_text, key_values
 from ..architecture import Architecture
+from ..display.text import json_text, key_values
 from .targets import add_target, families_table, read_target
 from .usage import INTERRUPTED, UsageError, one_line
 from .waiting import interrupt_after
@@ -111,11 +111,11 @@ def _run_reduce(arguments: argparse.Namespace) -> int:
 
 
 def _closure(arch: Architecture, arguments: argparse.Namespace) -> Any:
-    from ..reductions import close
+    from ..reductions import find_closure
 
     assumed = _balanced(arguments.balanced)
     try:
-        return close(
+        return find_closure(
             arch,
             arguments.hints or (),
             max_degree=arguments.max_degree,

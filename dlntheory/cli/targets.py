@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .._text import text_table
 from ..architecture import Architecture
-from ..catalogue import FAMILIES, Family
+from ..display.text import text_table
+from ..families import FAMILIES, Family
 from .usage import UsageError, one_line
 
 

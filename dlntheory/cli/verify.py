@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .._text import json_text, text_table
+from ..display.text import json_text, text_table
 from .usage import FAILED, INTERRUPTED, UsageError
 
 

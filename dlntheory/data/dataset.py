@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._text import card, format_number, key_values
+from ..display.text import card, format_number, key_values
 from ..losses import SquaredLoss
 from ..losses.base import check_full_rank, checked_array, checked_pair
 

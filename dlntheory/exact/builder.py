@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .float_fractions import exact_array
 from .program import Instruction
-from .rational import exact_array
 
 
 @dataclass(frozen=True)

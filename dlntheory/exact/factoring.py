@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flint
 
-from .polynomials import SparsePolynomial
+from .rings.polynomials import SparsePolynomial
 
 
 def factors(polynomial: SparsePolynomial) -> list[tuple[SparsePolynomial, int]]:

@@ -13,11 +13,11 @@ from jax.extend import core
 from .._errors import UnsupportedPrimitiveError
 from .._precision import require_float64
 from .builder import Builder, Entry
-from .control import nested_jaxpr
-from .primitives import RULES
 from .program import Program
-from .refusal import refusal
-from .rings import AbstractRing
+from .rings.base import AbstractRing
+from .rules.control import nested_jaxpr
+from .rules.primitives import RULES
+from .unsupported import refusal
 
 # Calls with concrete operands are opened too, so that only plain equations are handed to JAX.
 _NOT_CALLS = ("scan", "while", "cond", "reduce", "reduce_window")

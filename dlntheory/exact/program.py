@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from .rings import AbstractRing
+from .rings.base import AbstractRing
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,10 @@ import numpy as np
 import sympy
 from sympy.printing.latex import translate
 
-from .._text import card, latex_escaped
+from ..display.text import card, latex_escaped
 from .interpreter import trace
 from .program import Program
-from .rings import Expressions, Rationals
+from .rings.base import Expressions, Rationals
 
 MAX_PRODUCTS = 20_000
 _MAX_PRINTED_TERMS = 300

@@ -51,7 +51,7 @@ def balanced(arch: Architecture, key: jax.Array, *, scale: float = 1.0, product:
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> arch, target = linear_network((2, 3, 2)), jnp.array([[1.0, 2.0], [0.0, 1.0]])
         >>> theta0 = balanced(arch, jax.random.key(0), product=target)
         >>> bool(jnp.allclose(arch(theta0), target))
@@ -124,7 +124,7 @@ def lambda_balanced(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> theta0 = lambda_balanced(linear_network((4, 2, 3)), jax.random.key(0), 0.5)
         >>> imbalance = theta0["W2"].T @ theta0["W2"] - theta0["W1"] @ theta0["W1"].T
         >>> bool(jnp.allclose(imbalance, 0.5 * jnp.eye(2)))

@@ -36,7 +36,7 @@ def gaussian(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> theta0 = gaussian(linear_network((3, 4, 2)), jax.random.key(0), scale=0.1, fan_in=True)
         >>> {name: array.shape for name, array in theta0.items()}
         {'W1': (4, 3), 'W2': (2, 4)}
@@ -83,7 +83,7 @@ def orthogonal(arch: Architecture, key: jax.Array, scale: float = 1.0) -> Params
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> w = orthogonal(linear_network((3, 4, 2)), jax.random.key(0), scale=0.5)["W1"]
         >>> bool(jnp.allclose(w.T @ w, 0.25 * jnp.eye(3)))
         True

@@ -53,7 +53,7 @@ def mixed_balanced(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> theta0 = mixed_balanced(linear_network((1, 3, 1)), jax.random.key(0), 0.9, 0.4)
         >>> imbalance = theta0["W2"].T @ theta0["W2"] - theta0["W1"] @ theta0["W1"].T
         >>> [round(float(value), 12) + 0.0 for value in jnp.linalg.eigvalsh(imbalance)]
@@ -136,7 +136,7 @@ def project_to_relaxed_balanced(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> from dlntheory.initial import gaussian
         >>> arch = linear_network((3, 2, 3))
         >>> near = project_to_relaxed_balanced(arch, gaussian(arch, jax.random.key(0)), 0.5)

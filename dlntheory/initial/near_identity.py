@@ -41,7 +41,7 @@ def near_identity(arch: Architecture, generator: MatrixFunction) -> Params:
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> near_identity(linear_network((2, 2, 2)), lambda s: [[s, 0.0], [0.0, 1.0]])["W2"].tolist()
         [[1.375, 0.0], [0.0, 1.5]]
     """
@@ -87,7 +87,7 @@ def near_identity_balanced(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> theta0 = near_identity_balanced(linear_network((2, 2, 2, 2)), [[0.5, 0.2], [0.2, 0.0]], lam=0.9)
         >>> imbalance = theta0["W2"].T @ theta0["W2"] - theta0["W1"] @ theta0["W1"].T
         >>> (9 * imbalance).round(12).tolist()

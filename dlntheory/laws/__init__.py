@@ -2,7 +2,7 @@
 
 from .balancedness import Balance as Balance, balance as balance, imbalances as imbalances
 from .breaking import defect as defect
-from .certificate import Certificate as Certificate, check as check
 from .conservation import ConservationLaws as ConservationLaws, conservation_laws as conservation_laws
 from .law import Law as Law
-from .verify import NotConservedError as NotConservedError
+from .proof.certificate import Certificate as Certificate, check as check
+from .proof.verification import NotConservedError as NotConservedError

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._precision import require_float64
-from .._text import card, text_table
 from ..architecture import Architecture, Params
+from ..display.text import card, text_table
 
 
 def imbalances(
@@ -40,7 +40,7 @@ def imbalances(
         deep homogeneous models", Theorem 2.2.
 
     Example:
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> arch = linear_network((2, 1, 1))
         >>> [d.tolist() for d in imbalances(arch, {"W1": jnp.array([[1.0, 2.0]]), "W2": jnp.array([[3.0]])})]
         [[[4.0]]]
@@ -139,7 +139,7 @@ def balance(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> balance(linear_network((1, 1, 1)), {"W1": [[1.0]], "W2": [[2.0]]})
         Balance(linear 1-1-1: lambda = (3), off balance by 7.5e-01, off lambda-balance by 0.0e+00)
     """

@@ -13,8 +13,8 @@ import numpy as np
 import sympy
 
 from ..exact import exact_array
-from ..exact.polynomials import SparsePolynomial, as_fmpq
-from ..exact.rational import object_array
+from ..exact.float_fractions import object_array
+from ..exact.rings.polynomials import SparsePolynomial, as_fmpq
 
 
 class Numbers:

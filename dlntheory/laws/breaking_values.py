@@ -12,13 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .._text import Formula, card, key_values
-from ..exact.polynomials import SparsePolynomial
-from ..exact.rational import object_array
+from ..display.text import Formula, card, key_values
+from ..exact.float_fractions import object_array
+from ..exact.rings.polynomials import SparsePolynomial
 from .breaking_numbers import Numbers
 from .law import Law
-from .presentation import latex_name, latex_polynomial, latex_sum
-from .terms import TIME
+from .matrix_terms import TIME
+from .printing import latex_name, latex_polynomial, latex_sum
 
 TAYLOR = "Taylor's formula, which is exact for a quadratic"
 VALUES = ("theta", "velocity", "gradient")

@@ -13,18 +13,18 @@ import numpy as np
 import sympy
 
 from .._precision import require_float64
-from .._progress import keeps_partial, waiting, whole_runs
-from .._text import Formula, card, text_table
 from ..architecture import Architecture
+from ..display.progress import keeps_partial, waiting, whole_runs
+from ..display.text import Formula, card, text_table
 from ..exact import NilpotentModular
-from ..exact.modular import DEFAULT_PRIME
-from ..exact.polynomials import SparsePolynomial
-from .certificate import Certificate, assembled, law_rank
-from .find import search_stages
+from ..exact.linear_algebra import DEFAULT_PRIME
+from ..exact.rings.polynomials import SparsePolynomial
 from .law import Law, coordinate_names, law_of_expressions, law_of_polynomials
-from .lie_rank import lie_rank, random_point, usable_primes
+from .proof.certificate import Certificate, assembled, law_rank
+from .proof.lie_rank import lie_rank, random_point, usable_primes
+from .proof.verification import require, sample_fields
+from .search.strategies import search_stages
 from .systems import AbstractSystem, training_system
-from .verify import require, sample_fields
 
 #: The entries of all gradients up to which each law's rank is found along with the laws: some milliseconds.
 _RANKED_ENTRIES = 20_000
@@ -43,7 +43,7 @@ class ConservationLaws:
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from dlntheory.catalogue import linear_network
+        >>> from dlntheory.families import linear_network
         >>> laws = conservation_laws(linear_network((2, 3, 2)))
         >>> laws.count, laws.status, laws.laws[0].name
         (6, 'complete', 'W2^T W2 - W1 W1^T')

@@ -14,12 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from .._text import card
-from ..exact.modular import DEFAULT_PRIME, modular_rank
-from ..exact.polynomials import SparsePolynomial, from_sympy
+from ..display.text import card
+from ..exact.linear_algebra import DEFAULT_PRIME, modular_rank
+from ..exact.rings.polynomials import SparsePolynomial, from_sympy
 from ..exact.symbolic import _symbols
-from .presentation import latex_polynomial, latex_sum, text_sum
-from .terms import Blocks, Term, factor_value, indexed, kind_of, term_of_label, value_shape, value_triangle
+from .matrix_terms import (
+    Blocks,
+    Term,
+    factor_value,
+    indexed,
+    kind_of,
+    term_of_label,
+    value_shape,
+    value_triangle,
+)
+from .printing import latex_polynomial, latex_sum, text_sum
 
 if TYPE_CHECKING:
     from .breaking import Defect
@@ -255,7 +264,7 @@ def law_of_terms(
             `"diag-left"` and `"diag-right"` (their diagonals), `"square"` (entry by entry), `"norm"`, `"row-sum"`,
             `"column-sum"`, `"sum"`, `"entry"`.
         time: LaTeX of the coordinate `s` of a momentum system.
-        verified: how it is known to be conserved; `dlntheory.laws.verify` finds out.
+        verified: how it is known to be conserved; `dlntheory.laws.proof.verification` finds out.
 
     Raises:
         ValueError: an unknown block or label, or terms of different shapes.

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..exact import DivisionByZeroInRing, NilpotentModular, exact_array
-from .sweeps import (
+from .vjp import (
     AbstractPullback,
     RingState as RingState,
     pullback_of,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._text import card, key_values
+from ..display.text import card, key_values
 
 Reduction = Literal["mean", "sum"]
 

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from .._errors import ConditionError
-from .._text import card, format_number, key_values
 from ..architecture import Architecture
-from ..dynamics import AbstractDynamics, Training
+from ..display.text import card, format_number, key_values
+from ..training import AbstractDynamics, Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Condition:
         if self.explanation:
             message += f" Found: {self.explanation}."
         if self.expected_error is not None:
-            message += f" With `admit=False` expect an absolute error of z of the order of {self.expected_error:.1g}."
+            message += f" With `check=False` expect an absolute error of z of the order of {self.expected_error:.1g}."
         if self.remedy:
             message += f" {self.remedy}"
         return ConditionError(
@@ -118,7 +118,7 @@ class AbstractReduction(AbstractDynamics):
             ValueError: the reduction does not hold for this weight decay or these rates.
         """
 
-    def admit(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
+    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
         """`theta0` checked, or a `ConditionError` with the measured violation."""
         checked = self.architecture.check(theta0)
         condition = self.condition(checked)

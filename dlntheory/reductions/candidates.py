@@ -7,18 +7,18 @@ from typing import Any
 
 from .._errors import NoReductionError
 from ..architecture import Architecture
-from ..catalogue.relu import PathLifting
+from ..families.relu import PathLifting
 from ..laws import conservation_laws
 from .base import AbstractReduction, numerical_rank
-from .closure import close
+from .chain.balanced import BalancedFlow
+from .chain.gram_flow import GramFlow
+from .chain.mixed import MixedBalancedFlow
+from .chain.relaxed import RelaxedBalancedFlow
+from .chain.two_layer_scalar import TwoLayerScalarFlow
+from .closure import find_closure
 from .closure.result import FULL_SPACE
 from .entrywise import entrywise_flow
-from .implicit import ImplicitFlow
-from .linear.balanced import BalancedFlow
-from .linear.gram import GramFlow
-from .linear.mixed import MixedBalancedFlow
-from .linear.relaxed import RelaxedBalancedFlow
-from .linear.two_layer_scalar import TwoLayerScalarFlow
+from .intrinsicity.implicit_flow import ImplicitFlow
 from .products import GramBlocksFlow, RelaxedBlocksFlow, TiedFlow
 from .relu import DeepPathFlow, TwoLayerPathFlow
 
@@ -92,7 +92,7 @@ def _implicit(arch: Architecture, theta0: Mapping[str, Any], loss: Any) -> Impli
 
 def _closed(arch: Architecture, loss: Any, time_limit: float) -> AbstractReduction:
     # The search that tries this candidate shows that it works.
-    found = close(arch, time_limit=time_limit, progress=False)
+    found = find_closure(arch, time_limit=time_limit, progress=False)
     if not found.is_closed:
         raise NoReductionError(f"{found.status}: {found.explanation}")
     if found.status == FULL_SPACE:

@@ -1,4 +1,4 @@
-"""`reduce`: the best reduction that applies to an architecture at a start; `survey`: why that one."""
+"""`reduce`: the best reduction that applies to an architecture at a start; `try_reductions`: why that one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._errors import ConditionError, NoReductionError, UnsupportedPrimitiveError
-from .._progress import keeps_partial, waiting, whole_runs
-from .._text import card, shorten, text_table
 from ..architecture import Architecture
-from ..dynamics import Training
-from ..exact.words import WordForm, read_words, word_text
+from ..display.progress import keeps_partial, waiting, whole_runs
+from ..display.text import card, shorten, text_table
+from ..exact.words.reading import WordForm, read_words, word_text
+from ..training import Training
 from .base import AbstractReduction
 from .candidates import Build, candidates
-from .verdict import intrinsic
+from .intrinsicity import intrinsic
 
 _WIDTH = 160
 #: Above this many parameters a refusal does not compute the verdict, which would take longer than the attempts.
@@ -24,7 +24,7 @@ MAX_VERDICT = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Attempt:
+class ReductionAttempt:
     """One reduction that was tried.
 
     Attributes:
@@ -41,7 +41,7 @@ class Attempt:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Survey:
+class ReductionReport:
     """The reductions that were tried at a start, in order, up to the first that applies.
 
     Attributes:
@@ -51,7 +51,7 @@ class Survey:
     """
 
     architecture: Architecture
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[ReductionAttempt, ...]
     interrupted: bool = False
 
     @property
@@ -70,7 +70,7 @@ class Survey:
     def __repr__(self) -> str:
         found = self.best
         mark = ", interrupted" if self.interrupted else ""
-        return f"Survey({self.architecture.name}: {'no reduction' if found is None else found.label}{mark})"
+        return f"ReductionReport({self.architecture.name}: {'no reduction' if found is None else found.label}{mark})"
 
     def __str__(self) -> str:
         return text_table(self._rows(), self._HEADER, "llll")
@@ -86,7 +86,7 @@ class Survey:
         )
 
 
-def survey(
+def try_reductions(
     arch: Architecture,
     theta0: Mapping[str, Any],
     loss: Any = None,
@@ -94,7 +94,7 @@ def survey(
     time_limit: float = 20.0,
     everything: bool = False,
     progress: bool | None = None,
-) -> Survey:
+) -> ReductionReport:
     """Try the known reductions in order of preference and keep what each says.
 
     Closed forms in $z$ alone come first, then closed forms with further observables, then the automatic closure, at
@@ -115,7 +115,7 @@ def survey(
     Example:
         >>> import dlntheory as dln, jax
         >>> arch = dln.linear_network((3, 4, 2))
-        >>> for attempt in survey(arch, dln.gaussian(arch, jax.random.key(0))).attempts:
+        >>> for attempt in try_reductions(arch, dln.gaussian(arch, jax.random.key(0))).attempts:
         ...     print(attempt.name, attempt.reduction is not None)
         balanced end-to-end flow False
         relaxed balanced flow False
@@ -127,7 +127,7 @@ def survey(
     if loss is not None:
         # Refused here, or each attempt would give it as its own reason.
         Training(loss).check(arch)
-    attempts: list[Attempt] = []
+    attempts: list[ReductionAttempt] = []
     with waiting(f"looking for a reduction of {arch.name}", progress):
         for kind, name, build in candidates(arch, time_limit):
             try:
@@ -136,12 +136,12 @@ def survey(
             except KeyboardInterrupt:
                 if not keeps_partial():
                     raise
-                attempts.append(Attempt(kind, name, None, "interrupted"))
-                return Survey(arch, tuple(attempts), interrupted=True)
-            attempts.append(Attempt(kind, name, reduction, answer))
+                attempts.append(ReductionAttempt(kind, name, None, "interrupted"))
+                return ReductionReport(arch, tuple(attempts), interrupted=True)
+            attempts.append(ReductionAttempt(kind, name, reduction, answer))
             if reduction is not None and not everything:
                 break
-    return Survey(arch, tuple(attempts))
+    return ReductionReport(arch, tuple(attempts))
 
 
 def _attempted(
@@ -172,13 +172,13 @@ def reduce(
     time_limit: float = 20.0,
     progress: bool | None = None,
 ) -> AbstractReduction:
-    """The best reduction that applies to an architecture at a start: the first of `survey` whose condition holds.
+    """The best reduction that applies to an architecture at a start: the first that `try_reductions` finds.
 
     The Gram flow of two layers has $(d_0 + d_2)^2$ variables, more than a network with few hidden units has: it closes
     the equations at every width, but saves time only above the width at which its state is the smaller one.
 
-    A host verb; Ctrl-C goes through (`survey` keeps what was tried). The result is not bound to a loss unless one is
-    given; `compare` binds it to the full flow.
+    Runs on the host; Ctrl-C raises (`try_reductions` keeps what was tried). The result is not bound to a loss unless
+    one is given; `compare` binds it to the full flow.
 
     Args:
         arch: the architecture.
@@ -198,7 +198,7 @@ def reduce(
         >>> reduce(arch, dln.gaussian(arch, jax.random.key(0))).label
         'Gram flow'
     """
-    found = survey(arch, theta0, loss, time_limit=time_limit, progress=progress)
+    found = try_reductions(arch, theta0, loss, time_limit=time_limit, progress=progress)
     if found.best is not None:
         return found.best
     if found.interrupted:
@@ -214,7 +214,7 @@ def reduce(
     )
     verdict, is_exact = _verdict(arch, theta0, time_limit, progress)
     hints = (
-        "hints for the closure, `close(arch, hints=[...])`"
+        "hints for the closure, `find_closure(arch, hints=[...])`"
         if is_exact
         else "a φ that is exact over every ring"
     )

@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._text import format_number
-from ..claims import Claim, Evidence, Result, Verdict
-from ..typesetting import prose
+from ..claims import Claim, ClaimStatus, Evidence, Result
+from ..display.text import format_number
+from ..display.typesetting import prose
 from .figures import figure_html
 
 HOLDS = "hypotheses hold"
@@ -103,7 +103,7 @@ def _number(run: Evidence | None, name: str, digits: int) -> str:
 
 def _footer(result: Result) -> str:
     claim = result.claim
-    seconds = "" if result.verdict is Verdict.SKIPPED else f", {result.seconds:.1f} s"
+    seconds = "" if result.verdict is ClaimStatus.SKIPPED else f", {result.seconds:.1f} s"
     line = f"<code>dlntheory verify --claim {html.escape(claim.id)}</code>, {claim.tier} tier{seconds}"
     source = _source(claim)
     code = f"<details><summary>The check in Python</summary><pre>{html.escape(source)}</pre></details>"

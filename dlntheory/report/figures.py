@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._text import format_number
 from ..claims import Curves
 from ..claims.curves import MAX_SERIES
-from ..typesetting import prose
+from ..display.text import format_number
+from ..display.typesetting import prose
 from .limits import Axis, Range, is_log, panel_limits, visible
 
 #: Drawn in colours that nothing else has: that of the text, and one for each series; replaced by those of the page.
@@ -86,7 +86,7 @@ def prose_of_words(text: str) -> str:
 
 def _looks(panels: Mapping[str, Curves]) -> dict[str, _Look]:
     """Lines by the role that a name begins with; colours by role, or by case where a role has several cases."""
-    from ..figures.style import ROLES
+    from ..plotting.style import ROLES
 
     points: dict[str, int] = {}
     for curves in panels.values():

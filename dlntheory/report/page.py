@@ -6,8 +6,8 @@ import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._text import format_number
-from ..claims import PAPERS, Report, Result, Verdict
+from ..claims import PAPERS, ClaimStatus, Report, Result
+from ..display.text import format_number
 from .cards import card_html, drawn_or_note
 from .figures import figure_html
 from .style import style_sheet
@@ -39,7 +39,7 @@ def page_html(report: Report, main_job: MainJob | None) -> str:
 
 def _summary(report: Report) -> str:
     tiles = "".join(
-        f'<li class="{verdict}"><b>{getattr(report, verdict)}</b>{verdict}</li>' for verdict in Verdict
+        f'<li class="{verdict}"><b>{getattr(report, verdict)}</b>{verdict}</li>' for verdict in ClaimStatus
     )
     stopped = ""
     if report.interrupted:
@@ -61,10 +61,10 @@ def _summary(report: Report) -> str:
 
 
 def _contents(report: Report) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("paper", *Verdict))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("paper", *ClaimStatus))
     rows = ""
     for key, results in report.by_paper():
-        counts = [sum(result.verdict is verdict for result in results) for verdict in Verdict]
+        counts = [sum(result.verdict is verdict for result in results) for verdict in ClaimStatus]
         cells = "".join(f"<td>{count or '–'}</td>" for count in counts)
         link = f'<a href="#paper-{html.escape(key)}">{html.escape(PAPERS[key].title)}</a>'
         rows += f"<tr><td>{link}</td>{cells}</tr>"
@@ -99,8 +99,8 @@ def _filter(trouble: int) -> str:
 
 def _section(key: str, results: list[Result]) -> str:
     paper = PAPERS[key]
-    run = [result for result in results if result.verdict is not Verdict.SKIPPED]
-    skipped = [result for result in results if result.verdict is Verdict.SKIPPED]
+    run = [result for result in results if result.verdict is not ClaimStatus.SKIPPED]
+    skipped = [result for result in results if result.verdict is ClaimStatus.SKIPPED]
     kind = "paper"
     if any(result.verdict in ("failed", "vacuous") for result in run):
         kind += " with-trouble"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..claims.curves import MAX_SERIES
-from ..typesetting import font_face
+from ..display.typesetting import font_face
 
 LIGHT = """--ink: #1d2330; --dim: #566072; --page: #ffffff; --card: #f6f7f9; --line: #d9dde5; --shade: #eceff3;
   --accent: #1f5fa8; --passed: #1a7f37; --failed: #c62828; --vacuous: #9a5b00; --skipped: #6b7280;"""
@@ -86,7 +86,7 @@ dd { margin: 0; }
 
 def style_sheet() -> str:
     """Everything between `<style>` and `</style>`, the font for formulas included."""
-    from ..figures.style import ROLES, SERIES
+    from ..plotting.style import ROLES, SERIES
 
     roles = "".join(f" --role-{name}: {look['color']};" for name, look in ROLES.items())
     series = "".join(f" --series-{number}: {SERIES[number % len(SERIES)]};" for number in range(MAX_SERIES))

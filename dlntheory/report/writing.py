@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._text import json_text
 from ..claims import Report
+from ..display.text import json_text
 from .page import page_html
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import abc
 import equinox as eqx
 import jax
 
-from .._text import card, format_number, key_values
 from ..architecture import Architecture
-from ..dynamics import Training
+from ..display.text import card, format_number, key_values
 from ..reductions.base import Condition
+from ..training import Training
 
 
 class AbstractSolution(eqx.Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._text import card, format_number, key_values
+from ..display.text import card, format_number, key_values
 from .linearised import eigensystem
 from .pivoting import numerical_null_space
 

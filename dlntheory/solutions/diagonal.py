@@ -14,12 +14,12 @@ import numpy as np
 
 from .._errors import ConditionError
 from .._precision import require_float64
-from .._text import card, key_values
 from ..architecture import Architecture
-from ..dynamics import Training
+from ..display.text import card, key_values
 from ..reductions.base import Condition
 from ..reductions.entrywise import DiagonalFlow, FormError, SquaresFlow
 from ..reductions.entrywise.base import check_plain
+from ..training import Training
 from .base import AbstractSolution
 from .dual import dual_newton
 from .modes import balanced_mode, unbalanced_mode

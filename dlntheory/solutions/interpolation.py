@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import IntegrationError
-from .._text import one_line
+from ..display.text import one_line
 from ..losses.base import checked_array
 
 

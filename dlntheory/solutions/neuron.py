@@ -12,8 +12,8 @@ import numpy as np
 
 from .._precision import require_float64
 from ..architecture import Architecture
-from ..dynamics import Training
 from ..reductions.base import Condition, chain_of, widths_of
+from ..training import Training
 from .base import AbstractSolution
 from .linearised import eigensystem, frame
 from .times import checked_times

@@ -14,8 +14,8 @@ import numpy as np
 from .._errors import ConditionError
 from .._precision import require_float64
 from ..architecture import Architecture
-from ..dynamics import Training
 from ..reductions.base import Condition, chain_of
+from ..training import Training
 from .base import AbstractSolution
 from .destination import TOLERANCE, Destination, SaddleWarning, destination
 from .linearised import frame, generator

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import ConditionError
-from .._text import card, key_values
+from ..display.text import card, key_values
 from .diagonal import checked_alpha
 from .dual import dual_newton
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .._errors import ConditionError
-from .._text import card, key_values
 from ..architecture import Architecture
-from ..dynamics import Training
+from ..display.text import card, key_values
 from ..losses import SquaredLoss
+from ..training import Training
 
 #: How far the input covariance may be from a multiple of the identity, relative to it.
 TOLERANCE = 1e-10

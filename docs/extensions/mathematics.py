@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
-from dlntheory.typesetting import font_face, formula
+from dlntheory.display.typesetting import font_face, formula
 
 logger = logging.getLogger(__name__)
 

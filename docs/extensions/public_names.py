@@ -147,7 +147,7 @@ def surface() -> dict[str, list[PublicObject]]:
                 owners.setdefault(source, package)
     exported = {module for module, _ in shown}
     for module in modules():
-        # A module of which nothing is exported is imported as it is: `from dlntheory.figures import saddles`.
+        # A module of which nothing is exported is imported as it is: `from dlntheory.plotting import saddles`.
         if (
             module_file(module).name != "__init__.py"
             and module not in exported

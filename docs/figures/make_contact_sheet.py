@@ -1,4 +1,4 @@
-"""Draw `docs/figures/contact-sheet.png`: every figure function of `dlntheory.figures`, each with its name.
+"""Draw `docs/figures/contact-sheet.png`: every figure function of `dlntheory.plotting`, each with its name.
 
 Run `python docs/figures/make_contact_sheet.py`; it takes one or two minutes, most of it compilation.
 """
@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import dlntheory as dln  # noqa: E402
-from dlntheory.figures import (  # noqa: E402
+from dlntheory.plotting import (  # noqa: E402
     alignment,
     landscape,
     mean_field,

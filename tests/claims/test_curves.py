@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dlntheory._text import json_text
 from dlntheory.claims import Curves, Evidence, claims, run_claims
 from dlntheory.claims.curves import MAX_POINTS, error_over_time, power_law
 from dlntheory.claims.showcase import MainJob
+from dlntheory.display.text import json_text
 
 LINE = {"measured": ([0.0, 1.0], [2.0, 3.0])}
 

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from dlntheory.claims import Curves, Evidence, claims, run_claims
+from dlntheory.display.typesetting import prose
 from dlntheory.report import write_report
 from dlntheory.report.cards import in_words
 from dlntheory.report.page import page_html
-from dlntheory.typesetting import prose
 
 VOID = {"meta", "img", "br", "input"}
 HOSTILE = "</style><script>alert('x')</script> \" & <b>"

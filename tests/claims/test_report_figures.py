@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlntheory.claims import Curves
-from dlntheory.figures.style import ROLES
+from dlntheory.plotting.style import ROLES
 from dlntheory.report.figures import figure_html
 from dlntheory.report.limits import panel_limits
 from dlntheory.report.style import style_sheet

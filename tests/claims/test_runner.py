@@ -5,9 +5,9 @@ import jax
 import pytest
 
 from dlntheory._errors import PrecisionError
-from dlntheory._text import json_text
-from dlntheory.claims import SelectionError, Verdict, run_claims, verify
+from dlntheory.claims import ClaimStatus, SelectionError, run_claims, verify
 from dlntheory.claims.results import is_within
+from dlntheory.display.text import json_text
 
 KEYS_OF_A_CLAIM = {
     "id",
@@ -62,7 +62,7 @@ class TestVerdict:
         assert is_within(1e-9, 1e-9)
         assert not is_within(math.nextafter(1e-9, 1.0), 1e-9)
         exact = toys.make("toy-boundary", tolerance=0.5, holds={"x": 1.5}, violated={"x": 1.75})
-        assert only(run_claims([exact])).verdict is Verdict.PASSED
+        assert only(run_claims([exact])).verdict is ClaimStatus.PASSED
 
     def test_both_runs_are_kept(self, toys):
         result = only(run_claims([toys.passing]))
@@ -87,8 +87,8 @@ class TestSelection:
         set_papers(basics=[toys.passing], closure=[toys.slow])
         assert [str(result.verdict) for result in verify().results] == ["passed", "skipped"]
         assert [str(result.verdict) for result in verify(full=True).results] == ["passed", "passed"]
-        assert only(verify("closure")).verdict is Verdict.SKIPPED
-        assert only(verify(claim="toy-slow")).verdict is Verdict.PASSED
+        assert only(verify("closure")).verdict is ClaimStatus.SKIPPED
+        assert only(verify(claim="toy-slow")).verdict is ClaimStatus.PASSED
 
     def test_unknown_claim(self, toys, set_papers):
         set_papers(basics=[toys.passing])

@@ -12,8 +12,8 @@ import sympy
 from hypothesis import given, settings, strategies as st
 
 from dlntheory.exact import DivisionByZeroInRing, Expressions, NilpotentModular, Rationals, interpret, trace
-from dlntheory.exact.polynomials import Polynomials, SparsePolynomial, TermCounts, from_sympy
-from dlntheory.exact.quotients import Quotients, TooManyTermsError, exact_quotient
+from dlntheory.exact.rings.fractions import Quotients, TooManyTermsError, exact_quotient
+from dlntheory.exact.rings.polynomials import Polynomials, SparsePolynomial, TermCounts, from_sympy
 
 Q = Rationals()
 X = sympy.symbols("x0:3")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy
 
-from dlntheory.exact.modular import (
+from dlntheory.exact.linear_algebra import (
     DEFAULT_PRIME,
     check_prime,
     modular_nullspace,

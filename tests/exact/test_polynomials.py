@@ -7,7 +7,7 @@ import sympy
 from hypothesis import given, settings, strategies as st
 
 from dlntheory.exact import Rationals, interpret
-from dlntheory.exact.polynomials import (
+from dlntheory.exact.rings.polynomials import (
     Polynomials,
     SparsePolynomial,
     TermCounts,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlntheory.exact.words import (
+from dlntheory.exact.words.reading import (
     NoWords,
     WordForm,
     canonical,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlntheory._errors import InfeasibleError, PrecisionError
-from dlntheory.catalogue import linear_network
+from dlntheory.families import linear_network
 from dlntheory.initial import gaussian, lambda_balanced, mixed_balanced, project_to_relaxed_balanced
 
 KEY = jax.random.key(3)

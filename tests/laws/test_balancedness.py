@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
+from dlntheory.families import linear_network
 from dlntheory.initial import gaussian, lambda_balanced
 from dlntheory.laws import balance, imbalances
 from dlntheory.losses import SquaredLoss

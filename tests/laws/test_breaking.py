@@ -12,7 +12,9 @@ import pytest
 import sympy
 
 from dlntheory import Architecture, GradientDescent
-from dlntheory.catalogue import (
+from dlntheory.exact import Rationals, trace
+from dlntheory.exact.rings.polynomials import Polynomials, SparsePolynomial
+from dlntheory.families import (
     attention,
     diagonal_network,
     gram_factorisation,
@@ -23,8 +25,6 @@ from dlntheory.catalogue import (
     residual_network,
     softmax_output,
 )
-from dlntheory.exact import Rationals, trace
-from dlntheory.exact.polynomials import Polynomials, SparsePolynomial
 from dlntheory.laws.breaking import (
     GradientStep,
     HeavyBall,
@@ -36,8 +36,8 @@ from dlntheory.laws.breaking import (
     defect,
 )
 from dlntheory.laws.law import law_of_expressions, law_of_polynomials, law_of_quotients, law_of_terms
+from dlntheory.laws.matrix_terms import Term
 from dlntheory.laws.systems import training_system
-from dlntheory.laws.terms import Term
 
 RING = Rationals()
 ETA, DECAY, BETA = F(2, 7), F(3, 5), F(5, 6)

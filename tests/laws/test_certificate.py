@@ -8,20 +8,20 @@ import re
 import pytest
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.catalogue.relu import relu_network
-from dlntheory.exact.polynomials import SparsePolynomial
-from dlntheory.laws.certificate import (
+from dlntheory.exact.rings.polynomials import SparsePolynomial
+from dlntheory.families import linear_network
+from dlntheory.families.relu import relu_network
+from dlntheory.laws.law import IDENTITY, RANDOM_POINTS, law_of_polynomials, law_of_terms
+from dlntheory.laws.proof.certificate import (
     Certificate,
     InconsistentCertificateError,
     certify,
     certify_verified,
     check,
 )
-from dlntheory.laws.law import IDENTITY, RANDOM_POINTS, law_of_polynomials, law_of_terms
-from dlntheory.laws.lie_rank import lie_rank
+from dlntheory.laws.proof.lie_rank import lie_rank
+from dlntheory.laws.proof.verification import NotConservedError, Verification
 from dlntheory.laws.systems import GradientSystem
-from dlntheory.laws.verify import NotConservedError, Verification
 
 
 def balancedness(arch):
@@ -202,7 +202,7 @@ def test_altered_certificates_are_refused(case, alter, reason):
 def test_a_law_that_claims_a_proof_which_is_not_found_is_refused(case, monkeypatch):
     system, certificate = case
     monkeypatch.setattr(
-        "dlntheory.laws.certificate.verify", lambda system, law: Verification(law, True, RANDOM_POINTS)
+        "dlntheory.laws.proof.certificate.verify", lambda system, law: Verification(law, True, RANDOM_POINTS)
     )
     assert "but no proof of it was found" in check(certificate, system).reason
 

@@ -13,14 +13,14 @@ import sympy
 import dlntheory.laws.conservation as conservation
 from dlntheory import UnsupportedPrimitiveError
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.catalogue.relu import relu_network
+from dlntheory.families import linear_network
+from dlntheory.families.relu import relu_network
 from dlntheory.initial import gaussian
 from dlntheory.laws import imbalances
-from dlntheory.laws.certificate import check
 from dlntheory.laws.conservation import conservation_laws
 from dlntheory.laws.law import law_of_terms
-from dlntheory.laws.verify import NotConservedError
+from dlntheory.laws.proof.certificate import check
+from dlntheory.laws.proof.verification import NotConservedError
 
 ARCH = linear_network((2, 3, 3, 2))
 

@@ -6,7 +6,7 @@ import pytest
 from systems.reference import log_cosh
 
 import dlntheory as dln
-from dlntheory.catalogue import attention
+from dlntheory.families import attention
 
 
 @pytest.fixture(scope="module")

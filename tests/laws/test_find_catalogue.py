@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.laws.find import Collection, find_laws, search_stages
+from dlntheory.families import linear_network
 from dlntheory.laws.law import IDENTITY
+from dlntheory.laws.search.strategies import Collection, find_laws, search_stages
 from dlntheory.laws.systems import GradientSystem, MomentumSystem
 
 DIFFERENCES = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]])

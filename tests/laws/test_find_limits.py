@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.laws.ansatz import AnsatzTooLargeError, kernel_mod_p, monomials, polynomial_laws
-from dlntheory.laws.find import find_laws, search_stages
-from dlntheory.laws.gram import candidate_families, gram_laws
+from dlntheory.families import linear_network
 from dlntheory.laws.law import law_of_polynomials
-from dlntheory.laws.quadratic import quadratic_monomials
+from dlntheory.laws.proof.verification import THEOREM_LINEAR, expand, verify
+from dlntheory.laws.search.gram_ansatz import candidate_families, gram_laws
+from dlntheory.laws.search.polynomial_ansatz import (
+    AnsatzTooLargeError,
+    kernel_mod_p,
+    monomials,
+    polynomial_laws,
+)
+from dlntheory.laws.search.quadratic_ansatz import quadratic_monomials
+from dlntheory.laws.search.strategies import find_laws, search_stages
 from dlntheory.laws.systems import GradientSystem
-from dlntheory.laws.verify import THEOREM_LINEAR, expand, verify
 
 LINEAR = GradientSystem(linear_network((3, 4, 2)))
 

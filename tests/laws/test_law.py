@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import sympy
 
-from dlntheory.exact.modular import DEFAULT_PRIME
-from dlntheory.exact.polynomials import SparsePolynomial
+from dlntheory.exact.linear_algebra import DEFAULT_PRIME
+from dlntheory.exact.rings.polynomials import SparsePolynomial
 from dlntheory.laws.law import (
     coordinate_names,
     law_of_expressions,
@@ -18,8 +18,8 @@ from dlntheory.laws.law import (
     law_of_quotients,
     law_of_terms,
 )
-from dlntheory.laws.presentation import canonical, latex_name, minimal_span_basis, sorted_laws, table
-from dlntheory.laws.terms import Term
+from dlntheory.laws.matrix_terms import Term
+from dlntheory.laws.printing import canonical, latex_name, minimal_span_basis, sorted_laws, table
 
 BLOCKS = (
     ("s", ()),
@@ -212,7 +212,7 @@ def test_points_of_the_wrong_length_are_refused():
 
 
 def test_unfoldings_print_without_a_double_subscript():
-    from dlntheory.catalogue import tensor_train
+    from dlntheory.families import tensor_train
     from dlntheory.laws import conservation_laws
 
     text = conservation_laws(tensor_train((2, 3, 2), (2, 2))).latex()

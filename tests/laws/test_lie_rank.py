@@ -9,13 +9,13 @@ import pytest
 import sympy
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.catalogue.relu import relu_network
 from dlntheory.exact import NilpotentModular
-from dlntheory.exact.modular import modular_rank
-from dlntheory.laws.lie_rank import bracket_string, field_degree, lie_rank, random_point
-from dlntheory.laws.sweeps import InterpretedPullback
+from dlntheory.exact.linear_algebra import modular_rank
+from dlntheory.families import linear_network
+from dlntheory.families.relu import relu_network
+from dlntheory.laws.proof.lie_rank import bracket_string, field_degree, lie_rank, random_point
 from dlntheory.laws.systems import AbstractSystem, GradientSystem, MomentumSystem
+from dlntheory.laws.vjp import InterpretedPullback
 
 RING = NilpotentModular()
 P = RING.prime
@@ -158,7 +158,7 @@ def test_everything_follows_from_the_seed_and_global_random_state_is_left_alone(
 
 def test_chunks_do_not_change_ranks(monkeypatch):
     expected = lie_rank(linear(2, 5, 4, 2)).ranks
-    monkeypatch.setattr("dlntheory.laws.lie_rank._WORDS", 1)
+    monkeypatch.setattr("dlntheory.laws.proof.lie_rank._WORDS", 1)
     assert lie_rank(linear(2, 5, 4, 2)).ranks == expected
 
 

@@ -8,18 +8,18 @@ import pytest
 import sympy
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import scale_invariant, weight_normalised
 from dlntheory.exact import DivisionByZeroInRing, NilpotentModular
-from dlntheory.exact.quotients import Quotients
-from dlntheory.laws.certificate import certify, check
-from dlntheory.laws.clearing import cleared
+from dlntheory.exact.rings.fractions import Quotients
+from dlntheory.families import scale_invariant, weight_normalised
 from dlntheory.laws.conservation import conservation_laws
-from dlntheory.laws.degrees import field_degree
-from dlntheory.laws.find import find_laws, search_stages
+from dlntheory.laws.denominators import cleared
 from dlntheory.laws.law import IDENTITY, RANDOM_POINTS, law_of_expressions, law_of_terms
-from dlntheory.laws.lie_rank import lie_rank, random_point, usable_primes
+from dlntheory.laws.proof.certificate import certify, check
+from dlntheory.laws.proof.degree_bounds import field_degree
+from dlntheory.laws.proof.lie_rank import lie_rank, random_point, usable_primes
+from dlntheory.laws.proof.verification import NotConservedError, check_constants, expand, require, verify
+from dlntheory.laws.search.strategies import find_laws, search_stages
 from dlntheory.laws.systems import GradientSystem, MomentumSystem
-from dlntheory.laws.verify import NotConservedError, check_constants, expand, require, verify
 
 RATIO = Architecture(lambda p: p["u"] / p["v"], {"u": (2,), "v": (2,)}, name="ratio")
 DEEP = Architecture(

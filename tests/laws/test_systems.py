@@ -9,13 +9,13 @@ import pytest
 import sympy
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.catalogue.relu import relu_network
 from dlntheory.exact import NilpotentModular, trace
-from dlntheory.exact.modular import modular_rank
-from dlntheory.laws.lie_rank import lie_rank
-from dlntheory.laws.sweeps import ChainPullback, InterpretedPullback, PathPullback, pullback_of
+from dlntheory.exact.linear_algebra import modular_rank
+from dlntheory.families import linear_network
+from dlntheory.families.relu import relu_network
+from dlntheory.laws.proof.lie_rank import lie_rank
 from dlntheory.laws.systems import GradientSystem, MomentumSystem, training_system
+from dlntheory.laws.vjp import ChainPullback, InterpretedPullback, PathPullback, pullback_of
 
 RING = NilpotentModular()
 P = RING.prime

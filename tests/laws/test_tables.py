@@ -4,11 +4,11 @@ import itertools
 import json
 
 import pytest
-from catalogue.tables import catalogue_cases, extended_cases, load, suite_cases
+from families.tables import catalogue_cases, extended_cases, load, suite_cases
 
-from dlntheory.catalogue import linear_network, nonnegative_factorisation
+from dlntheory.families import linear_network, nonnegative_factorisation
 from dlntheory.laws.conservation import conservation_laws
-from dlntheory.laws.lie_rank import lie_rank
+from dlntheory.laws.proof.lie_rank import lie_rank
 from dlntheory.laws.systems import GradientSystem, training_system
 
 SUITES, EXTENDED, CATALOGUE = suite_cases(), extended_cases(), catalogue_cases()

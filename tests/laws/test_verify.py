@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from dlntheory.architecture import Architecture
-from dlntheory.catalogue import linear_network
-from dlntheory.catalogue.relu import relu_network
+from dlntheory.families import linear_network
+from dlntheory.families.relu import relu_network
 from dlntheory.laws.law import IDENTITY, NOT_VERIFIED, RANDOM_POINTS, law_of_expressions, law_of_terms
-from dlntheory.laws.systems import GradientSystem, MomentumSystem
-from dlntheory.laws.verify import (
+from dlntheory.laws.proof.verification import (
     THEOREM_LINEAR,
     THEOREM_RELU,
     NotConservedError,
@@ -21,6 +20,7 @@ from dlntheory.laws.verify import (
     require,
     verify,
 )
+from dlntheory.laws.systems import GradientSystem, MomentumSystem
 
 LINEAR = GradientSystem(linear_network((2, 3, 2)))
 RELU = GradientSystem(relu_network((2, 3, 2), bias=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.catalogue.relu import PathLifting, relu_network
+from dlntheory.families.relu import PathLifting, relu_network
 from dlntheory.models import Coefficients, LayerPaths, from_model
 
 

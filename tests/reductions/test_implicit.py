@@ -10,12 +10,12 @@ from systems.reference import chain_flow, log_cosh
 
 import dlntheory as dln
 from dlntheory._errors import ConditionError, IntegrationError
-from dlntheory.catalogue import attention, low_rank_adapter, relu_network
-from dlntheory.dynamics import Training
+from dlntheory.families import attention, low_rank_adapter, relu_network
 from dlntheory.laws import conservation_laws
-from dlntheory.reductions import implicit
-from dlntheory.reductions.companions import companion_gap
-from dlntheory.reductions.implicit import ImplicitFlow, recovered
+from dlntheory.reductions.intrinsicity import implicit_flow as implicit
+from dlntheory.reductions.intrinsicity.fibre_divergence import fibre_divergence
+from dlntheory.reductions.intrinsicity.implicit_flow import ImplicitFlow, recovered
+from dlntheory.training import Training
 
 ARCH = dln.linear_network((2, 2, 3))
 LOSS, GRADIENT = log_cosh(np.random.default_rng(5).standard_normal((3, 2)))
@@ -65,7 +65,7 @@ def test_disagrees_and_refuses_where_it_is_not(laws, relaxed):
     with pytest.raises(ConditionError, match="M is a function of z on the level set") as caught:
         dln.solve(flow, theta0, 1.0, **TIGHT)
     assert caught.value.measured > 0.01
-    run = dln.solve(flow, theta0, 1.0, admit=False, **TIGHT)
+    run = dln.solve(flow, theta0, 1.0, check=False, **TIGHT)
     assert relative(run.z, reference(theta0, run.ts)) > 1e-6
     with pytest.raises(ConditionError, match="laws have the values of the level set"):
         dln.solve(flow, relaxed, 1.0, **TIGHT)
@@ -151,7 +151,7 @@ def test_a_state_out_of_reach_is_refused_with_its_numbers():
     with pytest.raises(ConditionError, match="Gauss-Newton reaches z"):
         dln.solve(flow, opposite, 1.0, saves=3)
     with pytest.raises(IntegrationError, match=r"cannot start at t = 0: .*left the residual") as caught:
-        dln.solve(flow, opposite, 1.0, saves=3, admit=False)
+        dln.solve(flow, opposite, 1.0, saves=3, check=False)
     assert caught.value.trajectory is None
 
 
@@ -183,7 +183,7 @@ def test_a_run_that_loses_its_solution_keeps_what_it_had(monkeypatch, laws, rela
     with pytest.raises(
         IntegrationError, match=r"residual 3\.0e-05 .*smallest singular value kept is"
     ) as caught:
-        dln.solve(flow, relaxed, 1.0, admit=False, **TIGHT)
+        dln.solve(flow, relaxed, 1.0, check=False, **TIGHT)
     partial = caught.value.trajectory
     # Two saves were reached; the chunk to the third was halved twelve times before the run was given up.
     assert 0.4 <= partial.ts[-1] < 0.402
@@ -216,18 +216,18 @@ def test_chunks_are_halved_until_the_anchor_is_near_enough(monkeypatch, laws, re
 @pytest.mark.slow
 def test_companions_of_one_fibre_have_one_trajectory(laws, relaxed):
     flow = dln.GradientFlow(ARCH, LOSS)
-    same = companion_gap(flow, relaxed, 1.0, laws=laws, saves=6)
+    same = fibre_divergence(flow, relaxed, 1.0, laws=laws, saves=6)
     assert same.gap < 1e-10
     assert same.spreads[0] < 1e-12
     assert same.distances[0] > 0.1
-    other = companion_gap(flow, random_start(ARCH.shapes, seed=1), 1.0, laws=laws, saves=6)
+    other = fibre_divergence(flow, random_start(ARCH.shapes, seed=1), 1.0, laws=laws, saves=6)
     assert other.gap > 1e-3
     assert "gap of z(t)" in str(other)
     with pytest.raises(ValueError, match="no weight decay"):
-        companion_gap(dln.GradientFlow(ARCH, LOSS, weight_decay=0.1), relaxed, 1.0, laws=laws)
+        fibre_divergence(dln.GradientFlow(ARCH, LOSS, weight_decay=0.1), relaxed, 1.0, laws=laws)
     single = dln.linear_network((2, 2))
     with pytest.raises(ValueError, match="none was found"):
-        companion_gap(dln.GradientFlow(single, lambda z: jnp.sum(z**2)), {"W1": np.eye(2)}, 1.0)
+        fibre_divergence(dln.GradientFlow(single, lambda z: jnp.sum(z**2)), {"W1": np.eye(2)}, 1.0)
 
 
 def pair(widths, seed, lam=0.7):
@@ -282,7 +282,7 @@ def test_the_counterexample_disagrees():
     theta0 = dln.lambda_balanced(arch, jax.random.key(4), 0.7)
     reduced = ImplicitFlow(arch, theta0)
     with pytest.raises(ConditionError):
-        reduced.admit(theta0)
+        reduced.check_start(theta0)
     flow = dln.GradientFlow(arch, loss)
-    both = dln.compare(flow, reduced, theta0, 1.0, rtol=1e-11, saves=8, timing=False, admit=False)
+    both = dln.compare(flow, reduced, theta0, 1.0, rtol=1e-11, saves=8, timing=False, check=False)
     assert both.max_error > 1e-6

@@ -1,4 +1,4 @@
-"""`reduce` and `survey`: which reduction is chosen, for whom, and what is said when there is none."""
+"""`reduce` and `try_reductions`: which reduction is chosen, for whom, and what is said when there is none."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.catalogue.attention import attention
-from dlntheory.reductions import reduce, select, survey
+from dlntheory.families.attention import attention
+from dlntheory.reductions import reduce, select, try_reductions
 
 KEY = jax.random.key(0)
 
@@ -81,7 +81,7 @@ def test_what_no_closed_form_covers_is_closed_automatically():
     theta0 = dln.gaussian(arch, KEY, scale=0.5)
     target = jnp.asarray(np.random.default_rng(0).standard_normal((3, 3)))
     flow = dln.GradientFlow(arch, lambda z: jnp.sum(jnp.logaddexp(z - target, target - z)))
-    found = survey(arch, theta0)
+    found = try_reductions(arch, theta0)
     assert found.best is not None
     assert found.attempts[-1].kind == "automatic closure"
     both = dln.compare(flow, found.best, theta0, 1.0, saves=5, timing=False)
@@ -170,7 +170,7 @@ def test_what_could_be_declared_as_a_chain(phi, shapes, chain):
 
 def test_survey_prints_every_attempt_and_can_go_on():
     arch = dln.linear_network((3, 4, 2))
-    found = survey(arch, dln.balanced(arch, KEY), everything=True)
+    found = try_reductions(arch, dln.balanced(arch, KEY), everything=True)
     applies = [one.name for one in found.attempts if one.reduction is not None]
     assert applies[0] == "balanced end-to-end flow"
     assert {"relaxed balanced flow", "Gram flow", "closure"} <= set(applies)
@@ -184,8 +184,8 @@ def test_survey_prints_every_attempt_and_can_go_on():
 def test_zero_layer_is_no_balanced_start():
     arch = dln.linear_network((2, 3, 2))
     theta0 = {**dln.gaussian(arch, KEY), "W2": jnp.zeros((2, 3))}
-    first = survey(arch, theta0).attempts[0]
+    first = try_reductions(arch, theta0).attempts[0]
     assert first.reduction is None
     assert "a layer of `theta0` is zero" in first.answer
     with pytest.raises(ValueError, match="must hold exactly the factors"):
-        survey(arch, {"W1": jnp.zeros((3, 2))})
+        try_reductions(arch, {"W1": jnp.zeros((3, 2))})

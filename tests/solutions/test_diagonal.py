@@ -11,7 +11,6 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 
 from dlntheory import Architecture, ConditionError, SquaredLoss
-from dlntheory.dynamics import Training
 from dlntheory.solutions.diagonal import (
     DiagonalSolution,
     hyperbolic_potential,
@@ -19,6 +18,7 @@ from dlntheory.solutions.diagonal import (
     powers_from_dual,
     squares_from_dual,
 )
+from dlntheory.training import Training
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.standard_normal((4, 9)), RNG.standard_normal(4)

@@ -96,7 +96,7 @@ def start(shapes, seed=0, scale=0.7):
     return {name: scale * rng.standard_normal(shape) for name, shape in shapes.items()}
 
 
-def integrate(state, velocity, observe, ts):
+def integrate(state, velocity, output, ts):
     """z (time, *shape) of a dict-valued equation by SciPy's DOP853 at tight tolerance."""
     names = list(state)
     shapes = [np.shape(state[name]) for name in names]
@@ -115,7 +115,7 @@ def integrate(state, velocity, observe, ts):
     y0 = np.concatenate([np.ravel(state[name]) for name in names])
     run = solve_ivp(field, (ts[0], ts[-1]), y0, method="DOP853", t_eval=ts, rtol=1e-12, atol=1e-14)
     assert run.success, run.message
-    seen = jax.jit(lambda state: observe(state))
+    seen = jax.jit(lambda state: output(state))
     return np.stack([np.asarray(seen(unpack(y))) for y in run.y.T])
 
 
@@ -126,8 +126,8 @@ def full_flow(phi, loss, theta0, ts):
 
 
 def closed_flow(dynamics, theta0, ts):
-    state = jax.jit(lambda theta: dynamics.initial(theta))(dynamics.admit(theta0))
-    return integrate(state, lambda y: dynamics.velocity(0.0, y), dynamics.observe, ts)
+    state = jax.jit(lambda theta: dynamics.initial(theta))(dynamics.check_start(theta0))
+    return integrate(state, lambda y: dynamics.velocity(0.0, y), dynamics.output, ts)
 
 
 def relative_error(full, reduced):

@@ -9,22 +9,21 @@ import sympy
 import dlntheory as dln
 from dlntheory import mean_field, solutions
 from dlntheory.claims.base import Claim, Evidence
-from dlntheory.claims.results import Report, Result, Verdict
+from dlntheory.claims.results import ClaimStatus, Report, Result
 from dlntheory.claims.showcase import MainJob
 from dlntheory.data import Dataset
-from dlntheory.dynamics.trajectory import Stats
-from dlntheory.exact.polynomials import SparsePolynomial
-from dlntheory.exact.words import read_words
-from dlntheory.reductions.companions import CompanionGap
-from dlntheory.reductions.elimination import Relation
+from dlntheory.exact.rings.polynomials import SparsePolynomial
+from dlntheory.exact.words.reading import read_words
+from dlntheory.reductions.intrinsicity.classification import two_layer_level_set, two_layer_table
+from dlntheory.reductions.intrinsicity.elimination import Relation
+from dlntheory.reductions.intrinsicity.fibre_divergence import FibreDivergence
+from dlntheory.reductions.intrinsicity.level_sets import LevelSetTest
 from dlntheory.reductions.mirror.bias import BiasReport
 from dlntheory.reductions.mirror.commuting import BracketTest
 from dlntheory.reductions.mirror.find import NoPotential
 from dlntheory.reductions.mirror.potentials import EntropyScalars, MirrorPotential
 from dlntheory.reductions.parsimony.completion import Completion
-from dlntheory.reductions.select import Attempt, Survey
-from dlntheory.reductions.verdict.classification import two_layer_level_set, two_layer_table
-from dlntheory.reductions.verdict.level_sets import LevelSetTest
+from dlntheory.reductions.select import ReductionAttempt, ReductionReport
 from dlntheory.solutions.destination import Destination
 from dlntheory.theory import alignment, landscape, saddles
 from dlntheory.theory.alignment.report import AlignmentReport, Finding, Outcome
@@ -36,6 +35,7 @@ from dlntheory.theory.mean_field.simulator import Simulation
 from dlntheory.theory.mean_field.sweeps import Sweep
 from dlntheory.theory.saddles.greedy import GreedyPoint
 from dlntheory.theory.saddles.plateaus import Plateau
+from dlntheory.training.trajectory import Stats
 
 TIMES = np.linspace(0.0, 1.0, 4)
 FALL = np.exp(-TIMES)
@@ -102,9 +102,9 @@ def _networks(name, factors):
         "Lie rank": laws.certificate.lie,
         "defect": laws.laws[0].defect(dln.GradientDescent(chain, _NamedLoss(name), 0.1)),
         "balance": dln.balance(chain, theta),
-        "closure": dln.close(chain),
-        "closure in z": dln.close(tied),
-        "closure in entries": dln.close(pair),
+        "closure": dln.find_closure(chain),
+        "closure in z": dln.find_closure(tied),
+        "closure in entries": dln.find_closure(pair),
         "verdict": dln.intrinsic(tied),
         "verdict with level sets": dataclasses.replace(
             dln.intrinsic(tied), level_sets=_level_sets(name), reason=name, where=(name,)
@@ -159,7 +159,9 @@ def _reductions(name, factors):
     )
     target = np.diag([2.0, 1.0])
     white = dln.SquaredLoss(np.sqrt(2) * np.eye(2), np.sqrt(2) * target, whitened=True)
-    survey = Survey(chain, (Attempt(name, name, None, name), Attempt(name, name, free, name)))
+    survey = ReductionReport(
+        chain, (ReductionAttempt(name, name, None, name), ReductionAttempt(name, name, free, name))
+    )
     run = Completion(
         left=np.eye(2),
         core=np.eye(2),
@@ -177,9 +179,9 @@ def _reductions(name, factors):
         "reduction": free,
         "bound reduction": free.bind(dln.Training(_NamedLoss(name))),
         "Gram flow": dln.GramFlow(chain),
-        "closed flow": dln.close(chain).dynamics(),
+        "closed flow": dln.find_closure(chain).dynamics(),
         "survey": survey,
-        "companions": CompanionGap(name, (0.1,), (1e-3,), (1e-2,)),
+        "companions": FibreDivergence(name, (0.1,), (1e-3,), (1e-2,)),
         "relation": _relation(name),
         "potential": MirrorPotential(
             pair, np.ones(2), EntropyScalars(np.ones(2), 0.5), np.ones(2), np.zeros(2), name
@@ -264,7 +266,7 @@ def _claims(name):
     )
     good = Evidence(predicted=1.0, measured=1.0, error=0.0, detail=name)
     bad = Evidence(predicted=1.0, measured=2.0, error=1.0, detail=name)
-    result = Result(claim, Verdict.FAILED, good, bad, 0.1, name)
+    result = Result(claim, ClaimStatus.FAILED, good, bad, 0.1, name)
     report = Report((result,), 0.1, "2026-01-01T00:00:00+00:00", {}, False)
     return {"claim": claim, "evidence": bad, "result": result, "report": report}
 

@@ -5,9 +5,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 
-def scipy_run(flow, theta0, ts, *, rtol=1e-11, admit=True):
+def scipy_run(flow, theta0, ts, *, rtol=1e-11, check=True):
     """z (time, out, inp) along a reduction whose state is z alone, or z beside entries that z does not depend on."""
-    state = flow.initial(flow.admit(theta0) if admit else flow.architecture.check(theta0))
+    state = flow.initial(flow.check_start(theta0) if check else flow.architecture.check(theta0))
     velocity = jax.jit(lambda z: flow.velocity(0.0, {**state, "z": z})["z"])
     shape = np.asarray(state["z"]).shape
 

@@ -7,9 +7,8 @@ import warnings
 import jax
 import numpy as np
 
-from ...catalogue import linear_network
 from ...data import digit_pair
-from ...dynamics import iterate
+from ...families import linear_network
 from ...initial import gaussian
 from ...losses import LogisticLoss
 from ...theory.alignment import (
@@ -27,6 +26,7 @@ from ...theory.alignment import (
     sharper_smoothness,
 )
 from ...theory.alignment.descent import CHANGE, SeparableDescent
+from ...training import iterate
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
 from .runs import LOG_TIME, PAPER, SIZE, both_labels, flow_of, problem_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ...dynamics import iterate
 from ...losses import LogisticLoss
 from ...theory.alignment import (
     admissible_start,
@@ -15,6 +14,7 @@ from ...theory.alignment import (
     predicted_exponents,
 )
 from ...theory.alignment.descent import SeparableDescent
+from ...training import iterate
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
 from .runs import LOG_TIME, PAPER, SIZE, both_labels, descent_of, flow_of, problem_of

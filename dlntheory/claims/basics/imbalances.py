@@ -6,12 +6,12 @@ import jax
 import numpy as np
 
 from ..._errors import ConditionError
-from ...catalogue import linear_network
 from ...data import digits
-from ...dynamics import GradientDescent, GradientFlow, solve
+from ...families import linear_network
 from ...initial import gaussian, lambda_balanced
 from ...losses import CrossEntropyLoss, SquaredLoss
 from ...reductions import BalancedFlow
+from ...training import GradientDescent, GradientFlow, solve
 from ..base import Evidence, claim
 from ..curves import TIME, Curves
 from .shared import TIGHT, LogCosh, distance, imbalances_at, target_of, weights_along
@@ -68,7 +68,7 @@ def lambda_balance_refused(lam: float) -> Evidence:
     theta0 = lambda_balanced(arch, jax.random.key(4), lam)
     predicted = 0.7 * np.sqrt(3.0)
     try:
-        BalancedFlow(arch).admit(theta0)
+        BalancedFlow(arch).check_start(theta0)
         measured = 0.0
     except ConditionError as refusal:
         measured = refusal.measured

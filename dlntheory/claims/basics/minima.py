@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ...catalogue import linear_network
-from ...dynamics import GradientDescent, GradientFlow, iterate, solve
+from ...families import linear_network
 from ...losses import SquaredLoss
+from ...training import GradientDescent, GradientFlow, iterate, solve
 from ..base import Evidence, claim
 from ..curves import TIME, Curves
 from .shared import TIGHT, balanced_with_product

@@ -5,11 +5,11 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ...catalogue import linear_network
 from ...data import digits
-from ...dynamics import GradientFlow, solve
+from ...families import linear_network
 from ...initial import balanced, gaussian
 from ...reductions import BalancedFlow, GramFlow
+from ...training import GradientFlow, solve
 from ..base import Evidence, claim
 from ..curves import error_over_time
 from ..showcase import main_job
@@ -47,7 +47,7 @@ def balanced_end_to_end_digits(start: str) -> Evidence:
             rtol=1e-10,
             saves=60,
             step_to_saves=True,
-            admit=False,
+            check=False,
         )
         error = _relative_error(full.z, run.z)
         loss, predicted = full.loss[-1], run.loss[-1]
@@ -81,7 +81,7 @@ def balanced_end_to_end_bottleneck(balanced: bool) -> Evidence:
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         theta0 = {**theta0, "W1": turn @ np.asarray(theta0["W1"])}
     full = solve(GradientFlow(arch, loss), theta0, 2.0, **TIGHT)
-    reduced = solve(BalancedFlow(arch, loss), theta0, 2.0, admit=balanced, **TIGHT)
+    reduced = solve(BalancedFlow(arch, loss), theta0, 2.0, check=balanced, **TIGHT)
     error = _relative_error(full.z, reduced.z)
     return Evidence(
         predicted=float(reduced.loss[-1]),
@@ -114,7 +114,7 @@ def balanced_layer_rates(scaled: bool) -> Evidence:
     full = solve(GradientFlow(arch, loss, rates=rates), theta0, 2.0, **TIGHT)
     # The right side of the claim is computed without telling the reduction about rates: only time is rescaled.
     speed = float(np.prod(list(rates.values()))) ** (1 / 3)
-    plain = solve(BalancedFlow(arch, loss), theta0, 2.0 * speed, admit=False, **TIGHT)
+    plain = solve(BalancedFlow(arch, loss), theta0, 2.0 * speed, check=False, **TIGHT)
     error = _relative_error(full.z, plain.z)
     return Evidence(
         predicted=float(plain.loss[-1]),

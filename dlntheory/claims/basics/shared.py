@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...dynamics import Trajectory
 from ...initial import balanced
 from ...laws import imbalances
+from ...training import Trajectory
 
 TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 20}
 

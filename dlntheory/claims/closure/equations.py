@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import GradientFlow, solve
-from ...reductions.closure import Closure, close
+from ...reductions.closure import Closure, find_closure
+from ...training import GradientFlow, solve
 from ..base import Evidence, claim
 from ..curves import TIME, Curves
 from .systems import FAMILIES, Velocities, architecture, closure_of, listed, start, velocities
@@ -164,7 +164,7 @@ def _problem(name: str) -> tuple[Architecture, dict[str, np.ndarray], Any]:
 def _closed_z(name: str) -> np.ndarray:
     """z over time by the closed equations, which is integrated once for all rates of the full flow."""
     arch, theta0, loss = _problem(name)
-    return np.asarray(solve(close(arch).dynamics(loss), theta0, 1.0, **_TIGHT).z)
+    return np.asarray(solve(find_closure(arch).dynamics(loss), theta0, 1.0, **_TIGHT).z)
 
 
 @lru_cache(maxsize=4)
@@ -192,7 +192,7 @@ def _scalar_second_law(lam: float) -> tuple[Architecture, dict[str, np.ndarray]]
 
 @lru_cache(maxsize=1)
 def _closed_by_a_law(arch: Architecture, lam: float) -> Closure:
-    return close(arch, balanced={2: lam})
+    return find_closure(arch, balanced={2: lam})
 
 
 def _stated_error(closure: Closure, found: Velocities, lam: float) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...catalogue import linear_network
-from ...reductions.closure import close
+from ...families import linear_network
+from ...reductions.closure import find_closure
 from ..base import Evidence, claim
 from ..curves import Curves
 from .systems import closure_of, start, velocities
@@ -88,11 +88,11 @@ def three_layers_do_not_close_in_words(scalar: bool) -> Evidence:
     arch = linear_network((2, 3, 3, 2))
     depths = []
     for degree in (4, 8, 12):
-        found = close(arch, level="words", max_degree=degree, balanced={2: 0.7} if scalar else None)
+        found = find_closure(arch, level="words", max_degree=degree, balanced={2: 0.7} if scalar else None)
         depths.append(0 if found.is_closed else max(found.attempts[0].collected, key=len).count("W2 W2^T"))
     # Each bound on the degree is reached, by words with ever more factors W2.
     grows = depths[0] < depths[1] < depths[2]
-    largest = close(arch, level="words", max_degree=12, balanced={2: 0.7} if scalar else None)
+    largest = find_closure(arch, level="words", max_degree=12, balanced={2: 0.7} if scalar else None)
     return Evidence(
         predicted="open at every degree",
         measured=f"closed with {len(largest.observables)} matrices"
@@ -122,7 +122,7 @@ def three_layers_do_not_close_in_words(scalar: bool) -> Evidence:
 )
 def spectral_hints_close_three_layers(hints: tuple[str, ...]) -> Evidence:
     arch = linear_network((1, 2, 2, 1))
-    closure = close(arch, hints, level="entries", propose=False)
+    closure = find_closure(arch, hints, level="entries", propose=False)
     if not closure.is_closed:
         return Evidence(
             predicted="8 observables of rank 6",
@@ -156,7 +156,7 @@ def spectral_hints_close_three_layers(hints: tuple[str, ...]) -> Evidence:
     control="a narrow network has fewer parameters than its closed system has numbers",
 )
 def fifty_neurons_become_37_numbers(hidden: tuple[int, int]) -> Evidence:
-    closures = [close(linear_network((3, width, 4))) for width in hidden]
+    closures = [find_closure(linear_network((3, width, 4))) for width in hidden]
     assert closures[0].system is not None  # two layers always close
     assert closures[1].system is not None
     saved = all(closure.sizes.state < closure.sizes.parameters for closure in closures)

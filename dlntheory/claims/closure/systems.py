@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...reductions.closure import Closure, close
+from ...reductions.closure import Closure, find_closure
 
 SQUARE = dict.fromkeys("QKVO", (2, 2))
 BLOCKS = {"U2": (2, 1), "V2": (2, 1), "U1": (2, 1), "V1": (2, 1)}
@@ -47,7 +47,7 @@ def architecture(name: str) -> Architecture:
 
 @lru_cache(maxsize=32)
 def closure_of(name: str, level: str) -> Closure:
-    return close(architecture(name), level=level, propose=False)  # pyright: ignore[reportArgumentType]
+    return find_closure(architecture(name), level=level, propose=False)  # pyright: ignore[reportArgumentType]
 
 
 def start(arch: Architecture, seed: int = 0, scale: float = 0.8) -> dict[str, np.ndarray]:
@@ -112,7 +112,7 @@ def _both(closure: Closure, params: Mapping[str, Any], factor: Any) -> tuple[Any
     (gradient,) = back(slope)
     moved = {name: -value * (factor if name == last else 1.0) for name, value in gradient.items()}
     state, exact = jax.jvp(system.initial, (params,), (moved,))
-    return state, exact, system.velocity(state, slope), slope, system.observe(state) - z
+    return state, exact, system.velocity(state, slope), slope, system.output(state) - z
 
 
 def listed(errors: Mapping[str, float]) -> str:

@@ -262,10 +262,10 @@ def cayley_step_keeps_imbalance(rule: str) -> Evidence:
     import jax
     import jax.numpy as jnp
 
-    from ...catalogue import linear_network
-    from ...dynamics import GradientDescent
-    from ...dynamics.invariant_steps import CayleyDescent
+    from ...families import linear_network
     from ...losses import SquaredLoss
+    from ...training import GradientDescent
+    from ...training.rules.invariant_steps import CayleyDescent
 
     arch = linear_network((3, 4, 2))
     loss = SquaredLoss.from_target(np.random.default_rng(8).standard_normal((2, 3)))

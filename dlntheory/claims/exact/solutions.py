@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ...catalogue import linear_network
+from ...families import linear_network
 from ...initial import lambda_balanced
 from ...losses import SquaredLoss
 from ...solutions.destination import destination

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...catalogue import linear_network, relu_network
-from ...dynamics import GradientFlow
+from ...families import linear_network, relu_network
 from ...initial import gaussian
 from ...initial.near_identity import near_identity, near_identity_balanced
-from ...reductions.linear.infinite_depth import InfiniteDepthFlow, near_identity_flow
-from ...reductions.linear.logarithmic_mean import logarithmic_mean_operator
+from ...reductions.chain.infinite_depth import InfiniteDepthFlow, near_identity_flow
+from ...reductions.chain.logarithmic_mean import logarithmic_mean_operator
 from ...reductions.relu import DeepPathFlow, TwoLayerPathFlow, weights_from_paths_and_laws
 from ...reductions.relu.recovery import rescaled
+from ...training import GradientFlow
 from ..base import Evidence, claim
 from ..curves import Curves, error_over_time, power_law
 from .scipy_runs import scipy_run, scipy_times

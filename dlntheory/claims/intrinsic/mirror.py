@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...catalogue import linear_network
-from ...dynamics import GradientFlow, solve
-from ...reductions.elimination import eliminate
+from ...families import linear_network
 from ...reductions.entrywise import PowersFlow, ScalarChainFlow
+from ...reductions.intrinsicity.elimination import eliminate_parameters
 from ...reductions.mirror import kkt_residual, mirror_potential
 from ...reductions.products import GramBlocksFlow, TiedFlow
+from ...training import GradientFlow, solve
 from ..base import Evidence, claim
 from ..curves import TIME, Curves, error_over_time
 
@@ -288,7 +288,7 @@ def shared_query_in_one_gram_matrix(rate: float) -> Evidence:
 )
 def metric_of_a_chain_by_elimination(shift: float) -> Evidence:
     arch, theta0 = _chain()
-    relation = eliminate(arch, theta0)
+    relation = eliminate_parameters(arch, theta0)
     moved = solve(GradientFlow(arch, _LogCosh((1, 1))), theta0, 3.0, **TIGHT)
     weights = {name: float(np.asarray(value)[0, 0]) for name, value in moved.final.items()}
     square = {name: value**2 for name, value in weights.items()}

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...catalogue import linear_network
+from ...families import linear_network
 from ...initial import lambda_balanced, mixed_balanced
-from ...reductions.linear.mixed import MixedBalancedFlow
-from ...reductions.linear.relaxed import RelaxedBalancedFlow
+from ...reductions.chain.mixed import MixedBalancedFlow
+from ...reductions.chain.relaxed import RelaxedBalancedFlow
 from ..base import Evidence, claim
 from ..curves import error_over_time
 from .scipy_runs import integrated, scipy_run, scipy_times

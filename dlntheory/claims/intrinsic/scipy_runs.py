@@ -21,7 +21,7 @@ def scipy_run(dynamics, theta0, end: float) -> np.ndarray:
     like = dynamics.initial(dynamics.architecture.check(theta0))
     start, unravel = ravel_pytree(like)
     points = integrated(lambda t, y: np.asarray(_velocity(dynamics, like, y)), np.asarray(start), end)
-    return np.stack([np.asarray(dynamics.observe(unravel(point))) for point in points])
+    return np.stack([np.asarray(dynamics.output(unravel(point))) for point in points])
 
 
 def integrated(field: Callable[..., Any], start: np.ndarray, end: float) -> np.ndarray:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...catalogue import (
+from ...exact.linear_algebra import DEFAULT_PRIME
+from ...families import (
     attention,
     gram_factorisation,
     linear_network,
@@ -19,14 +20,13 @@ from ...catalogue import (
     relu_network,
     residual_blocks,
 )
-from ...exact.modular import DEFAULT_PRIME
 from ...initial import gaussian, lambda_balanced
 from ...laws import ConservationLaws, conservation_laws
-from ...reductions.implicit import ImplicitFlow
-from ...reductions.verdict import Verdict, fibre_companions, intrinsic, two_layer_table
-from ...reductions.verdict.classification import level_set_point
-from ...reductions.verdict.floats import InterpretedMetric
-from ...reductions.verdict.kernel import ModularMetric, kernel_test
+from ...reductions.intrinsicity import IntrinsicityResult, fibre_companions, intrinsic, two_layer_table
+from ...reductions.intrinsicity.classification import level_set_point
+from ...reductions.intrinsicity.floats import InterpretedMetric
+from ...reductions.intrinsicity.implicit_flow import ImplicitFlow
+from ...reductions.intrinsicity.kernel import ModularMetric, kernel_test
 from ..base import Evidence, claim
 from ..curves import TIME, Curves, error_over_time
 
@@ -370,7 +370,7 @@ def _architecture(name: str):
 
 
 @lru_cache(maxsize=32)
-def _verdict(name: str, special: bool) -> Verdict:
+def _verdict(name: str, special: bool) -> IntrinsicityResult:
     return intrinsic(_architecture(name), level_sets="auto" if special else ())
 
 

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from ...data import digits
-from ...dynamics import State
 from ...reductions.parsimony import CompressedFlow
+from ...training import State
 
 EPS = (0.3, 0.5, 0.2, 0.4)
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...catalogue import linear_network
+from ...families import linear_network
 from ...losses import SquaredLoss
 from ...reductions.parsimony import (
     compress,
@@ -105,7 +105,7 @@ def parsimony_exact_compression(with_rho: bool) -> Evidence:
     # Large enough a scale that the omitted term is not below the tolerance.
     layers, target, trained = _square_run("orthogonal", (0.1, 0.1, 0.1), 0.0, 600)
     flow, state = _compressed_run(layers, target, steps=600)
-    found = flow.observe(state) if with_rho else flow.without_rho(state)
+    found = flow.output(state) if with_rho else flow.without_rho(state)
     full = runs.product(trained)
     return Evidence(
         predicted=float(np.linalg.norm(full)),

@@ -7,7 +7,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from ...catalogue import linear_network
+from ...families import linear_network
 from ...initial import orthogonal
 from ...losses import SquaredLoss
 from ...reductions.parsimony import active_subspaces, aligned_orthogonal, compress
@@ -137,7 +137,7 @@ def parsimony_spiked_covariance(noise: float) -> Evidence:
     root = np.linalg.cholesky(covariance).T
     loss = SquaredLoss(root, root @ np.linalg.solve(covariance, target.T), reduction="sum")
     flow = compress(linear_network((SIZE,) * 4), loss, runs.named(layers))
-    z = flow.observe(runs.compressed_descent(flow, layers, 0.03, 400))
+    z = flow.output(runs.compressed_descent(flow, layers, 0.03, 400))
     symmetric = rng.standard_normal((SIZE, SIZE))
     symmetric = (symmetric + symmetric.T) / np.linalg.norm(symmetric + symmetric.T, 2)
     full = runs.train(layers, target, rate=0.03, steps=400, covariance=covariance + noise * symmetric)

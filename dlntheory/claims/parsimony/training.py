@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...catalogue import linear_network
-from ...dynamics import GradientDescent, iterate, solve
+from ...families import linear_network
 from ...initial import gaussian, orthogonal
 from ...losses import MatrixCompletionLoss, SquaredLoss
 from ...reductions.parsimony import ObservedEntries, active_subspaces, complete, compress, descent
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
+from ...training import GradientDescent, iterate, solve
 from ..base import Evidence, claim
 from ..curves import Curves
 from . import runs
@@ -135,7 +135,7 @@ def parsimony_digits(whitened: bool) -> Evidence:
     samples = len(inputs)
     correlation, covariance = targets.T @ inputs / samples, inputs.T @ inputs / samples
     full = runs.product(runs.train(layers, correlation, covariance=covariance, rate=0.1, steps=300))
-    error = float(np.linalg.norm(flow.observe(end) - full) / np.linalg.norm(full))
+    error = float(np.linalg.norm(flow.output(end) - full) / np.linalg.norm(full))
     return Evidence(
         predicted="(20, 20, 20, 10)",
         measured=str(flow.subspaces.dims),

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from ...exact.algebra import combined, independent_columns
-from ...exact.modular import DEFAULT_PRIME, random_prime
-from ...exact.polynomials import Monomial, SparsePolynomial
+from ...exact.linear_algebra import DEFAULT_PRIME, random_prime
+from ...exact.polynomial_span import combined, independent_columns
+from ...exact.rings.polynomials import Monomial, SparsePolynomial
 from .entries import Algebra, Degree, EntrySearch, Generator, Grading
 
 #: A polynomial of the observables: coefficients of products, each a sorted tuple of their numbers.

@@ -14,9 +14,9 @@ import numpy as np
 import sympy
 from sympy.printing.latex import translate
 
-from ..._text import latex_escaped
-from ...dynamics import State
-from ...exact.polynomials import SparsePolynomial
+from ...display.text import latex_escaped
+from ...exact.rings.polynomials import SparsePolynomial
+from ...training import State
 from .entries import fraction_polynomial
 from .entry_closure import Combination, EntryClosure
 from .system import AbstractClosedSystem, Observable
@@ -158,7 +158,7 @@ class EntrySystem(AbstractClosedSystem):
         moves = Table(terms.rows, terms.coefficients, self._moved, len(values))
         return {"o": -moves(values, along[self._along])}
 
-    def observe(self, state: State) -> Any:
+    def output(self, state: State) -> Any:
         constant = jnp.asarray(np.asarray(self.closure.constant, dtype=np.float64))
         return jnp.reshape(constant + jnp.asarray(self._shares) @ self._pieces(state["o"]), self.z_shape)
 
@@ -284,13 +284,13 @@ def initial(theta):
     return {{"o": _sums(_START, jnp.concatenate([jnp.ravel(jnp.asarray(theta[name])) for name in {factors!r}]))}}
 
 
-def observe(state):
+def output(state):
     """z of the observables."""
     return jnp.reshape(_CONSTANT + _SHARES @ _sums(_PIECES, state["o"]), {shape})
 
 
 def velocity(t, state, grad_f):
     """The time derivative of the observables; grad_f maps z to the gradient of the loss there."""
-    along = _SHARES.T @ jnp.ravel(grad_f(observe(state)))
+    along = _SHARES.T @ jnp.ravel(grad_f(output(state)))
     return {{"o": -_sums(_MOVES, state["o"], along[_ALONG])}}
 '''

@@ -1,4 +1,4 @@
-"""`close`: the smallest system of observables that training obeys, found automatically."""
+"""`find_closure`: the smallest system of observables that training obeys, found automatically."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 
 from ..._errors import NoReductionError
 from ..._precision import require_float64
-from ..._progress import keeps_partial, waiting
 from ...architecture import Architecture
+from ...display.progress import keeps_partial, waiting
 from ...exact import Program, trace
-from ...exact.polynomials import Polynomials, TermCounts
-from ...exact.words import NoWords, WordForm, read_words, word_text
+from ...exact.rings.polynomials import Polynomials, TermCounts
+from ...exact.words.reading import NoWords, WordForm, read_words, word_text
 from .entries import EntrySearch, Grading
 from .entry_closure import CoefficientsTooLargeError, Pieces, assembled, pieces_of
 from .entry_system import EntrySystem
 from .hints import Hint, gram_labels, parameter_matrices, proposed_hints, read_hint
 from .ranks import MAX_ENTRIES, Jacobians, entry_jacobians, word_jacobians
-from .result import CLOSED, CLOSED_IN_Z, FULL_SPACE, OPEN, Attempt, Closure
+from .result import CLOSED, CLOSED_IN_Z, FULL_SPACE, OPEN, Closure, ClosureAttempt
 from .rewriting import Rule
 from .system import AbstractClosedSystem
 from .word_system import WordSystem
@@ -37,7 +37,7 @@ _MAX_DENOMINATOR = 10**6
 INTERRUPTED = "interrupted"
 
 
-def close(
+def find_closure(
     arch: Architecture,
     hints: Sequence[Any] = (),
     *,
@@ -90,10 +90,10 @@ def close(
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp
         >>> arch = dln.Architecture(lambda p: p["U"] @ p["U"].T, {"U": (4, 9)}, name="tied")
-        >>> close(arch)
+        >>> find_closure(arch)
         Closure(tied: closed in z, 36 parameters -> 16 numbers)
     """
-    require_float64("close")
+    require_float64("find_closure")
     _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
     with waiting(f"closing the dynamics of {arch.name}", progress):
         return _search(arch, hints, max_degree, max_generators, time_limit, balanced, level, propose, seed)
@@ -113,7 +113,7 @@ def _search(
     started = time.perf_counter()
     deadline = started + time_limit
     named = [read_hint(arch, hint) for hint in hints]
-    attempts: list[Attempt] = []
+    attempts: list[ClosureAttempt] = []
     bounds = {"max_degree": max_degree, "max_generators": max_generators, "deadline": deadline}
     form = read_words(arch, arch.shapes, seed=seed) if level != "entries" or balanced is not None else None
     if balanced is not None and not isinstance(form, WordForm):
@@ -144,7 +144,7 @@ def _search(
 
     rules: tuple[Rule, ...] = ()
     if isinstance(form, NoWords):
-        attempts.append(Attempt("words", False, form.reason))
+        attempts.append(ClosureAttempt("words", False, form.reason))
     elif isinstance(form, WordForm) and level != "entries":
         rules = scalar_rules(form, _per_interface(form, balanced))
         try:
@@ -152,11 +152,11 @@ def _search(
         except KeyboardInterrupt:
             if not keeps_partial():
                 raise
-            attempts.append(Attempt("words", False, INTERRUPTED))
+            attempts.append(ClosureAttempt("words", False, INTERRUPTED))
             return result(OPEN, rules=rules, interrupted=True)
         if not isinstance(found, OpenWords):
             system = WordSystem(found)
-            attempts.append(Attempt("words", True, ""))
+            attempts.append(ClosureAttempt("words", True, ""))
             jacobians = _word_jacobians(arch, system, seed)
             return result(_word_status(arch, system, jacobians), system, rules, jacobians=jacobians)
         attempts.append(_open_words(arch, form, found, bool(rules)))
@@ -175,7 +175,7 @@ def _search(
             if not keeps_partial():
                 raise
             if not attempts or attempts[-1].reason != INTERRUPTED:
-                attempts.append(Attempt("entries", False, INTERRUPTED))
+                attempts.append(ClosureAttempt("entries", False, INTERRUPTED))
             return result(OPEN, interrupted=True)
         if closed is not None:
             system, used, jacobians = closed
@@ -211,7 +211,7 @@ def _per_interface(form: WordForm, balanced: Mapping[int, float] | float | None)
     return dict.fromkeys(range(1, longest), float(balanced))
 
 
-def _open_words(arch: Architecture, form: WordForm, found: OpenWords, has_rules: bool) -> Attempt:
+def _open_words(arch: Architecture, form: WordForm, found: OpenWords, has_rules: bool) -> ClosureAttempt:
     degrees: dict[str, int] = {}
     for name, _ in found.offending:
         factor = form.letters[name].factor
@@ -226,7 +226,9 @@ def _open_words(arch: Architecture, form: WordForm, found: OpenWords, has_rules:
         )
         if not has_rules:
             reason += " unless laws are scalar (`balanced`)"
-    return Attempt("words", False, reason, degrees, tuple(word_text(word) for word in found.observables))
+    return ClosureAttempt(
+        "words", False, reason, degrees, tuple(word_text(word) for word in found.observables)
+    )
 
 
 def _word_jacobians(arch: Architecture, system: WordSystem, seed: int):
@@ -256,13 +258,19 @@ def _entry_status(arch: Architecture, system: EntrySystem, jacobians: Jacobians)
 
 
 def _close_entries(
-    arch: Architecture, hints: Sequence[Hint], attempts: list[Attempt], bounds: dict[str, Any], seed: int
+    arch: Architecture,
+    hints: Sequence[Hint],
+    attempts: list[ClosureAttempt],
+    bounds: dict[str, Any],
+    seed: int,
 ) -> tuple[EntrySystem, list[str], Jacobians] | None:
     """One search among entries; the attempt is noted."""
     grading = Grading([math.prod(shape) for shape in arch.shapes.values()])
     pieces = _polynomial_pieces(arch, grading)
     if pieces is None:
-        attempts.append(Attempt("entries", False, f"z has more than {_MAX_TERMS} terms when it is expanded"))
+        attempts.append(
+            ClosureAttempt("entries", False, f"z has more than {_MAX_TERMS} terms when it is expanded")
+        )
         return None
     given = [
         part
@@ -276,7 +284,7 @@ def _close_entries(
         stopped = search.run()
     except KeyboardInterrupt:
         texts = tuple(str(generator.polynomial) for generator in search.algebra.generators)
-        attempts.append(Attempt("entries", False, INTERRUPTED, collected=texts))
+        attempts.append(ClosureAttempt("entries", False, INTERRUPTED, collected=texts))
         raise
     labels = {**gram_labels(arch.shapes)}
     for hint in hints:
@@ -290,17 +298,17 @@ def _close_entries(
             "next"
         )
         texts = tuple(str(g.polynomial) for g in stopped.generators)
-        attempts.append(Attempt("entries", False, reason, degrees, texts))
+        attempts.append(ClosureAttempt("entries", False, reason, degrees, texts))
         return None
     try:
         closure = assembled(search, pieces, seed)
     except CoefficientsTooLargeError as error:
-        attempts.append(Attempt("entries", False, str(error)))
+        attempts.append(ClosureAttempt("entries", False, str(error)))
         return None
     system = EntrySystem(closure, arch.shapes, arch.output_shape, labels)
     kept = {generator.polynomial.primitive() for generator in closure.generators if not generator.of_z}
     used = [hint.text for hint in hints if any(polynomial in kept for polynomial in hint.labels())]
-    attempts.append(Attempt("entries", True, ""))
+    attempts.append(ClosureAttempt("entries", True, ""))
     jacobians = entry_jacobians(search.algebra, closure)
     return system, used, jacobians
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
-from ...exact.words import Word, word_value
+from ...exact.words.reading import Word, word_value
+from ...training import State, Training
 from ..base import AbstractReduction, Condition
 from .relations import ObservableLaw
 from .rewriting import Rule
@@ -21,7 +21,7 @@ from .word_system import WordSystem
 
 
 class ClosedFlow(AbstractReduction):
-    r"""The equations that `close` has found: $\dot o = -T(o)[\nabla f(z(o))]$.
+    r"""The equations that `find_closure` has found: $\dot o = -T(o)[\nabla f(z(o))]$.
 
     Made by `Closure.dynamics`. Weight decay $\gamma$ adds $-\gamma \deg(o)\, o$ to each observable.
 
@@ -92,7 +92,7 @@ class ClosedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "derived by `dlntheory.close`; setting of Marcotte, Gribonval, Peyré, arXiv 2508.07370"
+        return "derived by `dlntheory.find_closure`; setting of Marcotte, Gribonval, Peyré, arXiv 2508.07370"
 
     @property
     def exactness(self) -> str:
@@ -142,14 +142,14 @@ class ClosedFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        change = self.system.velocity(state, jax.grad(training.loss)(self.system.observe(state)))
+        change = self.system.velocity(state, jax.grad(training.loss)(self.system.output(state)))
         if training.is_decaying:
             decay = self.system.decay(state)
             change = {name: change[name] - training.weight_decay * decay[name] for name in change}
         return change
 
-    def observe(self, state: State):
-        return self.system.observe(state)
+    def output(self, state: State):
+        return self.system.output(state)
 
     def conserved(self, state: State) -> dict[str, Any]:
         if self.settings is None or self.settings.is_decaying:

@@ -19,8 +19,8 @@ import sympy
 
 from ...architecture import Architecture
 from ...exact import trace
-from ...exact.polynomials import Polynomials, SparsePolynomial, from_sympy
-from ...exact.words import Word, WordForm, word_latex, word_text
+from ...exact.rings.polynomials import Polynomials, SparsePolynomial, from_sympy
+from ...exact.words.reading import Word, WordForm, word_latex, word_text
 
 _MAX_DETERMINANT = 4
 _MAX_PROPOSED_TERMS = 5000

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 _LETTERS = "ABCDEFHJKLMNPQRSTUVWXY"
 #: Names that generated modules use themselves.
 _RESERVED = frozenset(
-    {"jnp", "jax", "initial", "observe", "velocity", "theta", "state", "grad_f", "t", "g", "flat", "grad"}
+    {"jnp", "jax", "initial", "output", "velocity", "theta", "state", "grad_f", "t", "g", "flat", "grad"}
 )
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...exact.modular import DEFAULT_PRIME, modular_rank
-from ...exact.nilpotent import NilpotentModular
-from ...exact.words import Word, WordForm
+from ...exact.linear_algebra import DEFAULT_PRIME, modular_rank
+from ...exact.rings.multidual import NilpotentModular
+from ...exact.words.reading import Word, WordForm
 from ...laws import ConservationLaws
 from .entries import Algebra
 from .entry_closure import EntryClosure

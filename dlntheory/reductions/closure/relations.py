@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from ...exact.algebra import Samples, combined
-from ...exact.modular import DEFAULT_PRIME, modular_nullspace, modular_rank
-from ...exact.polynomials import SparsePolynomial, sum_of_products
-from ...exact.rational import simplest_fraction
-from ...exact.word_terms import transpose
-from ...exact.words import Word
+from ...exact.float_fractions import simplest_fraction
+from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank
+from ...exact.polynomial_span import Samples, combined
+from ...exact.rings.polynomials import SparsePolynomial, sum_of_products
+from ...exact.words.reading import Word
+from ...exact.words.terms import transpose
 from .entry_system import EntrySystem, combination_expression, table
 from .rewriting import Product, Rule, normal_form
 from .word_system import WordSystem, flow_of, weighted_text

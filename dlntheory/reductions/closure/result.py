@@ -1,4 +1,4 @@
-"""`Closure`: what `close` found, with its equations as symbols, LaTeX, JAX source and a dynamics."""
+"""`Closure`: what `find_closure` found, with its equations as symbols, LaTeX, JAX source and a dynamics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import sympy
 
 from ..._errors import NoReductionError
-from ..._text import Formula, card, key_values, shorten, text_table
 from ..._version import __version__
 from ...architecture import Architecture
+from ...display.text import Formula, card, key_values, shorten, text_table
 from ...laws.conservation import laws_to_build_on
 from .entry_system import EntrySystem
 from .flow import ClosedFlow
@@ -47,7 +47,7 @@ class Sizes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Attempt:
+class ClosureAttempt:
     """How a search went.
 
     Attributes:
@@ -83,8 +83,8 @@ class Closure:
 
     Example:
         >>> import dlntheory as dln
-        >>> from dlntheory.reductions.closure import close
-        >>> closure = close(dln.linear_network((3, 50, 4)))
+        >>> from dlntheory.reductions.closure import find_closure
+        >>> closure = find_closure(dln.linear_network((3, 50, 4)))
         >>> closure.status, closure.sizes.parameters, closure.sizes.state
         ('closed', 350, 37)
         >>> print("\n".join(closure.system.lines()))
@@ -96,7 +96,7 @@ class Closure:
     architecture: Architecture
     status: str
     level: str
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[ClosureAttempt, ...]
     rules: tuple[Rule, ...]
     hints: tuple[str, ...]
     seconds: float
@@ -186,7 +186,7 @@ class Closure:
         )
 
     def python(self) -> str:
-        """A Python module that imports JAX only: `initial(theta)`, `observe(state)`, `velocity(t, state, grad_f)`.
+        """A Python module that imports JAX only: `initial(theta)`, `output(state)`, `velocity(t, state, grad_f)`.
 
         Raises:
             NoReductionError: the search is open.

@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy
 
-from ...dynamics import State
+from ...training import State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class AbstractClosedSystem(abc.ABC):
         """The time derivative of the observables, given $\\nabla f$ in the shape of $z$. Pure."""
 
     @abc.abstractmethod
-    def observe(self, state: State) -> Any:
+    def output(self, state: State) -> Any:
         """$z$ from the observables. Pure."""
 
     @abc.abstractmethod
@@ -87,4 +87,4 @@ class AbstractClosedSystem(abc.ABC):
 
     @abc.abstractmethod
     def source(self) -> str:
-        """The body of a Python module with `initial`, `observe` and `velocity` that imports JAX only."""
+        """The body of a Python module with `initial`, `output` and `velocity` that imports JAX only."""

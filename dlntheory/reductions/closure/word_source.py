@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...exact.words import Word
+from ...exact.words.reading import Word
 from .naming import identifiers
 from .rewriting import Product, Scalars
 from .words import MatrixTerm
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def word_source(system: WordSystem) -> str:
-    """The functions `initial`, `observe`, `velocity` and the constants that they need."""
+    """The functions `initial`, `output`, `velocity` and the constants that they need."""
     return _Writer(system).text()
 
 
@@ -64,7 +64,7 @@ class _Writer:
         return "\n".join([*lines, "    }"])
 
     def _observe(self) -> str:
-        lines = ["def observe(state):", '    """z of the observables."""', *self._unpacked()]
+        lines = ["def output(state):", '    """z of the observables."""', *self._unpacked()]
         blocks = zip(self.form.blocks, self.system.closure.blocks, strict=True)
         values = [
             self._sum(
@@ -96,7 +96,7 @@ class _Writer:
             "def velocity(t, state, grad_f):",
             '    """The time derivative of the observables; grad_f maps z to the gradient of the loss there."""',
             *self._unpacked(),
-            "    g = jnp.ravel(grad_f(observe(state)))",
+            "    g = jnp.ravel(grad_f(output(state)))",
         ]
         for number, block in enumerate(self.form.blocks):
             name, index = self.system.gradient_name(number), _index(block.positions.ravel())

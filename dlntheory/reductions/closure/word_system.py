@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from ...dynamics import State
-from ...exact.word_terms import transpose
-from ...exact.words import Word, canonical, word_latex, word_value
+from ...exact.words.reading import Word, canonical, word_latex, word_value
+from ...exact.words.terms import transpose
+from ...training import State
 from .naming import observable_names
 from .rewriting import Product, Scalars, scalar_value
 from .system import AbstractClosedSystem, Observable
@@ -96,7 +96,7 @@ class WordSystem(AbstractClosedSystem):
             for word, name in self.names.items()
         }
 
-    def observe(self, state: State) -> Any:
+    def output(self, state: State) -> Any:
         form = self.closure.form
         flat = jnp.asarray(np.asarray(form.constant, dtype=np.float64).ravel())
         for block, expression in zip(form.blocks, self.closure.blocks, strict=True):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import Training
+from ...training import Training
 from ..base import AbstractReduction, Condition
 from .recognise import EntrywiseForm
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
+from ...training import State, Training
 from .base import AbstractEntrywiseFlow, bound_training, form_arrays
 from .recognise import product_form
 from .roots import chain_metric, smallest_square
@@ -86,7 +86,7 @@ class ScalarChainFlow(AbstractEntrywiseFlow):
         speed = chain_metric(state["p"], state["c"])
         return {"p": -speed * self.slope(state["p"]), "c": jnp.zeros_like(state["c"])}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.outer(state["p"])
 
     def conserved(self, state: State) -> dict[str, Any]:

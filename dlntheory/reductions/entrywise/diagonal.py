@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
+from ...training import State, Training
 from .base import AbstractEntrywiseFlow, bound_training, form_arrays, radius
 from .recognise import product_form
 
@@ -75,7 +75,7 @@ class DiagonalFlow(AbstractEntrywiseFlow):
         speed = radius(state["lambda"], 2 * state["p"])
         return {"p": -speed * self.slope(state["p"]), "lambda": jnp.zeros_like(state["lambda"])}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.outer(state["p"])
 
     def conserved(self, state: State) -> dict[str, Any]:

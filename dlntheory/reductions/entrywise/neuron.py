@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import Limit, State, Training
+from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition
 from .base import bound_training, check_plain
 from .recognise import outer_form
@@ -133,12 +133,12 @@ class NeuronFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        gradient = jnp.ravel(jax.grad(training.loss)(self.observe(state)))
+        gradient = jnp.ravel(jax.grad(training.loss)(self.output(state)))
         slope = jnp.zeros(self.size, gradient.dtype).at[self.places[:, 0], self.places[:, 1]].set(gradient)
         change = neuron_operator(state["Z"], self.scale * slope, state["lambda"])
         return {"Z": -change, "lambda": jnp.zeros_like(state["lambda"])}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         flat = state["Z"][self.places[:, 0], self.places[:, 1]]
         return self.offset + self.scale * jnp.reshape(flat, self.arch.output_shape)
 

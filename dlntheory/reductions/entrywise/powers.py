@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
+from ...training import State, Training
 from ..base import Condition
 from .base import AbstractEntrywiseFlow, bound_training, form_arrays
 from .recognise import difference_form
@@ -99,7 +99,7 @@ class PowersFlow(AbstractEntrywiseFlow):
         slope = self.slope(self._bare(state))
         return {"y": -slope, "a": jnp.zeros_like(slope), "b": jnp.zeros_like(slope)}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.outer(self._bare(state))
 
     def conserved(self, state: State) -> dict[str, Any]:

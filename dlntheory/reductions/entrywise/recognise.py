@@ -19,7 +19,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...exact import trace
-from ...exact.polynomials import Polynomials, SparsePolynomial, TermCounts
+from ...exact.rings.polynomials import Polynomials, SparsePolynomial, TermCounts
 
 #: Maps with more scalar products or terms than this are not read as polynomials.
 MAX_TERMS = 200_000
@@ -63,7 +63,7 @@ def polynomials_of(arch: Architecture) -> tuple[SparsePolynomial, ...]:
 
     Example:
         >>> import dlntheory as dln
-        >>> from dlntheory.catalogue.diagonal import diagonal_network
+        >>> from dlntheory.families.diagonal import diagonal_network
         >>> print(polynomials_of(diagonal_network(2, 2))[1])
         x1*x3
     """
@@ -102,7 +102,7 @@ def factor_roles(arch: Architecture, form: EntrywiseForm) -> dict[str, str]:
     """Which factor plays which role: its name where it is a whole factor, else the names of its entries.
 
     Example:
-        >>> from dlntheory.catalogue.diagonal import difference_of_squares
+        >>> from dlntheory.families.diagonal import difference_of_squares
         >>> arch = difference_of_squares(3)
         >>> factor_roles(arch, difference_form(arch, 2, "the flow"))
         {'u': 'u', 'v': 'v'}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
+from ...training import State, Training
 from .base import AbstractEntrywiseFlow, bound_training, form_arrays, radius
 from .recognise import difference_form
 
@@ -75,7 +75,7 @@ class SquaresFlow(AbstractEntrywiseFlow):
         speed = 4 * radius(state["p"], 2 * state["kappa"])
         return {"p": -speed * self.slope(state["p"]), "kappa": jnp.zeros_like(state["kappa"])}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.outer(state["p"])
 
     def conserved(self, state: State) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import card, format_number, key_values
+from ...display.text import card, format_number, key_values
 
 
 @dataclasses.dataclass(frozen=True)

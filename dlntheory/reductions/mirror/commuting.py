@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import card, key_values
 from ...architecture import Architecture
-from ...exact.polynomials import SparsePolynomial, sum_of_products
+from ...display.text import card, key_values
+from ...exact.rings.polynomials import SparsePolynomial, sum_of_products
 from ..entrywise.recognise import parameter_names, polynomials_of
 
 

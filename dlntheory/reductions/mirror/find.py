@@ -11,9 +11,9 @@ import numpy as np
 
 from ..._errors import UnsupportedPrimitiveError
 from ..._precision import require_float64
-from ..._progress import waiting
-from ..._text import card, key_values
 from ...architecture import Architecture
+from ...display.progress import waiting
+from ...display.text import card, key_values
 from ..entrywise.chain import ScalarChainFlow
 from ..entrywise.diagonal import DiagonalFlow
 from ..entrywise.neuron import NeuronFlow
@@ -177,7 +177,7 @@ def _separable(
             flow.arch.name, f"the closed form needs that {condition.requirement}, but {condition.explanation}"
         )
     state = flow.initial(checked)
-    start = flow.observe(state)
+    start = flow.output(state)
     potential = MirrorPotential(
         arch=flow.arch,
         start=start,

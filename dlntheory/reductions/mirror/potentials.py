@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._text import card, key_values
 from ...architecture import Architecture
+from ...display.text import card, key_values
 from ..entrywise.base import radius
 from ..entrywise.neuron import neuron_operator, squared_norms
 from ..entrywise.roots import chain_metric

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
-from ..._progress import keeps_partial, progress_bar
-from ..._text import card, format_number, key_values
+from ...display.progress import keeps_partial, progress_bar
+from ...display.text import card, format_number, key_values
 from .entries import ObservedEntries, dense_layout, dense_pull, sparse_layout, sparse_pull
 
 Kernel = Literal["auto", "sparse", "dense"]

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...catalogue.linear import MatrixProduct
-from ...dynamics import State, Training
-from ...dynamics.flow import layer_velocity
+from ...families.linear import MatrixProduct
 from ...losses import SquaredLoss
+from ...training import State, Training
+from ...training.rules.gradient_flow import layer_velocity
 from .subspaces import ActiveSubspaces
 
 

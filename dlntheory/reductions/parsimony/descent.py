@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import AbstractIteration, State, Training
+from ...training import AbstractIteration, State, Training
 from .flow import CompressedFlow
 
 RULES = ("gradient descent", "heavy ball", "nesterov")
@@ -50,7 +50,7 @@ class CompressedDescent(AbstractIteration):
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         try:
-            checked = self.compressed.admit({name: np.asarray(value) for name, value in theta0.items()})
+            checked = self.compressed.check_start({name: np.asarray(value) for name, value in theta0.items()})
         except jax.errors.TracerArrayConversionError:
             checked = dict(theta0)
         state = self.compressed.initial(checked)
@@ -73,8 +73,8 @@ class CompressedDescent(AbstractIteration):
             after |= {name: here[name] + step, f"{name}'": step}
         return {name: after[name] for name in state}
 
-    def observe(self, state: State):
-        return self.compressed.observe(state)
+    def output(self, state: State):
+        return self.compressed.output(state)
 
     def conserved(self, state: State) -> dict[str, Any]:
         return {} if self.rule != "gradient descent" else self.compressed.conserved(state)

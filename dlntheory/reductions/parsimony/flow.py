@@ -12,10 +12,10 @@ import numpy as np
 
 from ..._precision import require_float64
 from ...architecture import Architecture
-from ...catalogue import linear_network
-from ...dynamics import State, Training
-from ...dynamics.flow import chain_imbalances
+from ...families import linear_network
 from ...losses import SquaredLoss
+from ...training import State, Training
+from ...training.rules.gradient_flow import chain_imbalances
 from ..base import AbstractReduction, Condition, chain_of
 from .core import Core, build_core
 from .subspaces import ActiveSubspaces, active_subspaces
@@ -140,7 +140,7 @@ class CompressedFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         return self.core.velocity(self.settings, state)
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.core.end_to_end(state)
 
     def loss(self, state: State):
@@ -205,7 +205,7 @@ def compress(
         rates: layer rates $e_l$ by name.
         rank: the rank to give the target, if noise leaves no gap in its spectrum.
         assume_white: derive the subspaces as if $\Sigma_{xx}$ were its mean variance times the identity. Refused by
-            `solve` unless it is so; with `admit=False` the error is of first order in the distance.
+            `solve` unless it is so; with `check=False` the error is of first order in the distance.
         seed: of the random probes.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ..._text import card, format_number, key_values
+from ...display.text import card, format_number, key_values
 from ...losses.base import checked_array
 from .closure import SubspaceChain
 from .complement import Complement, NotScalarError, examine

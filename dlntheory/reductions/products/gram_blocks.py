@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
+from ...training import State, Training
 from ..base import AbstractReduction, Condition
 from .recognise import Component, ProductForm, product_form
 
@@ -133,7 +133,7 @@ class GramBlocksFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        slopes = jax.grad(lambda s: training.loss(self.observe(s)))(state)
+        slopes = jax.grad(lambda s: training.loss(self.output(s)))(state)
         velocity = {}
         for number, part in enumerate(self.form.components, start=1):
             gram, slope = state[f"M{number}"], slopes[f"M{number}"]
@@ -149,7 +149,7 @@ class GramBlocksFlow(AbstractReduction):
                 velocity[key] = -rate * (slopes[key] + decay)
         return velocity
 
-    def observe(self, state: State):
+    def output(self, state: State):
         flat = jnp.asarray(self.form.constant)
         for number, part in enumerate(self.form.components, start=1):
             gram = state[f"M{number}"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...architecture import Architecture
-from ...exact.words import LetterSource, NoWords, WordForm, letter_latex, read_words, word_text
+from ...exact.words.reading import LetterSource, NoWords, WordForm, letter_latex, read_words, word_text
 from ..entrywise.recognise import FormError
 
 
@@ -19,7 +19,7 @@ class Side:
     """A factor turned so that its columns are the summation index of its products.
 
     Attributes:
-        letter: its name, see `dlntheory.exact.words`.
+        letter: its name, see `dlntheory.exact.words.reading`.
         is_transposed: whether it was transposed for that.
         shape: rows and columns after turning.
     """

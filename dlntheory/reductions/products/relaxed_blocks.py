@@ -12,13 +12,13 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ...architecture import Architecture
-from ...catalogue.linear import linear_network
-from ...dynamics import Limit, State, Training
+from ...families.linear import linear_network
+from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition
+from ..chain.relaxed import RelaxedBalancedFlow
+from ..chain.relaxed_operator import relaxed_operator
 from ..entrywise.base import bound_training, check_plain
 from ..entrywise.recognise import FormError
-from ..linear.relaxed import RelaxedBalancedFlow
-from ..linear.spectra import relaxed_operator
 from .recognise import Component, ProductForm, product_form
 
 LABEL = "relaxed balanced flow of independent products"
@@ -56,7 +56,7 @@ class RelaxedBlocksFlow(AbstractReduction):
 
     Example:
         >>> import dlntheory as dln
-        >>> from dlntheory.catalogue.attention import attention
+        >>> from dlntheory.families.attention import attention
         >>> RelaxedBlocksFlow(attention(2, 2), [0.5, -0.2]).pairs
         (('Q1', 'K1'), ('V1', 'O1'))
     """
@@ -176,7 +176,7 @@ class RelaxedBlocksFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        slopes = jax.grad(lambda s: training.loss(self.observe(s)))(state)
+        slopes = jax.grad(lambda s: training.loss(self.output(s)))(state)
         return {
             f"Z{number}": -relaxed_operator(
                 state[f"Z{number}"], slopes[f"Z{number}"], part.offsets, part.left, part.right, part.rank
@@ -184,7 +184,7 @@ class RelaxedBlocksFlow(AbstractReduction):
             for number, part in enumerate(self.parts, start=1)
         }
 
-    def observe(self, state: State):
+    def output(self, state: State):
         flat = jnp.asarray(self.form.constant)
         for number, part in enumerate(self.form.components, start=1):
             term = part.terms[0]

@@ -30,7 +30,7 @@ def product_flow(arch: Architecture, theta0: Mapping[str, Any], loss: Any = None
 
     Example:
         >>> import dlntheory as dln, jax
-        >>> from dlntheory.catalogue.attention import attention
+        >>> from dlntheory.families.attention import attention
         >>> arch = attention(2, 1)
         >>> product_flow(arch, dln.gaussian(arch, jax.random.key(0))).label
         'relaxed balanced flow of independent products'

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import State, Training
+from ...training import State, Training
 from ..base import AbstractReduction, Condition
 from ..entrywise.recognise import FormError
 from .recognise import ProductForm, product_form
@@ -125,13 +125,13 @@ class TiedFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.settings
         assert training is not None  # `solve` refuses an unbound reduction
-        slope = jnp.ravel(jax.grad(training.loss)(self.observe(state)))[self.positions]
+        slope = jnp.ravel(jax.grad(training.loss)(self.output(state)))[self.positions]
         half = -self.coefficient * ((slope + slope.T) @ state["p"])
         if training.is_decaying:
             half = half - training.weight_decay * state["p"]
         return {"p": self._rate() * (half + half.T)}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         flat = jnp.asarray(self.offset).at[self.positions].add(self.coefficient * state["p"])
         return jnp.reshape(flat, self.arch.output_shape)
 

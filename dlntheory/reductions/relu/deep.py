@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._errors import NoReductionError
 from ...architecture import Architecture
-from ...dynamics import Limit, State, Training
+from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition
 from .neurons import (
     NEURONS_ALIVE,
@@ -166,7 +166,7 @@ class DeepPathFlow(AbstractReduction):
         _, velocity = jax.jvp(self.arch.phi, (theta,), (moves,))
         return {"z": velocity, "h": -law_decay(training, lifting_of(self.arch, self.label)) * state["h"]}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return state["z"]
 
     def conserved(self, state: State) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...catalogue.relu import PathLifting
-from ...dynamics import Limit, Training
+from ...families.relu import PathLifting
+from ...training import Limit, Training
 
 #: Neurons whose paths are smaller than this, relative to the largest, count as vanishing.
 VANISHING = 1e-8

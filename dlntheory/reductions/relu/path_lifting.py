@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...dynamics import Limit, State, Training
+from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition
 from .neurons import (
     NEURONS_ALIVE,
@@ -162,7 +162,7 @@ class TwoLayerPathFlow(AbstractReduction):
         velocity = jnp.moveaxis(velocity, 0, 1).reshape(state["z"].shape)
         return {"z": velocity - decay * state["z"], "lambda": -decay * state["lambda"]}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return state["z"]
 
     def conserved(self, state: State) -> dict[str, Any]:

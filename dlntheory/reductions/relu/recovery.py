@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from ...architecture import Architecture
-from ...dynamics import State
+from ...training import State
 from .neurons import lifting_of
 
 #: Newton steps are quadratic near the minimum; generic starts need at most about ten.

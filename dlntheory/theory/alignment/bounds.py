@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..._text import card, format_number, text_table
+from ...display.text import card, format_number, text_table
 from .flow import AlignmentRun
 
 #: Relative slack for rounding and integration error, in units of $(1 + \|W\|^2)/\|W\|^2$.

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._text import card, format_number, key_values
 from ...architecture import Architecture
-from ...dynamics import AbstractIteration, State, Training, Trajectory, iterate
-from ...dynamics.flow import chain_imbalances
-from ...dynamics.trajectory import INTERRUPTED
+from ...display.text import card, format_number, key_values
+from ...training import AbstractIteration, State, Training, Trajectory, iterate
+from ...training.rules.gradient_flow import chain_imbalances
+from ...training.trajectory import INTERRUPTED
 from .problem import SeparableProblem
 from .smoothness import published_smoothness, risk_smoothness, sharper_smoothness
 from .starts import check_not_critical, checked_network, product
@@ -90,7 +90,7 @@ class SeparableDescent(AbstractIteration):
         bound = published_smoothness if self.rule == "paper" else sharper_smoothness
         return jnp.minimum(0.0, -jnp.log(bound(state[RADIUS], depth)))
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.arch(self._weights(state))
 
     def conserved(self, state: State) -> dict[str, Any]:

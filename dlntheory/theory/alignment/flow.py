@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import card, key_values
-from ...dynamics import GradientFlow, Trajectory, solve
-from ...dynamics.stiff import MAX_PARAMETERS
-from ...dynamics.trajectory import INTERRUPTED
+from ...display.text import card, key_values
+from ...training import GradientFlow, Trajectory, solve
+from ...training.backends.scipy_backend import MAX_PARAMETERS
+from ...training.trajectory import INTERRUPTED
 from .observables import AlignmentObservables, observe
 from .problem import SeparableProblem
 from .risk_clock import CLOCKS, run_risk_clock

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..._text import one_line
+from ...display.text import one_line
 from .problem import SeparableProblem
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..._errors import InfeasibleError
-from ..._text import card, format_number, key_values
 from ...data.hull import nearest_in_hull
+from ...display.text import card, format_number, key_values
 
 #: A margin below this fraction of the largest row is not told from zero.
 LEAST_MARGIN = 1e-9

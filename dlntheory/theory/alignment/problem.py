@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..._precision import require_float64
-from ..._text import card, key_values
 from ...architecture import Architecture
-from ...catalogue import linear_network
+from ...display.text import card, key_values
+from ...families import linear_network
 from ...losses import ExponentialLoss, LogisticLoss
 from ...losses.base import check_same_samples, checked_array, checked_rows
 from ...losses.log_form import LARGE_MARGIN

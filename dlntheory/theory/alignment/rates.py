@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._text import card, text_table
+from ...display.text import card, text_table
 from .flow import AlignmentRun
 from .problem import SeparableProblem
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from ..._text import card, text_table
+from ...display.text import card, text_table
 from .bounds import alignment_bounds
 from .flow import AlignmentRun
 from .rates import fitted_rates, predicted_exponents

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._progress import whole_runs
 from ...architecture import Architecture
-from ...dynamics import AbstractDynamics, AbstractEvent, State, Training, Trajectory, solve
-from ...dynamics.flow import chain_imbalances
+from ...display.progress import whole_runs
+from ...training import AbstractDynamics, AbstractEvent, State, Training, Trajectory, solve
+from ...training.rules.gradient_flow import chain_imbalances
 from .problem import SeparableProblem
 
 CLOCKS = ("risk", "risk_normalised")
@@ -59,7 +59,7 @@ class RiskClockFlow(AbstractDynamics):
     def training(self) -> Training:
         return self.settings
 
-    def admit(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
+    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
         return self.arch.check(theta0)
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
@@ -75,7 +75,7 @@ class RiskClockFlow(AbstractDynamics):
         velocity = {name: -speed * gradient[name] for name in weights}
         return {**velocity, LOG_TIME: speed * jnp.exp(-log_risk - state[LOG_TIME])}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.arch(self._weights(state))
 
     def conserved(self, state: State) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ...architecture import Architecture
-from ...catalogue import linear_network
+from ...families import linear_network
 from ...initial import gaussian
 from ...losses.base import checked_array
 from .problem import SeparableProblem

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from scipy.special import i0e
 
-from ..._progress import progress_bar
-from ..._text import card, text_table
+from ...display.progress import progress_bar
+from ...display.text import card, text_table
 from .measures import log_density_factor
 
 Step = Callable[[np.ndarray, float, np.ndarray], np.ndarray]

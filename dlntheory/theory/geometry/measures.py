@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import card, text_table
+from ...display.text import card, text_table
 from .entropy import log_m
 
 #: What a density may refer to; the words are those of the table.

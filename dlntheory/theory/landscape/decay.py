@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import card, key_values
+from ...display.text import card, key_values
 
 
 def least_weight_norm(product: Any, depth: int) -> float:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import card, key_values
 from ...architecture import Architecture
-from ...dynamics import Training
+from ...display.text import card, key_values
 from ...solutions.whitened import WhitenedProblem
+from ...training import Training
 from .critical import CriticalPoint, critical_points
 from .decay import DecayThresholds, decay_thresholds, decayed_mode
 from .spectra import hessian_spectrum, ntk_spectrum, sharpness
@@ -31,7 +31,7 @@ class WhitenedLandscape:
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import dlntheory as dln
-        >>> from dlntheory.dynamics import Training
+        >>> from dlntheory.training import Training
         >>> arch = dln.linear_network((2, 3, 2))
         >>> landscape = WhitenedLandscape.of(arch, Training(dln.SquaredLoss.from_target([[2.0, 0.0], [0.0, 1.0]])))
         >>> landscape.largest_stable_step

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import card, one_line, text_table
+from ...display.text import card, one_line, text_table
 from .result import MeanFieldResult
 from .simulator import Simulation
 
@@ -110,7 +110,7 @@ class MeanFieldComparison:
 
     def plot(self, ax=None, quantities: tuple[str, ...] = ("gen", "train")):
         """Theory as lines, networks as bands of two standard errors; returns the axes."""
-        from ...figures.mean_field import plot_comparison
+        from .plots import plot_comparison
 
         return plot_comparison(self, ax, quantities)
 

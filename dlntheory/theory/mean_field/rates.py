@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._progress import keeps_partial, progress_bar, whole_runs
-from ..._text import card, text_table
+from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.text import card, text_table
 from .config import MeanFieldConfig
 from .solving import solve
 
@@ -182,7 +182,7 @@ class RateTransfer:
 
     def plot(self, ax=None, **style: Any):
         """Best rates against the parameter; returns the axes."""
-        from ...figures.mean_field import plot_rate_transfer
+        from .plots import plot_rate_transfer
 
         return plot_rate_transfer(self, ax, **style)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import card, format_number, key_values, one_line, text_table
+from ...display.text import card, format_number, key_values, one_line, text_table
 from .config import MeanFieldConfig
 
 TABLE_ROWS = 7

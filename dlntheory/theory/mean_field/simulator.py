@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._progress import keeps_partial, progress_bar
-from ..._text import card, format_number, key_values
+from ...display.progress import keeps_partial, progress_bar
+from ...display.text import card, format_number, key_values
 from . import checks
 from .config import MeanFieldConfig
 from .finite import FiniteProblem, draw_networks

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from ..._progress import keeps_partial, progress_bar
+from ...display.progress import keeps_partial, progress_bar
 from . import checks
 from .config import MeanFieldConfig
 from .marching import March

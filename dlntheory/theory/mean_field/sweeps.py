@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._progress import keeps_partial, progress_bar, whole_runs
-from ..._text import card, text_table
+from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.text import card, text_table
 from .config import MeanFieldConfig
 from .result import MeanFieldResult
 from .solving import solve
@@ -96,7 +96,7 @@ class Sweep:
 
     def plot(self, ax=None, name: str = "gen", **style: Any):
         """One curve for each value; returns the axes."""
-        from ...figures.mean_field import plot_sweep
+        from .plots import plot_sweep
 
         return plot_sweep(self, ax, name, **style)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._text import card, text_table
+from ...display.text import card, text_table
 from .integration import PathRun
 from .network import check_depth
 from .plateaus import CONJECTURE

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._progress import keeps_partial, progress_bar, whole_runs
-from ..._text import card, one_line, text_table
+from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.text import card, one_line, text_table
 from ...losses import MatrixCompletionLoss
 from .approach import closest_approach
 from .greedy import GreedyPath, greedy_low_rank

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ..._precision import require_float64
-from ..._progress import whole_runs
-from ..._text import card, key_values
-from ...catalogue import diagonal_network
-from ...dynamics import GradientFlow, Trajectory, solve
+from ...display.progress import whole_runs
+from ...display.text import card, key_values
+from ...families import diagonal_network
 from ...losses.base import checked_array
+from ...training import GradientFlow, Trajectory, solve
 
 
 class DiscriminantCost:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._progress import waiting
-from ..._text import card, key_values, one_line
+from ...display.progress import waiting
+from ...display.text import card, key_values, one_line
 from ...losses.base import checked_array
 from .far_minimum import augmented_lagrangian
 from .network import as_params, check_reachable, layers_of, product_of

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
-from ..._progress import whole_runs
-from ..._text import card, key_values, one_line
 from ...architecture import Architecture
-from ...dynamics import AbstractDynamics, GradientFlow, State, Training, solve
+from ...display.progress import whole_runs
+from ...display.text import card, key_values, one_line
 from ...losses import SquaredLoss
+from ...training import AbstractDynamics, GradientFlow, State, Training, solve
 from .integration import ModeReaches, accurate_atol
 from .network import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
 
@@ -77,7 +77,7 @@ class EscapeFlow(AbstractDynamics):
     def training(self) -> Training:
         return self.settings
 
-    def admit(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
+    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
         return self.arch.check(theta0)
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
@@ -97,7 +97,7 @@ class EscapeFlow(AbstractDynamics):
         turning = {name: force[name] - (speed + norm - 1.0) * direction[name] for name in direction}
         return turning | {"log_norm": speed, "time": jnp.exp(-degree * state["log_norm"])}
 
-    def observe(self, state: State):
+    def output(self, state: State):
         return self.arch({name: state[name] for name in self.arch.shapes})
 
     def conserved(self, state: State) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
-from ..._progress import keeps_partial, progress_bar, whole_runs
-from ..._text import card, one_line, text_table
-from ...catalogue import linear_network
-from ...dynamics import GradientFlow, SteadyState, Trajectory, solve
+from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.text import card, one_line, text_table
+from ...families import linear_network
+from ...training import GradientFlow, SteadyState, Trajectory, solve
 from .network import Cost, check_depth, negative_gradient
 from .plateaus import CONJECTURE
 

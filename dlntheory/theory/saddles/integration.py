@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
-from ..._progress import keeps_partial, whole_runs
-from ..._text import card, key_values
-from ...dynamics import AbstractDynamics, AbstractEvent, GradientFlow, State, Trajectory, solve
-from ...dynamics.stiff import MAX_PARAMETERS
-from ...dynamics.trajectory import INTERRUPTED
+from ...display.progress import keeps_partial, whole_runs
+from ...display.text import card, key_values
+from ...training import AbstractDynamics, AbstractEvent, GradientFlow, State, Trajectory, solve
+from ...training.backends.scipy_backend import MAX_PARAMETERS
+from ...training.trajectory import INTERRUPTED
 from .network import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
 
 #: The stability limit of an explicit Runge-Kutta step is about 3.3 relaxation times.
@@ -57,7 +57,7 @@ class ModeReaches(AbstractEvent):
         return "mode reached its level"
 
     def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
-        return self.level - self.u @ dynamics.observe(state) @ self.v
+        return self.level - self.u @ dynamics.output(state) @ self.v
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..._errors import ConditionError, InfeasibleError
 from ..._precision import require_float64
-from ..._text import one_line
 from ...architecture import Architecture
-from ...catalogue import linear_network
+from ...display.text import one_line
+from ...families import linear_network
 from ...losses.base import checked_array
 
 Cost = Callable[[Any], Any]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
-from ..._text import one_line
+from ...display.text import one_line
 from ...losses.base import checked_rows
 from .network import layers_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._text import card, text_table
+from ...display.text import card, text_table
 from .integration import PathRun, largest_jump
 
 CONJECTURE = "saddle-to-saddle path (conjecture, not a theorem)"

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from ..._errors import ConditionError
-from ..._progress import keeps_partial, progress_bar
-from ..._text import card, text_table
-from ...catalogue import linear_network
+from ...display.progress import keeps_partial, progress_bar
+from ...display.text import card, text_table
+from ...families import linear_network
 from ...initial import gaussian
 from ...losses.base import checked_array
 from .distances import nearest_minimum, nearest_saddle

@@ -23,7 +23,7 @@ from systems.closures import (
 )
 
 import dlntheory as dln
-from dlntheory.reductions.closure import close
+from dlntheory.reductions.closure import find_closure
 
 TS = np.linspace(0.0, 1.0, 6)
 
@@ -72,7 +72,7 @@ def _compare(phi, shapes, options, scale=1.0):
     arch = dln.Architecture(phi, shapes, name="test")
     loss = Loss(arch.output_shape)
     theta0 = start(shapes, scale=scale)
-    closure = close(arch, **options)
+    closure = find_closure(arch, **options)
     assert closure.is_closed, closure.explanation
     full = full_flow(phi, loss, theta0, TS)
     return full, closed_flow(closure.dynamics(loss), theta0, TS)
@@ -109,7 +109,7 @@ def scalar_law():
     lam = 0.7
     theta0 = _scalar_second_law(lam)
     arch = dln.Architecture(chain, {name: w.shape for name, w in theta0.items()}, name="three layers")
-    return arch, theta0, lam, close(arch, balanced={2: lam})
+    return arch, theta0, lam, find_closure(arch, balanced={2: lam})
 
 
 def test_scalar_second_law_gives_the_flow_with_four_matrices(scalar_law):
@@ -131,7 +131,7 @@ def test_start_off_the_scalar_law_is_refused_with_the_distance(scalar_law):
     assert condition.measured == pytest.approx(np.linalg.norm(defect), rel=1e-9)
     assert flow.condition(theta0).measured < 1e-13
     with pytest.raises(dln.ConditionError, match=r"W3\^T W3 - W2 W2\^T = 0\.7 I is off by"):
-        flow.admit(moved)
+        flow.check_start(moved)
 
 
 @pytest.mark.slow
@@ -143,7 +143,7 @@ def test_error_of_a_wrong_scalar_law_is_of_the_order_that_is_announced(scalar_la
         moved = {**theta0, "W3": theta0["W3"] * (1 + size)}
         full = full_flow(chain, loss, moved, TS)
         state = flow.initial(moved)
-        reduced = integrate(state, lambda y: flow.velocity(0.0, y), flow.observe, TS)
+        reduced = integrate(state, lambda y: flow.velocity(0.0, y), flow.output, TS)
         error = np.max(np.linalg.norm((full - reduced).reshape(len(TS), -1), axis=1))
         expected = flow.condition(moved).expected_error
         assert expected is not None
@@ -154,7 +154,12 @@ def test_error_of_a_wrong_scalar_law_is_of_the_order_that_is_announced(scalar_la
 def test_closed_flow_goes_through_solve():
     arch = dln.linear_network((3, 6, 2))
     run = dln.solve(
-        close(arch).dynamics(Loss((2, 3))), start(arch.shapes), 1.0, saves=3, rtol=1e-10, method="tsit5"
+        find_closure(arch).dynamics(Loss((2, 3))),
+        start(arch.shapes),
+        1.0,
+        saves=3,
+        rtol=1e-10,
+        method="tsit5",
     )
     assert run.max_drift < 1e-7
     assert "tr(A) - tr(B)" in run.drift
@@ -164,7 +169,7 @@ def test_closed_flow_goes_through_solve():
 def test_closed_flow_goes_through_compare():
     arch = dln.linear_network((3, 6, 2))
     flow = dln.GradientFlow(arch, Loss((2, 3)), weight_decay=0.3)
-    both = dln.compare(flow, close(arch).dynamics(), start(arch.shapes), 1.0, timing=False, saves=5)
+    both = dln.compare(flow, find_closure(arch).dynamics(), start(arch.shapes), 1.0, timing=False, saves=5)
     assert both.max_error < 1e-10
     assert not both.reduced.drift, "weight decay breaks the laws: nothing may be monitored as conserved"
     assert r"\dot{Z}" in both.statement
@@ -176,7 +181,9 @@ def test_weight_decay_takes_each_observable_down_by_its_degree():
     loss = Loss((2,))
     theta0 = start(arch.shapes)
     flow = dln.GradientFlow(arch, loss, weight_decay=0.5)
-    both = dln.compare(flow, close(arch).dynamics(loss, weight_decay=0.5), theta0, 1.0, timing=False, saves=5)
+    both = dln.compare(
+        flow, find_closure(arch).dynamics(loss, weight_decay=0.5), theta0, 1.0, timing=False, saves=5
+    )
     assert both.max_error < 1e-10
 
 
@@ -187,16 +194,16 @@ def test_rates_and_decay_that_do_not_fit_are_refused(scalar_law):
         dln.compare(dln.GradientFlow(arch, loss, rates={"W1": 2.0}), closure.dynamics(), theta0, 1.0)
     with pytest.raises(ValueError, match="weight_decay"):
         closure.dynamics(loss, weight_decay=0.1)
-    balanced = close(arch, balanced={2: 0.0}).dynamics(loss, weight_decay=0.1)
+    balanced = find_closure(arch, balanced={2: 0.0}).dynamics(loss, weight_decay=0.1)
     assert balanced.training is not None
     assert balanced.training.is_decaying
 
 
 def test_flow_describes_itself():
-    closure = close(dln.linear_network((3, 6, 2)))
+    closure = find_closure(dln.linear_network((3, 6, 2)))
     flow = closure.dynamics()
     assert "every start" in flow.exactness
     assert "2508.07370" in str(flow)
     assert flow.condition({}).holds
-    large = close(dln.Architecture(residual, BLOCKS, name="a"), level="entries")
+    large = find_closure(dln.Architecture(residual, BLOCKS, name="a"), level="entries")
     assert "T(o)" in large.dynamics().statement

@@ -1,4 +1,4 @@
-"""What `close` refuses, how it stops, what it says; laws among the observables; presentation."""
+"""What `find_closure` refuses, how it stops, what it says; laws among the observables; presentation."""
 
 import html
 import json
@@ -11,7 +11,7 @@ import sympy
 from systems.closures import CHAIN, SMALL_CHAIN, Loss, attention, chain, residual, start
 
 import dlntheory as dln
-from dlntheory.reductions.closure import close
+from dlntheory.reductions.closure import find_closure
 from dlntheory.reductions.closure.hints import read_hint
 
 UV = {"U": (2, 3), "V": (2, 3)}
@@ -46,58 +46,58 @@ THREE = _arch(chain, CHAIN)
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        close(TWO, **options)
+        find_closure(TWO, **options)
 
 
 def test_functions_that_are_not_polynomial_are_refused():
     with pytest.raises(dln.UnsupportedPrimitiveError, match="tanh"):
-        close(_arch(lambda p: jnp.tanh(p["u"]), {"u": (2,)}))
+        find_closure(_arch(lambda p: jnp.tanh(p["u"]), {"u": (2,)}))
     with pytest.raises(ValueError, match="divides by parameters"):
-        close(_arch(lambda p: p["u"] / (1 + p["u"] ** 2), {"u": (2,)}))
+        find_closure(_arch(lambda p: p["u"] / (1 + p["u"] ** 2), {"u": (2,)}))
     with pytest.raises(ValueError, match="must be an `Architecture`"):
-        close(lambda p: p["u"])  # pyright: ignore[reportArgumentType]
+        find_closure(lambda p: p["u"])  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="fractions with denominators"):
-        close(_arch(lambda p: 0.123456789012 * p["u"] ** 2, {"u": ()}))
+        find_closure(_arch(lambda p: 0.123456789012 * p["u"] ** 2, {"u": ()}))
 
 
 def test_scalar_laws_need_one_word_and_a_law():
     with pytest.raises(dln.NoReductionError, match="one word in its matrices"):
-        close(_arch(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}), balanced={1: 0.0})
+        find_closure(_arch(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}), balanced={1: 0.0})
     with pytest.raises(dln.NoReductionError, match="but φ has 2"):
-        close(_arch(attention, dict.fromkeys("QKVO", (2, 2))), balanced={1: 0.0})
+        find_closure(_arch(attention, dict.fromkeys("QKVO", (2, 2))), balanced={1: 0.0})
     with pytest.raises(ValueError, match="conservation law"):
-        close(_arch(lambda p: p["U"] @ p["U"] @ p["V"], {"U": (2, 2), "V": (2, 2)}), balanced={1: 0.1})
+        find_closure(_arch(lambda p: p["U"] @ p["U"] @ p["V"], {"U": (2, 2), "V": (2, 2)}), balanced={1: 0.1})
 
 
 def test_bounds_are_named_with_what_stopped():
-    few = close(TWO, level="entries", max_generators=5, propose=False)
+    few = find_closure(TWO, level="entries", max_generators=5, propose=False)
     assert (few.status, few.offending) == ("open", {"U": 0, "V": 2})
     assert "max_generators = 5" in few.explanation
-    low = close(TWO, level="entries", max_degree=1, propose=False)
+    low = find_closure(TWO, level="entries", max_degree=1, propose=False)
     assert "max_degree = 1" in low.explanation
-    late = close(TWO, level="entries", time_limit=1e-9)
+    late = find_closure(TWO, level="entries", time_limit=1e-9)
     assert "the time limit" in late.explanation
-    words = close(THREE, max_generators=4)
+    words = find_closure(THREE, max_generators=4)
     assert "max_generators = 4" in words.explanation
     assert len(words.attempts[0].collected) == 4
 
 
 def test_search_without_words_says_why_and_goes_on():
-    closure = close(_arch(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}))
+    closure = find_closure(_arch(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}))
     assert closure.level == "entries"
     assert "only part of u v^T" in closure.explanation
-    only = close(_arch(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}), level="words")
+    only = find_closure(_arch(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}), level="words")
     assert (only.status, only.offending) == ("open", None)
 
 
 def test_too_many_terms_are_not_expanded():
-    closure = close(_arch(lambda p: jnp.kron(p["U"] @ p["V"].T, p["U"]), {"U": (6, 60), "V": (6, 60)}))
+    closure = find_closure(_arch(lambda p: jnp.kron(p["U"] @ p["V"].T, p["U"]), {"U": (6, 60), "V": (6, 60)}))
     assert closure.status == "open"
     assert "50000 terms" in closure.explanation
 
 
 def test_result_is_the_same_for_the_same_seed_and_for_another():
-    lines = [close(TWO, level="entries", seed=seed).python() for seed in (0, 0, 5)]
+    lines = [find_closure(TWO, level="entries", seed=seed).python() for seed in (0, 0, 5)]
     assert lines[0] == lines[1] == lines[2]
 
 
@@ -116,7 +116,7 @@ LAWS = {
 
 def _values_and_changes(closure, theta0):
     flow = closure.dynamics(Loss(closure.architecture.output_shape))
-    theta0 = flow.admit(theta0)
+    theta0 = flow.check_start(theta0)
 
     def changes():
         state = flow.initial(theta0)
@@ -129,7 +129,7 @@ def _values_and_changes(closure, theta0):
 @pytest.mark.parametrize("name", LAWS)
 def test_laws_among_the_observables_are_conserved(name):
     arch, options, texts = LAWS[name]
-    closure = close(arch, **options)
+    closure = find_closure(arch, **options)
     found = [law.text for law in closure.laws]
     assert found[: len(texts)] == texts
     assert name == "scalar law" or found
@@ -140,7 +140,7 @@ def test_laws_among_the_observables_are_conserved(name):
 
 
 def test_what_scalar_laws_make_constant_is_not_listed_as_a_law():
-    assert close(dln.linear_network((3, 3, 3)), balanced=0.5).laws == ()
+    assert find_closure(dln.linear_network((3, 3, 3)), balanced=0.5).laws == ()
 
 
 def test_hints_can_be_written_in_four_ways():
@@ -161,7 +161,7 @@ def test_hints_can_be_written_in_four_ways():
 
 
 def test_presentation():
-    closure = close(TWO)
+    closure = find_closure(TWO)
     assert repr(closure) == "Closure(test: closed, 12 parameters -> 12 numbers)"
     text = str(closure)
     for part in (
@@ -176,7 +176,7 @@ def test_presentation():
     assert r"A &= U U^{\top}" in closure.latex()
     assert "<table>" in closure._repr_html_()
     assert closure._repr_latex_() == f"$\\displaystyle {closure.latex()}$"
-    opened = close(THREE)
+    opened = find_closure(THREE)
     assert "open" in repr(opened)
     assert "no finite word closure" in str(opened)
     assert opened._repr_latex_() is None
@@ -186,20 +186,20 @@ def test_presentation():
 
 def test_names_of_users_are_escaped():
     arch = _arch(lambda p: p["<b>"] @ p["W_1"].T, {"<b>": (2, 1), "W_1": (2, 1)}, name="<script>")
-    page = close(arch)._repr_html_()
+    page = find_closure(arch)._repr_html_()
     assert "<script>" not in page
     assert html.escape("<script>") in page
     assert "<b>" not in page
-    assert r"\mathrm{W\_}_{1}" in close(arch).latex()
+    assert r"\mathrm{W\_}_{1}" in find_closure(arch).latex()
 
 
 def test_dictionary_is_json():
-    found = json.loads(json.dumps(close(TWO).to_dict()))
+    found = json.loads(json.dumps(find_closure(TWO).to_dict()))
     assert (found["status"], found["level"]) == ("closed", "words")
     assert found["ranks"]["observables"] == 9
     assert found["equations"][0] == "Z' = -(G B + A G)"
     assert found["observables"][1] == {"name": "A", "shape": [2, 2], "is": "U U^T", "of_z": False}
-    opened = json.loads(json.dumps(close(THREE).to_dict()))
+    opened = json.loads(json.dumps(find_closure(THREE).to_dict()))
     assert (opened["status"], opened["ranks"], opened["equations"]) == ("open", None, [])
-    entries = close(_arch(lambda p: p["u"] ** 3, {"u": ()}))
+    entries = find_closure(_arch(lambda p: p["u"] ** 3, {"u": ()}))
     assert np.isclose(json.loads(json.dumps(entries.to_dict()))["seconds"], entries.seconds)

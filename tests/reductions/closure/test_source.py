@@ -10,7 +10,7 @@ import pytest
 from systems.closures import CHAIN, HIDDEN, OFFSET, SMALL_CHAIN, Loss, chain, full_flow, start
 
 import dlntheory as dln
-from dlntheory.reductions.closure import close
+from dlntheory.reductions.closure import find_closure
 
 CASES = {
     "two layers": (lambda p: p["U"] @ p["V"].T, HIDDEN, {}),
@@ -44,21 +44,21 @@ def _module(source):
 def test_generated_source_is_the_system(name):
     phi, shapes, options = CASES[name]
     arch = dln.Architecture(phi, shapes, name=name)
-    closure = close(arch, **options)
+    closure = find_closure(arch, **options)
     assert closure.is_closed
     module, system = _module(closure.python()), closure.system
     assert system is not None
     slope = jax.grad(Loss(arch.output_shape))
     theta0 = arch.check(start(shapes))
 
-    def everything(initial, observe, velocity):
+    def everything(initial, output, velocity):
         state = initial(theta0)
-        return state, observe(state), velocity(state, slope(observe(state)))
+        return state, output(state), velocity(state, slope(output(state)))
 
-    ours = jax.jit(lambda: everything(system.initial, system.observe, system.velocity))()
+    ours = jax.jit(lambda: everything(system.initial, system.output, system.velocity))()
     theirs = jax.jit(
         lambda: everything(
-            module["initial"], module["observe"], lambda state, g: module["velocity"](0.0, state, lambda z: g)
+            module["initial"], module["output"], lambda state, g: module["velocity"](0.0, state, lambda z: g)
         )
     )()
     for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
@@ -68,13 +68,13 @@ def test_generated_source_is_the_system(name):
 
 def test_names_that_clash_are_kept_apart():
     arch = dln.Architecture(lambda p: p["G"] @ p["Z"].T, {"G": (2, 3), "Z": (2, 3)}, name="clash")
-    closure = close(arch)
+    closure = find_closure(arch)
     assert closure.system is not None
     assert closure.system.lines()[0] == "Z1' = -(grad B + A grad)"
     assert r"\nabla f" in closure.latex()
     module = _module(closure.python())
     theta0 = arch.check(start(arch.shapes))
-    np.testing.assert_allclose(module["observe"](module["initial"](theta0)), arch(theta0), rtol=1e-14)
+    np.testing.assert_allclose(module["output"](module["initial"](theta0)), arch(theta0), rtol=1e-14)
 
 
 _SCRIPT = """
@@ -104,7 +104,7 @@ def right_side(t, y):
     return np.concatenate([np.ravel(change[name]) for name in state])
 y0 = np.concatenate([np.ravel(v) for v in state.values()])
 run = solve_ivp(right_side, (ts[0], ts[-1]), y0, method="DOP853", t_eval=ts, rtol=1e-12, atol=1e-14)
-np.savez("out.npz", z=np.stack([module.observe(unpack(y)) for y in run.y.T]), seconds=seconds)
+np.savez("out.npz", z=np.stack([module.output(unpack(y)) for y in run.y.T]), seconds=seconds)
 """
 
 
@@ -114,7 +114,7 @@ def test_generated_module_runs_alone_and_equals_the_full_flow(name, tmp_path):
     phi, shapes, options = CASES[name]
     arch = dln.Architecture(phi, shapes, name=name)
     loss, theta0, ts = Loss(arch.output_shape), start(shapes), np.linspace(0.0, 1.0, 5)
-    (tmp_path / "module.py").write_text(close(arch, **options).python(), encoding="utf-8")
+    (tmp_path / "module.py").write_text(find_closure(arch, **options).python(), encoding="utf-8")
     (tmp_path / "run.py").write_text(_SCRIPT, encoding="utf-8")
     np.savez(tmp_path / "data.npz", target=loss.target, ts=ts, **theta0)
     subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True, timeout=120)

@@ -7,7 +7,7 @@ import pytest
 from systems.closures import OFFSET, Loss, start
 
 import dlntheory as dln
-from dlntheory.reductions.closure import close
+from dlntheory.reductions.closure import find_closure
 
 BIASED = {"W1": (4, 2), "b1": (4,), "W2": (2, 4), "b2": (2,)}
 
@@ -146,7 +146,7 @@ def _check(arch, closure, theta0):
     def derivatives(theta):
         moved = jax.tree.map(jnp.negative, jax.grad(lambda p: loss(arch(p)))(theta))
         state, exact = jax.jvp(system.initial, (theta,), (moved,))
-        z = system.observe(state)
+        z = system.output(state)
         generated = module["velocity"](0.0, module["initial"](theta), slope)
         return exact, system.velocity(state, slope(z)), generated, z - arch(theta)
 
@@ -160,7 +160,7 @@ def _check(arch, closure, theta0):
 
 def _check_function(phi, shapes, level, numbers):
     arch = dln.Architecture(phi, shapes, name="user")
-    closure = close(arch)
+    closure = find_closure(arch)
     assert closure.level == level
     assert numbers is None or closure.sizes.state == numbers
     _check(arch, closure, start(shapes))
@@ -182,7 +182,7 @@ def test_more_user_functions_close(name):
 def test_models_close(name):
     model, shapes, inputs, numbers = MODELS[name]
     arch = dln.Architecture.from_model(model, shapes, inputs)
-    closure = close(arch)
+    closure = find_closure(arch)
     assert closure.sizes.state == numbers
     _check(arch, closure, start(shapes))
 
@@ -191,16 +191,16 @@ def test_four_layers_with_all_laws_scalar_hold_with_every_leftover():
     # Words are turned several times here, and each turn leaves a shorter word times its own λ.
     arch = dln.linear_network((3, 3, 3, 3, 3))
     theta0 = dln.lambda_balanced(arch, jax.random.key(0), [0.3, 0.3, 0.3], scale=0.6)
-    _check(arch, close(arch, balanced=0.3), theta0)
+    _check(arch, find_closure(arch, balanced=0.3), theta0)
 
 
 def test_words_that_end_in_data_are_read_off_the_others():
-    closure = close(dln.linear_network((3, 2, 2)).restricted_to([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]))
+    closure = find_closure(dln.linear_network((3, 2, 2)).restricted_to([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]))
     assert (closure.sizes.parameters, closure.sizes.state) == (10, 12)
 
 
 def test_words_that_the_others_make_superfluous_are_dropped():
-    closure = close(
+    closure = find_closure(
         dln.Architecture(lambda p: p["U"] @ p["V"] @ p["U"], dict.fromkeys("UV", (2, 2)), name="UVU")
     )
     assert closure.matrix_form is not None

@@ -9,7 +9,7 @@ from systems.entrywise import ENTRYWISE, entrywise_flow as full_flow, neuron_flo
 from systems.reference import log_cosh
 
 import dlntheory as dln
-from dlntheory.catalogue.diagonal import diagonal_network, difference_of_squares, power_network
+from dlntheory.families.diagonal import diagonal_network, difference_of_squares, power_network
 from dlntheory.reductions.entrywise import (
     DiagonalFlow,
     FormError,
@@ -99,7 +99,7 @@ def test_speed_of_z_is_minus_the_metric_times_the_gradient(name):
     theta0 = arch.check(start_of(name, weights))
     reduced = entrywise_flow(arch, loss)
     state = reduced.initial(theta0)
-    _, found = jax.jvp(reduced.observe, (state,), (reduced.velocity(0.0, state),))
+    _, found = jax.jvp(reduced.output, (state,), (reduced.velocity(0.0, state),))
     slopes = ENTRYWISE[{"long chain": "chain"}.get(name, name)][1](weights)
     expected = -np.sum((0.5 * slopes) ** 2, axis=0) * gradient(np.asarray(arch(theta0)))
     np.testing.assert_allclose(found, expected, rtol=1e-13)
@@ -210,7 +210,7 @@ def test_forms_are_read_whatever_the_layout():
     assert NeuronFlow(rank_one).size == (3, 2)
     theta0 = {"W1": np.array([[1.0, 2.0, 3.0]]), "W2": np.array([[1.0], [-1.0]])}
     flow = NeuronFlow(rank_one)
-    np.testing.assert_allclose(flow.observe(flow.initial(rank_one.check(theta0))), rank_one(theta0))
+    np.testing.assert_allclose(flow.output(flow.initial(rank_one.check(theta0))), rank_one(theta0))
     swapped = CASES["squares"][0]
     assert factor_roles(swapped, difference_form(swapped, 2, "a test")) == {"u": "b", "v": "a"}
     assert factor_roles(stacked, product_form(stacked, "a test")) == {
@@ -256,24 +256,24 @@ def test_powers_need_positive_weights_or_an_even_exponent():
     weights = weights_of("cubes")
     weights[1, 2] = -0.3
     with pytest.raises(dln.ConditionError, match="positive") as refusal:
-        PowersFlow(cubes).admit(start_of("cubes", weights))
+        PowersFlow(cubes).check_start(start_of("cubes", weights))
     assert refusal.value.measured == pytest.approx(0.3)
     flow = PowersFlow(fourth)
-    theta0 = flow.admit(start_of("fourth powers", weights))
-    np.testing.assert_allclose(flow.observe(flow.initial(theta0)), fourth(theta0), rtol=1e-14)
+    theta0 = flow.check_start(start_of("fourth powers", weights))
+    np.testing.assert_allclose(flow.output(flow.initial(theta0)), fourth(theta0), rtol=1e-14)
     weights[1, 2] = 0.0
     with pytest.raises(dln.ConditionError, match="not 0"):
-        flow.admit(start_of("fourth powers", weights))
+        flow.check_start(start_of("fourth powers", weights))
 
 
 def test_a_lost_direction_is_refused():
     arch = dln.Architecture(lambda p: p["u"] * p["v"], {"u": (1,), "v": (N,)}, name="neuron")
     lost = {"u": np.zeros(1), "v": np.array([3.0, 0.0, 4.0])}
     with pytest.raises(dln.ConditionError, match="does not tell the direction of v") as refusal:
-        NeuronFlow(arch).admit(lost)
+        NeuronFlow(arch).check_start(lost)
     assert refusal.value.measured == pytest.approx(5.0)
-    NeuronFlow(arch).admit({"u": np.ones(1), "v": np.zeros(N)})
-    NeuronFlow(arch).admit({"u": np.zeros(1), "v": np.zeros(N)})
+    NeuronFlow(arch).check_start({"u": np.ones(1), "v": np.zeros(N)})
+    NeuronFlow(arch).check_start({"u": np.zeros(1), "v": np.zeros(N)})
     (limit,) = NeuronFlow(arch).limits()
     assert limit.stop_below == 1e-8
     state = NeuronFlow(arch).initial(arch.check({"u": np.array([3e-4]), "v": np.array([0.0, 1.0, 0.0])}))

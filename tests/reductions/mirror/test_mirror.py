@@ -11,8 +11,8 @@ from scipy.integrate import solve_ivp
 from systems.entrywise import ENTRYWISE
 
 import dlntheory as dln
-from dlntheory.catalogue.diagonal import power_network
-from dlntheory.catalogue.normalised import weight_normalised
+from dlntheory.families.diagonal import power_network
+from dlntheory.families.normalised import weight_normalised
 from dlntheory.reductions.mirror import commuting_test, kkt_residual, mirror_potential, symmetry_defect
 from dlntheory.reductions.mirror.potentials import ChainScalars
 

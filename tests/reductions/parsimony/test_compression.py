@@ -72,7 +72,7 @@ def test_small_scale_is_exact_and_the_naive_error_predicted():
     flow = compress(arch, loss, runs.named(layers))
     state = runs.compressed_descent(flow, layers, 0.05, 400)
     z = runs.product(runs.train(layers, target, rate=0.05, steps=400))
-    assert np.linalg.norm(flow.observe(state) - z) <= 1e-13 * np.linalg.norm(z)
+    assert np.linalg.norm(flow.output(state) - z) <= 1e-13 * np.linalg.norm(z)
     naive = np.linalg.norm(np.asarray(flow.without_rho(state)) - z)
     assert naive == pytest.approx(float(flow.error_without_rho(state)), rel=1e-9)
     assert naive == pytest.approx(np.sqrt(10) * float(jnp.prod(state["rho"])), rel=1e-9)
@@ -179,7 +179,7 @@ def test_seeds_run_together_under_vmap():
             velocity = flow.velocity(0.0, y)
             return {name: y[name] + 0.05 * velocity[name] for name in y}
 
-        return flow.observe(jax.lax.fori_loop(0, 50, step, state))
+        return flow.output(jax.lax.fori_loop(0, 50, step, state))
 
     for z, layers in zip(jax.jit(jax.vmap(train))(stacked, states), starts, strict=True):
         np.testing.assert_allclose(
@@ -222,7 +222,7 @@ def test_non_white_data_are_refused_with_delta():
     with pytest.raises(
         dln.ConditionError, match="multiple of the identity.*delta = .*Leave out `assume_white`"
     ) as caught:
-        flow.admit(runs.named(layers))
+        flow.check_start(runs.named(layers))
     assert caught.value.measured == pytest.approx(delta, rel=1e-12)
     assert caught.value.expected_error > 0
     assert "first order" in flow.exactness
@@ -245,7 +245,7 @@ def test_another_start_is_refused_and_a_scaled_one_admitted():
     assert flow.condition(runs.named(scaled)).holds
     state = runs.compressed_descent(flow, scaled, 0.05, 60)
     z = runs.product(runs.train(scaled, np.asarray(loss.correlation), rate=0.05, steps=60))
-    np.testing.assert_allclose(flow.observe(state), z, atol=1e-14)
+    np.testing.assert_allclose(flow.output(state), z, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -296,9 +296,7 @@ def test_noise_with_a_prescribed_rank_costs_what_it_discards():
     assert flow.subspaces.dims == (4, 4, 4)
     assert "discarded part of the target" in flow.exactness
     state = runs.compressed_descent(flow, layers, 0.05, 200)
-    error = np.linalg.norm(
-        flow.observe(state) - runs.product(runs.train(layers, noisy, rate=0.05, steps=200))
-    )
+    error = np.linalg.norm(flow.output(state) - runs.product(runs.train(layers, noisy, rate=0.05, steps=200)))
     assert 1e-8 < error < 1e-6
 
 
@@ -313,7 +311,7 @@ def test_digits_are_compressed_exactly_once_whitened():
     assert flow.subspaces.dims == (20, 20, 20, 10)
     state = runs.compressed_descent(flow, layers, 0.2, 400)
     z = runs.product(runs.train(layers, np.asarray(loss.correlation), rate=0.2, steps=400))
-    assert np.linalg.norm(flow.observe(state) - z) < 1e-12 * np.linalg.norm(z)
+    assert np.linalg.norm(flow.output(state) - z) < 1e-12 * np.linalg.norm(z)
     assert float(flow.loss(state)) == pytest.approx(float(loss(jnp.asarray(z))), rel=1e-12)
 
 
@@ -326,7 +324,7 @@ def test_names_of_the_layers_are_those_of_the_architecture():
     flow = compress(arch, loss, theta0)
     state = flow.initial(theta0)
     assert list(state) == ["A", "B", "rho", "spare"]
-    np.testing.assert_allclose(flow.observe(state), runs.product(layers), atol=1e-14)
+    np.testing.assert_allclose(flow.output(state), runs.product(layers), atol=1e-14)
     np.testing.assert_allclose(flow.layer(state, "B"), layers[1], atol=1e-14)
 
 

@@ -8,9 +8,9 @@ from systems import products as reference
 from systems.reference import log_cosh
 
 import dlntheory as dln
-from dlntheory.catalogue.attention import attention, linear_attention
-from dlntheory.catalogue.gram import difference_of_grams, gram_factorisation
-from dlntheory.catalogue.residual import residual_blocks, shortcut_network
+from dlntheory.families.attention import attention, linear_attention
+from dlntheory.families.gram import difference_of_grams, gram_factorisation
+from dlntheory.families.residual import residual_blocks, shortcut_network
 from dlntheory.reductions.entrywise import NeuronFlow
 from dlntheory.reductions.products import (
     GramBlocksFlow,
@@ -160,7 +160,7 @@ def test_a_law_that_is_off_gives_another_flow():
     theta0 = relaxed_attention(0.6, -0.4)
     broken = {**theta0, "V1": theta0["V1"] + np.diag([0.0, 0.1, 0.0])}
     zs, _ = reference.full_flow(reference.attention_output, reference.attention_slopes, broken, gradient, TS)
-    run = dln.solve(RelaxedBlocksFlow(arch, [0.6, -0.4], loss), broken, TS[-1], admit=False, **TIGHT)
+    run = dln.solve(RelaxedBlocksFlow(arch, [0.6, -0.4], loss), broken, TS[-1], check=False, **TIGHT)
     assert error(run, zs) > 1e-4
 
 

@@ -90,7 +90,7 @@ def test_refusals():
     theta0["W2"] = np.array(theta0["W2"])
     theta0["W2"][:, 2] = 0.0
     with pytest.raises(dln.ConditionError, match=r"hidden neurons \[2\]") as caught:
-        DeepPathFlow(ARCH).admit(theta0)
+        DeepPathFlow(ARCH).check_start(theta0)
     assert caught.value.measured == 1.0
     theta0["W3"] = np.zeros((2, 3))
     assert DeepPathFlow(ARCH).condition(ARCH.check(theta0)).measured == 6.0

@@ -132,7 +132,7 @@ def test_neurons_that_vanish_are_refused():
     theta0 = start(arch)
     theta0["W2"][:, [1, 3]] = 0.0
     with pytest.raises(dln.ConditionError, match=r"hidden neurons \[1, 3\] have paths below 1e-08") as caught:
-        TwoLayerPathFlow(arch).admit(theta0)
+        TwoLayerPathFlow(arch).check_start(theta0)
     assert caught.value.measured == 2.0
     # With one output the sign of lambda decides.
     arch = dln.relu_network((3, 2, 1))
@@ -140,10 +140,10 @@ def test_neurons_that_vanish_are_refused():
     assert TwoLayerPathFlow(arch).condition(arch.check(heavy)).holds
     light = {"W1": np.array([[0.5, 0, 0], [1.0, 0, 0]]), "W2": np.array([[0.0, 1.0]])}
     with pytest.raises(dln.ConditionError, match=r"\[0\]"):
-        TwoLayerPathFlow(arch).admit(light)
+        TwoLayerPathFlow(arch).check_start(light)
     zero = {name: np.zeros(shape) for name, shape in arch.shapes.items()}
     with pytest.raises(dln.ConditionError, match=r"\[0, 1\]"):
-        TwoLayerPathFlow(arch).admit(zero)
+        TwoLayerPathFlow(arch).check_start(zero)
 
 
 def test_other_architectures_are_refused():

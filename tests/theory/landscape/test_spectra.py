@@ -7,7 +7,6 @@ import pytest
 
 import dlntheory as dln
 from dlntheory import ConditionError
-from dlntheory.dynamics import Training
 from dlntheory.theory.landscape import (
     WhitenedLandscape,
     critical_points,
@@ -16,6 +15,7 @@ from dlntheory.theory.landscape import (
     reduced_rank_minimum,
     sharpness,
 )
+from dlntheory.training import Training
 
 RNG = np.random.default_rng(1)
 

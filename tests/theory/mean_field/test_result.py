@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from dlntheory._text import json_text
+from dlntheory.display.text import json_text
 from dlntheory.theory.mean_field import MeanFieldConfig, solve
 from dlntheory.theory.mean_field.marching import March
 

@@ -7,9 +7,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from dlntheory.figures.mean_field import plot_comparison, plot_rate_transfer, plot_rates, plot_sweep
 from dlntheory.theory.mean_field.comparison import compare
 from dlntheory.theory.mean_field.config import MeanFieldConfig
+from dlntheory.theory.mean_field.plots import plot_comparison, plot_rate_transfer, plot_rates, plot_sweep
 from dlntheory.theory.mean_field.rates import RateTransfer, best_rate, depth_transfer, width_transfer
 from dlntheory.theory.mean_field.simulator import simulate
 from dlntheory.theory.mean_field.solving import solve

@@ -1,0 +1,124 @@
+"""The checks of arguments that all public functions share, in one message style: "Argument `x` must …, but …"."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def real_number(
+    value: Any,
+    argument: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+    finite: bool = True,
+) -> float:
+    """`value` as a float, or an error that names the argument, what it must be and what it is.
+
+    Args:
+        value: a real number or an array of one real number; no text, bool, complex number, `None` or mask.
+        argument: its name in the message.
+        minimum: the smallest value allowed.
+        above: a value that it must exceed.
+        maximum: the largest value allowed.
+        below: a value that it must stay below.
+        finite: refuse infinities; NaN is always refused.
+
+    Raises:
+        ValueError: anything else.
+    """
+    need = "a finite number" if finite else "a number"
+    bounds = [
+        (f"at least {minimum}", minimum is None or (lambda x: x >= minimum)),
+        (f"above {above}", above is None or (lambda x: x > above)),
+        (f"at most {maximum}", maximum is None or (lambda x: x <= maximum)),
+        (f"below {below}", below is None or (lambda x: x < below)),
+    ]
+    said = " and ".join(text for text, test in bounds if test is not True)
+    must = f"{need} {said}" if said else need
+    if isinstance(value, (bool, np.bool_, str, bytes)) or value is None or np.ma.isMaskedArray(value):
+        raise ValueError(f"Argument `{argument}` must be {must}, but is {value!r}.")
+    if not isinstance(value, numbers.Real):
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "fiu":
+            raise ValueError(f"Argument `{argument}` must be {must}, but is {_shown(value)}.")
+        value = array.reshape(())[()]
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    wrong = math.isnan(number) or (finite and math.isinf(number))
+    if wrong or any(test is not True and not test(number) for _, test in bounds):
+        raise ValueError(f"Argument `{argument}` must be {must}, but is {value}.")
+    return number
+
+
+def integer(value: Any, argument: str, *, minimum: int = 1) -> int:
+    """`value` as an int of at least `minimum`, or an error that names the argument.
+
+    Raises:
+        ValueError: a bool, a float, text, or a smaller number.
+    """
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    if not is_integer or int(value) < minimum:
+        raise ValueError(
+            f"Argument `{argument}` must be an integer of at least {minimum}, but is {_shown(value)}."
+        )
+    return int(value)
+
+
+def real_array(
+    value: Any,
+    argument: str,
+    *,
+    ndim: int | Sequence[int] | None = None,
+    finite: bool = True,
+    empty: bool = False,
+) -> np.ndarray:
+    """`value` as a float64 array, or an error that names the argument.
+
+    Args:
+        value: an array or nested sequences of real numbers; integers are taken, bools, complex numbers, text, objects
+            and masked arrays are not (a mask would be lost).
+        argument: its name in the message.
+        ndim: how many dimensions it must have; any by default.
+        finite: refuse NaN and infinities.
+        empty: accept an array without entries.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if np.ma.isMaskedArray(value):
+        raise ValueError(f"Argument `{argument}` must be an array without a mask, but is a masked array.")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"Argument `{argument}` must be an array of real numbers, but is {_shown(value)}.")
+    wanted = None if ndim is None else (ndim,) if isinstance(ndim, int) else tuple(ndim)
+    if wanted is not None and array.ndim not in wanted:
+        count = " or ".join(map(str, wanted))
+        raise ValueError(f"Argument `{argument}` must have {count} dimensions, but has shape {array.shape}.")
+    if not array.size and not empty:
+        raise ValueError(f"Argument `{argument}` must have entries, but has shape {array.shape}.")
+    array = array.astype(np.float64)
+    if finite and (bad := int(np.sum(~np.isfinite(array)))):
+        raise ValueError(f"Argument `{argument}` must be finite, but {bad} of {array.size} entries are not.")
+    return array
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: short ones as they are, arrays by type and shape."""
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is not None and shape is not None:
+        return f"an array of dtype {dtype} and shape {shape}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"a {type(value).__name__}"

@@ -1,0 +1,1 @@
+"""How results show themselves: text, cards in HTML, LaTeX and MathML, progress of long work."""

@@ -1,0 +1,1 @@
+"""Rings over which a program is evaluated, one a file."""

@@ -1,0 +1,1 @@
+"""What JAX primitives mean over a ring, by kind."""

@@ -1,0 +1,11 @@
+"""Can training be written in $z$ alone? The kernel criterion, exactly and in floats, and what follows from it."""
+
+from .classification import (
+    TwoLayerLevelSet as TwoLayerLevelSet,
+    TwoLayerTable as TwoLayerTable,
+    two_layer_level_set as two_layer_level_set,
+    two_layer_table as two_layer_table,
+)
+from .decision import intrinsic as intrinsic
+from .fibres import Companion as Companion, fibre_companions as fibre_companions
+from .result import IntrinsicityResult as IntrinsicityResult

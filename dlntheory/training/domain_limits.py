@@ -1,0 +1,98 @@
+"""Limits of a domain: monitors that must stay above a level, or the dynamics no longer means anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from .._errors import ConditionError
+from .backends.diffrax_backend import RawRun
+from .base import AbstractDynamics, Limit, State
+from .events import AbstractEvent
+
+
+class LimitReached(AbstractEvent):
+    """The event that a monitor falls to the level at which its `Limit` stops a run."""
+
+    limit: Limit = eqx.field(static=True)
+
+    @property
+    def label(self) -> str:
+        return f"{self.limit.monitor} fell to {self.limit.stop_below:g}"
+
+    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+        return dynamics.monitors(state)[self.limit.monitor] - self.limit.stop_below
+
+
+def limit_events(dynamics: AbstractDynamics, state0: State) -> tuple[LimitReached, ...]:
+    """One event for each limit of a dynamics, checked at the start.
+
+    Raises:
+        ConditionError: a monitor is below its level already.
+    """
+    limits = dynamics.limits()
+    values = dynamics.monitors(state0) if limits else {}
+    for limit in limits:
+        found = float(values[limit.monitor])
+        if not found > limit.stop_below:
+            raise ConditionError(
+                f"Argument `theta0` must have {limit.monitor} above {limit.stop_below:g} for {dynamics.label}, but "
+                f"it is {found:.1e}: {limit.advice}",
+                measured=found,
+                tolerance=limit.stop_below,
+            )
+    return tuple(LimitReached(limit) for limit in limits)
+
+
+def enforce(dynamics: AbstractDynamics, raw: RawRun, user_events: int) -> tuple[RawRun, str | None]:
+    """A run cut where a monitor fell below its level, and the warning for one that came near it.
+
+    Where every save is a step no event can watch the run, so that the recorded rows are looked at as well.
+
+    Args:
+        dynamics: what was run.
+        raw: its run; the events with a number from `user_events` on are those of `limit_events`.
+        user_events: how many events the caller of `solve` gave.
+
+    Returns:
+        The run, with a failure if it left the domain, and a text or `None`.
+    """
+    warnings = []
+    if raw.event is not None and raw.event >= user_events:
+        limit = dynamics.limits()[raw.event - user_events]
+        raw = dataclasses.replace(raw, event=None, failure=_failure(limit))
+    for limit in dynamics.limits():
+        values = np.asarray(raw.rows["monitors"][limit.monitor])
+        last = float(raw.final_row["monitors"][limit.monitor])
+        below = np.flatnonzero(np.isfinite(raw.ts) & (values <= limit.stop_below))
+        if len(below):
+            raw = dataclasses.replace(_cut(raw, int(below[0])), event=None, failure=_failure(limit))
+        elif raw.failure not in (None, _failure(limit)) and last < limit.warn_below:
+            raw = dataclasses.replace(raw, failure=f"{raw.failure} {_failure(limit)}")
+        lowest = min(np.min(values, initial=np.inf, where=np.isfinite(values)), last)
+        if lowest < limit.warn_below:
+            warnings.append(
+                f"{limit.monitor} fell to {lowest:.1e}, below {limit.warn_below:g}: {limit.advice}"
+            )
+    return raw, "; ".join(warnings) or None
+
+
+def _failure(limit: Limit) -> str:
+    return f"{limit.monitor} fell towards {limit.stop_below:g}: {limit.advice}"
+
+
+def _cut(raw: RawRun, last: int) -> RawRun:
+    """The run up to one of its recorded rows, which becomes its final one."""
+    row = {name: jax.tree.map(lambda leaf: leaf[last], many) for name, many in raw.rows.items()}
+    return dataclasses.replace(
+        raw,
+        ts=raw.ts[: last + 1],
+        rows=jax.tree.map(lambda leaf: leaf[: last + 1], raw.rows),
+        final_t=float(raw.ts[last]),
+        # Without recorded states that of the last row is not known.
+        final_row={"state": {}, **row},
+    )
