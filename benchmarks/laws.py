@@ -35,7 +35,7 @@ HEADERS = (
     "published / wall",
     "result",
 )
-TABLES = Path(__file__).resolve().parents[1] / "tests" / "catalogue" / "tables.py"
+TABLES = Path(__file__).resolve().parents[1] / "tests" / "families" / "tables.py"
 
 
 @dataclasses.dataclass(frozen=True)

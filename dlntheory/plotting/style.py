@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..display.text import shorten
-
-if TYPE_CHECKING:
-    from ..training import Trajectory
 
 #: One colour for each role in every figure (Okabe-Ito and greys: told apart by colour-blind readers).
 COLOURS = {
@@ -90,7 +87,7 @@ def new_axes(count: int = 1) -> Any:
     return plt.subplots(1, count, figsize=SINGLE if count == 1 else PAIR, constrained_layout=True)[1]
 
 
-def time_label(trajectory: Trajectory) -> str:
+def time_label(trajectory: Any) -> str:
     """The label of a time axis, by the clock of the run."""
     return TIME if trajectory.clock == "t" else LOG_TIME
 

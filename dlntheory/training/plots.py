@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +22,8 @@ from ..plotting.style import (
     widen_to_decades,
 )
 
-if TYPE_CHECKING:
-    from ..compare import Comparison
-    from . import Trajectory
 
-
-def plot_loss(trajectory: Trajectory, ax=None, **style: Any):
+def plot_loss(trajectory: Any, ax=None, **style: Any):
     """Loss against time, on a logarithmic scale if it is positive throughout and spans more than a decade.
 
     Args:
@@ -49,7 +45,7 @@ def plot_loss(trajectory: Trajectory, ax=None, **style: Any):
     return ax
 
 
-def plot_singular_values(trajectory: Trajectory, ax=None, count: int | None = None, **style: Any):
+def plot_singular_values(trajectory: Any, ax=None, count: int | None = None, **style: Any):
     """The leading singular values of a matrix $z(t)$; one entry for a legend, the name of the run.
 
     Args:
@@ -79,7 +75,7 @@ def plot_singular_values(trajectory: Trajectory, ax=None, count: int | None = No
     return ax
 
 
-def plot_drift(trajectory: Trajectory, ax=None, **style: Any):
+def plot_drift(trajectory: Any, ax=None, **style: Any):
     """Largest absolute change of each conserved quantity since the start, one line for each.
 
     Args:
@@ -109,7 +105,7 @@ def plot_drift(trajectory: Trajectory, ax=None, **style: Any):
     return ax
 
 
-def plot_comparison(comparison: Comparison, axes=None):
+def plot_comparison(comparison: Any, axes=None):
     """Left: the loss of the full and the reduced run; right: the relative error of $z$.
 
     Args:
