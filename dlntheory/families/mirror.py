@@ -29,7 +29,7 @@ def nonnegative_factorisation(rows: int, rank: int, columns: int) -> Architectur
         ValueError: a size that is not a positive integer.
 
     References:
-        Lee, Seung, Nature 1999; laws: Marcotte, Gribonval, Peyré, "Keep the momentum", ICML 2024.
+        [lee1999learning]; laws: [marcotte2024keep].
 
     Example:
         >>> nonnegative_factorisation(5, 2, 4)
@@ -64,7 +64,7 @@ def input_convex(outputs: int, hidden: int, inputs: int, bias: bool = False) -> 
         ValueError: a size that is not a positive integer.
 
     References:
-        Amos, Xu, Kolter, "Input convex neural networks", ICML 2017; laws: Marcotte, Gribonval, Peyré, ICML 2024.
+        [amos2017input]; laws: [marcotte2024keep].
 
     Example:
         >>> input_convex(2, 3, 4, bias=True).shapes
