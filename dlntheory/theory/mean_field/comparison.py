@@ -9,7 +9,7 @@ import numpy as np
 
 from ...display.text import card, one_line, text_table
 from .result import MeanFieldResult
-from .simulator import Simulation
+from .simulation import Simulation
 
 #: Where a curve has fallen below this share of its start, few slow networks carry the mean: not compared.
 SMALLEST_SHARE = 0.01

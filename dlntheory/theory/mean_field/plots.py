@@ -12,7 +12,7 @@ from ...plotting.style import COLOURS, as_text, legend, new_axes, readable_ticks
 
 if TYPE_CHECKING:
     from .comparison import MeanFieldComparison
-    from .rates import RateTransfer
+    from .rate_transfer import RateTransfer
     from .sweeps import Sweep
 
 LABELS = {

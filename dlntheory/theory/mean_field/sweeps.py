@@ -13,7 +13,7 @@ from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, text_table
 from .config import MeanFieldConfig
 from .result import MeanFieldResult
-from .solving import solve
+from .solver import solve
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, math.inf)
 AMOUNTS = (0.25, 0.5, 1.0, 2.0, 4.0, math.inf)

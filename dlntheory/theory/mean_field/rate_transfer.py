@@ -12,7 +12,7 @@ import numpy as np
 from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, text_table
 from .config import MeanFieldConfig
-from .solving import solve
+from .solver import solve
 
 
 @dataclasses.dataclass(frozen=True)
