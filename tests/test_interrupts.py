@@ -1,6 +1,7 @@
 """Ctrl-C in long work: what is done is returned, equal to the same part of a whole run, or it goes through."""
 
 import dataclasses
+import sys
 from contextlib import contextmanager
 
 import jax
@@ -50,14 +51,16 @@ from dlntheory.theory.alignment import (
 from dlntheory.theory.mean_field import rate_transfer as rates, simulation as simulator, solver as solving
 from dlntheory.theory.mean_field.time_stepping import March
 from dlntheory.theory.saddles import (
-    completion_study as saddle_completion,
+    completion as saddle_completion,
     discriminant,
     escape,
     greedy_path as greedy,
     path_integration as integration,
-    phase_transition as regimes,
 )
 from dlntheory.training.trajectory import INTERRUPTED
+
+# The package has a function of that name.
+regimes = sys.modules[saddles.PhaseTransition.__module__]
 
 
 @contextmanager

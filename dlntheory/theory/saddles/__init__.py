@@ -12,7 +12,7 @@ from .closest_approach import (
     approach_study as approach_study,
     closest_approach as closest_approach,
 )
-from .completion_study import (
+from .completion import (
     CompletionProblem as CompletionProblem,
     CompletionStudy as CompletionStudy,
     completion_problem as completion_problem,
