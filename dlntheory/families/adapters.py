@@ -44,7 +44,7 @@ def low_rank_adapter(
         ValueError: a size that is not a positive integer, or frozen matrices of another number, shape or kind.
 
     References:
-        Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+        [hu2022lora].
 
     Example:
         >>> low_rank_adapter((4, 3), 1, frozen=[[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]])

@@ -31,8 +31,7 @@ def attention(dimension: int, head: int, heads: int = 1) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Marcotte, Gribonval, Peyré, "Transformative or conservative? Conservation laws for ResNets and
-        transformers", 2025.
+        [marcotte2025transformative].
 
     Example:
         >>> attention(3, 2)
@@ -64,7 +63,7 @@ def linear_attention(dimension: int, head: int, heads: int = 1) -> Architecture:
         N is certified for H = 1, 2 with d = 2; a certificate decides every other case.
 
     References:
-        Marcotte, Gribonval, Peyré, 2025.
+        [marcotte2025transformative].
 
     Example:
         >>> linear_attention(2, 1, heads=2).size
@@ -92,7 +91,7 @@ def merged_attention(dimension: int, heads: int = 1) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Marcotte, Gribonval, Peyré, 2025.
+        [marcotte2025transformative].
 
     Example:
         >>> merged_attention(2, heads=2).size

@@ -70,8 +70,7 @@ def convolutional_network(filters: Sequence[int], length: int | None = None) -> 
         ValueError: a size that is not a positive integer, or a filter longer than n.
 
     References:
-        Gunasekar, Lee, Soudry, Srebro, NeurIPS 2018 (circular); Kohn, Merkh, Montúfar, Trager, SIAGA 2022
-        (aperiodic).
+        [gunasekar2018convolutional] (circular); [kohn2022geometry] (aperiodic).
 
     Example:
         >>> convolutional_network((3, 2)).output_shape, convolutional_network((3, 3), length=3).output_shape
@@ -116,7 +115,7 @@ def multichannel_network(channels: Sequence[int], taps: int | Sequence[int]) -> 
         ValueError: a size that is not a positive integer, or a number of taps that does not match the layers.
 
     References:
-        Gunasekar, Lee, Soudry, Srebro, NeurIPS 2018; Marcotte, Gribonval, Peyré, 2025.
+        [gunasekar2018convolutional]; [marcotte2025transformative].
 
     Example:
         >>> multichannel_network((2, 3, 1), 2).shapes

@@ -27,7 +27,7 @@ def diagonal_network(width: int, depth: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Woodworth et al., "Kernel and rich regimes in overparametrized models", COLT 2020.
+        [woodworth2020kernel].
 
     Example:
         >>> diagonal_network(3, 2)
@@ -54,7 +54,7 @@ def difference_of_squares(width: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Woodworth et al., COLT 2020; Vaskevicius, Kanade, Rebeschini, NeurIPS 2019.
+        [woodworth2020kernel]; [vaskevicius2019implicit].
 
     Example:
         >>> difference_of_squares(3)

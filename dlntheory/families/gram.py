@@ -25,7 +25,7 @@ def gram_factorisation(rank: int, size: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Burer, Monteiro, Mathematical Programming 2003; Gunasekar et al., NeurIPS 2017.
+        [burer2003nonlinear]; [gunasekar2017implicit].
 
     Example:
         >>> gram_factorisation(2, 3)
@@ -81,7 +81,7 @@ def quadratic_activation(inputs: int, hidden: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Du, Lee, "On the power of over-parametrization in neural networks with quadratic activation", ICML 2018.
+        [du2018power].
 
     Example:
         >>> quadratic_activation(3, 2).shapes

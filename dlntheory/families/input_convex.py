@@ -31,7 +31,7 @@ def input_convex(outputs: int, hidden: int, inputs: int, bias: bool = False) -> 
         ValueError: a size that is not a positive integer.
 
     References:
-        Amos, Xu, Kolter, "Input convex neural networks", ICML 2017; laws: Marcotte, Gribonval, Peyré, ICML 2024.
+        [amos2017input]; laws: [marcotte2024keep].
 
     Example:
         >>> input_convex(2, 3, 4, bias=True).shapes

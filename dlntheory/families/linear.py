@@ -60,7 +60,7 @@ def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | Non
         ValueError: fewer than two widths, or one that is not a positive integer.
 
     References:
-        Marcotte, Gribonval, Peyré, NeurIPS 2023, Proposition 4.1.
+        [marcotte2023abide], Proposition 4.1.
 
     Example:
         >>> linear_network((3, 4, 2)).shapes

@@ -30,7 +30,7 @@ def nonnegative_factorisation(rows: int, rank: int, columns: int) -> Architectur
         ValueError: a size that is not a positive integer.
 
     References:
-        Lee, Seung, Nature 1999; laws: Marcotte, Gribonval, Peyré, "Keep the momentum", ICML 2024.
+        [lee1999learning]; laws: [marcotte2024keep].
 
     Example:
         >>> nonnegative_factorisation(5, 2, 4)

@@ -34,7 +34,7 @@ def weight_normalised(inputs: int, neurons: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Salimans, Kingma, "Weight normalization", NeurIPS 2016.
+        [salimans2016weight].
 
     Example:
         >>> weight_normalised(3, 2)
@@ -68,7 +68,7 @@ def scale_invariant(size: int) -> Architecture:
         ValueError: `size` is not an integer of at least 2; with 1, z does not depend on v.
 
     References:
-        Arora, Li, Lyu, "Theoretical analysis of auto rate-tuning by batch normalization", ICLR 2019.
+        [arora2019theoretical].
 
     Example:
         >>> scale_invariant(3)

@@ -30,7 +30,7 @@ def recurrent_network(inputs: int, state: int, outputs: int, steps: int | None =
         ValueError: a size that is not a positive integer.
 
     References:
-        Hardt, Ma, Recht, "Gradient descent learns linear dynamical systems", JMLR 2018.
+        [hardt2018gradient].
 
     Example:
         >>> recurrent_network(1, 2, 1).output_shape

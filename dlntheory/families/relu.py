@@ -63,8 +63,7 @@ def relu_network(widths: Sequence[int], bias: bool = False) -> Architecture:
         ValueError: fewer than two widths, one that is not a positive integer, or more than a million paths.
 
     References:
-        Path lifting: Neyshabur, Salakhutdinov, Srebro, NeurIPS 2015; Gonon, Brisebarre, Riccietti, Gribonval,
-        ICLR 2024. Laws: Marcotte, Gribonval, Peyré, NeurIPS 2023.
+        Path lifting: [neyshabur2015path]; [gonon2024path]. Laws: [marcotte2023abide].
 
     Example:
         >>> relu_network((2, 3, 1), bias=True)

@@ -30,7 +30,7 @@ def residual_network(width: int, depth: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Hardt, Ma, "Identity matters in deep learning", ICLR 2017; laws: Marcotte, Gribonval, Peyré, 2025.
+        [hardt2017identity]; laws: [marcotte2025transformative].
 
     Example:
         >>> residual_network(3, 2)
@@ -67,8 +67,7 @@ def residual_blocks(width: int, hidden: Sequence[int]) -> Architecture:
         ValueError: a size that is not a positive integer, or no block.
 
     References:
-        Marcotte, Gribonval, Peyré, "Transformative or conservative? Conservation laws for ResNets and
-        transformers", 2025.
+        [marcotte2025transformative].
 
     Example:
         >>> residual_blocks(2, (3, 1)).shapes
@@ -100,7 +99,7 @@ def shortcut_network(inputs: int, hidden: int, outputs: int) -> Architecture:
         ValueError: a size that is not a positive integer.
 
     References:
-        Marcotte, Gribonval, Peyré, 2025, skip connections.
+        [marcotte2025transformative], skip connections.
 
     Example:
         >>> shortcut_network(3, 4, 2).shapes

@@ -58,7 +58,7 @@ def cp_decomposition(shape: Sequence[int], rank: int) -> Architecture:
         N is certified for R = 1, …, 4 in small shapes; a certificate decides every other case.
 
     References:
-        Kolda, Bader, SIAM Review 2009, Section 3.
+        [kolda2009tensor], Section 3.
 
     Example:
         >>> cp_decomposition((2, 3, 4), 2)
@@ -94,7 +94,7 @@ def tucker_decomposition(shape: Sequence[int], ranks: Sequence[int]) -> Architec
         ValueError: a size that is not a positive integer, lengths that differ, or an order above 12.
 
     References:
-        Kolda, Bader, SIAM Review 2009, Section 4.
+        [kolda2009tensor], Section 4.
 
     Example:
         >>> tucker_decomposition((4, 3), (2, 2)).shapes
@@ -134,7 +134,7 @@ def tensor_train(shape: Sequence[int], ranks: Sequence[int]) -> Architecture:
             above 12.
 
     References:
-        Oseledets, "Tensor-train decomposition", SIAM J. Sci. Comput. 2011.
+        [oseledets2011tensor].
 
     Example:
         >>> tensor_train((4, 3, 2), (2, 2)).shapes

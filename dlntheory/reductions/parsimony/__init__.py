@@ -1,4 +1,8 @@
-"""Invariant subspaces of training: exact compression of deep linear networks, and completion by the same idea."""
+"""Invariant subspaces of training: exact compression of deep linear networks, and completion by the same idea.
+
+References:
+    [yaras2023law].
+"""
 
 from .completion import Completion as Completion, complete as complete
 from .descent import CompressedDescent as CompressedDescent, descent as descent

@@ -1,4 +1,8 @@
-"""Saddle-to-saddle dynamics: distances at the start, escape times, plateaus, greedy low-rank paths."""
+"""Saddle-to-saddle dynamics: distances at the start, escape times, plateaus, greedy low-rank paths.
+
+References:
+    [jacot2021saddle].
+"""
 
 from .approach import (
     ApproachStudy as ApproachStudy,
