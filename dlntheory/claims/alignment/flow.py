@@ -25,7 +25,7 @@ from .runs import LOG_TIME, PAPER, SIZE, both_labels, descent_of, flow_of, probl
     paper="alignment",
     statement=r"$A_k = W_k W_k^\top - W_{k+1}^\top W_{k+1}$ is constant along the flow, up to $t = e^{10^4}$.",
     summary="W_k W_k^T - W_(k+1)^T W_(k+1) is constant in log time, relative to |W|^2.",
-    source=f"{PAPER}, and Arora, Cohen, Hazan 2018",
+    source=f"{PAPER}, and [arora2018optimization]",
     tolerance=1e-12,
     holds={"rule": "flow"},
     violated={"rule": "normalised"},

@@ -17,7 +17,7 @@ from ...theory.mean_field.sweeps import data_sweep, depth_deviation, depth_sweep
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
 
-SOURCE = "Bordelon, Pehlevan 2025"
+SOURCE = "[bordelon2025deep]"
 RUN: dict[str, Any] = {"T": 31, "L": 2, "eta": 0.05, "nu": 1.0, "sigma": 0.5}
 
 

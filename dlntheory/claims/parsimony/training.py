@@ -24,9 +24,9 @@ from ..base import Evidence, claim
 from ..curves import Curves
 from . import runs
 
-PAPER = "Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154"
+PAPER = "[yaras2023law]"
 HERE = f"derived here; setting of {PAPER}"
-COMPLETION = "Yaras, Wang, Balzano, Qu 2024, arXiv 2406.04112 (heuristic; numbers measured here)"
+COMPLETION = "[yaras2024compressible] (heuristic; numbers measured here)"
 
 
 @claim(

@@ -1,4 +1,8 @@
-"""Invariant subspaces of training: exact compression of deep linear networks, and completion by the same idea."""
+"""Invariant subspaces of training: exact compression of deep linear networks, and completion by the same idea.
+
+References:
+    [yaras2023law].
+"""
 
 from .active_subspaces import ActiveSubspaces as ActiveSubspaces, active_subspaces as active_subspaces
 from .aligned_starts import aligned_orthogonal as aligned_orthogonal

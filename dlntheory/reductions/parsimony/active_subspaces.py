@@ -142,8 +142,8 @@ def active_subspaces(
         orthogonal layers; everything for Gaussian ones.
 
     References:
-        Yaras, Wang, Hu, Zhu, Balzano, Qu 2023 (square orthogonal layers, whitened data). The closure for any widths,
-        starts and covariances is derived here.
+        [yaras2023law] (square orthogonal layers, whitened data). The closure for any widths, starts and
+        covariances is derived here.
 
     Example:
         >>> import numpy as np

@@ -43,8 +43,8 @@ class CompressedFlow(AbstractReduction):
         on each complement), with weight decay $\gamma$ and layer rates $e_l$.
 
     References:
-        Yaras, Wang, Hu, Zhu, Balzano, Qu, "The law of parsimony in gradient descent for learning deep linear networks",
-        arXiv 2306.01154 (square orthogonal layers). The term in $\rho$, other widths, starts and covariances: here.
+        [yaras2023law] (square orthogonal layers). The term in $\rho$, other widths, starts and covariances:
+        here.
     """
 
     arch: Architecture
@@ -79,7 +79,7 @@ class CompressedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154; rho term and general closure derived here"
+        return "[yaras2023law]; rho term and general closure derived here"
 
     @property
     def exactness(self) -> str:

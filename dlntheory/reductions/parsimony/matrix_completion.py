@@ -148,8 +148,7 @@ def complete(
         A heuristic: with a mask the subspaces are not invariant, so that nothing here is exact.
 
     References:
-        Yaras, Wang, Balzano, Qu, "Compressible dynamics in deep overparameterized low-rank learning & adaptation",
-        arXiv 2406.04112 (discrepant rates).
+        [yaras2024compressible] (discrepant rates).
 
     Example:
         >>> rng = np.random.default_rng(0)

@@ -60,7 +60,7 @@ def rho_descent(scales: Any, learning_rate: Any, steps: int, *, weight_decay: An
         $\rho$ after 0, 1, …, steps steps, (steps + 1, layer).
 
     References:
-        Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154 (there for $\sigma = 1$).
+        [yaras2023law] (there for $\sigma = 1$).
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

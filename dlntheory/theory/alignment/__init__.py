@@ -1,4 +1,8 @@
-"""Separable data: layers align, the predictor turns to the maximum margin, in logarithmic time."""
+"""Separable data: layers align, the predictor turns to the maximum margin, in logarithmic time.
+
+References:
+    [ji2019gradient].
+"""
 
 from .admissible_starts import (
     StartWarning as StartWarning,

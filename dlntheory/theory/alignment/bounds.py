@@ -93,7 +93,7 @@ def alignment_bounds(run: AlignmentRun) -> AlignmentBounds:
         Theorems for gradient flow of any differentiable loss and any data, from any start (one output).
 
     References:
-        Ji, Telgarsky 2019 (the bounds with $D$); the per-layer constants follow from the same proof.
+        [ji2019gradient] (the bounds with $D$); the per-layer constants follow from the same proof.
     """
     start = [w[0] for w in run.weights]
     unbalanced = [float(np.linalg.norm(a, 2)) for a in _layer_differences(start)]

@@ -144,7 +144,7 @@ def log_time_flow(
         The integration is exact up to the tolerance for every start. Rounding moves $c_i$ by $2\cdot 10^{-16} s$.
 
     References:
-        Ji, Telgarsky 2019, "Gradient descent aligns the layers of deep linear networks" (the flow; the clock is ours).
+        [ji2019gradient] (the flow; the clock is ours).
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

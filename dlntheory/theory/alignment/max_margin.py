@@ -117,7 +117,7 @@ def max_margin(rows: np.ndarray) -> MaxMargin:
         RuntimeError: the two bounds of the margin differ by more than 1e-9 of it.
 
     References:
-        Lawson and Hanson 1974, "Solving Least Squares Problems", chapter 23.
+        [lawson1974solving], chapter 23.
 
     Example:
         >>> print(max_margin(np.array([[1.0, 1.0], [1.0, -3.0], [4.0, 0.0]])))

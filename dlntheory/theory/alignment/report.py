@@ -102,7 +102,7 @@ def alignment_report(run: AlignmentRun) -> AlignmentReport:
         ValueError: a run that ends before $s = 1000$.
 
     References:
-        Ji, Telgarsky 2019; the rates are derived and measured here.
+        [ji2019gradient]; the rates are derived and measured here.
     """
     if run.s[-1] < LEAST_END:
         raise ValueError(

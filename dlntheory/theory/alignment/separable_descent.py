@@ -203,7 +203,7 @@ def gradient_descent(
         that the risk falls is measured in every run, in `.largest_change`.
 
     References:
-        Ji, Telgarsky 2019 (the first rule); the others are ours.
+        [ji2019gradient] (the first rule); the others are ours.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -1,4 +1,8 @@
-"""Mean-field dynamics of wide deep linear networks from random initialisation: the exact solution, and its checks."""
+"""Mean-field dynamics of wide deep linear networks from random initialisation: the exact solution, and its checks.
+
+References:
+    [bordelon2025deep].
+"""
 
 from .closed_form_limits import (
     infinite_one_layer as infinite_one_layer,

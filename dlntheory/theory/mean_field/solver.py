@@ -51,8 +51,7 @@ def solve(
         stability those differences grow exponentially, and no finite network agrees for long. Time grows as $T^3$.
 
     References:
-        Bordelon, Pehlevan, "Deep Linear Network Training Dynamics from Random Initialization: Data, Width, Depth, and
-        Hyperparameter Transfer", ICML 2025, arXiv 2502.02531 (the theory; re-derived here for discrete steps).
+        [bordelon2025deep] (the theory; re-derived here for discrete steps).
 
     Example:
         >>> config = MeanFieldConfig(T=11, L=2, eta=0.05, nu=1.0, alpha=2.0, sigma=0.5)

@@ -1,4 +1,8 @@
-"""Saddle-to-saddle dynamics: distances at the start, escape times, plateaus, greedy low-rank paths."""
+"""Saddle-to-saddle dynamics: distances at the start, escape times, plateaus, greedy low-rank paths.
+
+References:
+    [jacot2021saddle].
+"""
 
 from .bottleneck import (
     bottleneck_law as bottleneck_law,

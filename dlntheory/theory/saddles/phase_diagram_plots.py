@@ -46,7 +46,7 @@ def plot_phase_diagram(
         jump at $\gamma = 1$, where no constant is known.
 
     References:
-        Jacot et al. 2021.
+        [jacot2021saddle].
     """
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
