@@ -120,7 +120,7 @@ def from_model(
         >>> print(gate.symbolic())
         z = Matrix([[U_{1,1}*V_{1,1}, U_{1,1}*V_{1,2} + U_{1,2}*V_{1,1}, U_{1,2}*V_{1,2}]])
     """
-    require_float64("Architecture.from_model")
+    require_float64("from_model")
     if not callable(model):
         raise ValueError(
             f"Argument `model` must be a function of parameters and one sample, but is {model!r}."

@@ -7,7 +7,7 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.families.relu import PathLifting, relu_network
-from dlntheory.models import Coefficients, LayerPaths, from_model
+from dlntheory.from_model import Coefficients, LayerPaths, from_model
 
 
 def linear(p, x):
@@ -137,9 +137,9 @@ def test_relu_model_in_the_usual_form_is_the_catalogue_network():
         return p["W2"] @ jax.nn.relu(p["W1"] @ x + p["b1"])
 
     expected = relu_network((2, 3, 1), bias=True)
-    arch = Architecture = dln.Architecture.from_model(model, expected.shapes, (2,), name="mlp")
+    arch = dln.from_model(model, expected.shapes, (2,), name="mlp")
     assert arch.phi == PathLifting(("W1", "W2"), ("b1",))
-    assert Architecture.shapes == expected.shapes
+    assert arch.shapes == expected.shapes
     params = dln.gaussian(expected, jax.random.key(0))
     np.testing.assert_array_equal(arch(params), expected(params))
 
