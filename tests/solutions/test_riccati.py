@@ -406,7 +406,7 @@ def test_compare_takes_a_closed_form():
     theta0 = dln.lambda_balanced(arch, jax.random.key(1), 0.5)
     solution = RiccatiSolution(arch, theta0, loss)
     flow = dln.GradientFlow(arch, loss)
-    both = dln.compare(flow, solution, theta0, 3.0, saves=8)
+    both = dln.compare(flow, solution, theta0, 3.0, ts=8)
     assert both.max_error < 1e-10
     assert both.speedup > 0
     assert not both.reduced.stats.compiled

@@ -120,7 +120,7 @@ def run_risk_clock(
         RiskClockFlow(arch, problem.loss, is_normalised=clock == "risk_normalised"),
         weights,
         LAST,
-        saves=[0.0, LAST],
+        ts=[0.0, LAST],
         method="dopri8",
         rtol=rtol,
         atol=1e-2 * rtol,
