@@ -12,6 +12,7 @@ import numpy as np
 
 from .._errors import ConditionError
 from ..architecture import Architecture
+from ..citations import in_words
 from ..display.text import card, format_number, key_values
 from ..training import AbstractFlow, Training
 
@@ -139,7 +140,7 @@ class AbstractReduction(AbstractFlow):
         return [
             ("validity", self.exactness),
             ("loss", "not bound yet" if training is None else training.conventions),
-            ("source", self.source),
+            ("source", in_words(self.source)),
         ]
 
     def _repr_latex_(self) -> str:

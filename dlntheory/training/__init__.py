@@ -1,4 +1,8 @@
-"""Training rules, and the two verbs that run them. diffrax is imported in this package only."""
+"""Training rules, and the two verbs that run them. diffrax is imported in this package only.
+
+References:
+    [bradbury2018jax].
+"""
 
 from .base import (
     AbstractFlow as AbstractFlow,

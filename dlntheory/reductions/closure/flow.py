@@ -92,7 +92,7 @@ class ClosedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "derived by `dlntheory.find_closure`; setting of Marcotte, Gribonval, Peyré, arXiv 2508.07370"
+        return "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
 
     @property
     def exactness(self) -> str:

@@ -33,7 +33,7 @@ class CayleyDescent(AbstractDescent):
         $\frac\eta2\|G\|_2 < 1$; at 1 the transform is singular.
 
     References:
-        Cayley transforms of quadratic Lie groups: Hairer, Lubich, Wanner; used here for $O(d, o)$.
+        Cayley transforms of quadratic Lie groups: [hairer2006geometric]; used here for $O(d, o)$.
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp

@@ -77,7 +77,7 @@ def imbalance_drift(arch: Architecture, training: Training, params: State, learn
         ValueError: no chain of two layers, or weight decay, with which first-order terms remain.
 
     References:
-        Elementary; compare Du, Hu, Lee 2018.
+        Elementary; compare [du2018algorithmic].
     """
     if arch.chain is None or len(arch.chain) < 2:
         raise ValueError(

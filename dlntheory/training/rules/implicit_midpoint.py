@@ -41,7 +41,7 @@ class ImplicitMidpoint(AbstractDescent):
         before. There is no bound $2/\lambda_{\max}$ on the step size.
 
     References:
-        Cooper 1987; Hairer, Lubich, Wanner, "Geometric Numerical Integration", for quadratic invariants.
+        [cooper1987stability]; [hairer2006geometric], for quadratic invariants.
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp

@@ -28,7 +28,7 @@ class MirrorFlow(AbstractFlow):
         ValueError: an unknown factor or metric, or a loss that does not fit.
 
     References:
-        Marcotte, Gribonval, Peyré, ICML 2024 (laws in non-Euclidean metrics).
+        [marcotte2024keep] (laws in non-Euclidean metrics).
     """
 
     architecture: Architecture

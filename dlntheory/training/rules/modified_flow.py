@@ -31,7 +31,7 @@ class ModifiedFlow(AbstractFlow):
         Asymptotic for $\eta \to 0$ over a fixed time. The imbalances are not conserved.
 
     References:
-        Barrett, Dherin 2021.
+        [barrett2021implicit].
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp

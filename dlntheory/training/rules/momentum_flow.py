@@ -16,7 +16,7 @@ from ..settings import Settings, Training, checked_number
 
 
 class MomentumFlow(AbstractFlow):
-    r"""Training with inertia, $\theta'' + \tau\,\theta' = -a\,e_l(\nabla_\theta f(\varphi(\theta)) + \gamma_l\theta_l)$.
+    r"""Training with inertia, $\theta'' + \tau\,\theta' = -a\,e_l(\nabla_\theta f + \gamma_l\theta_l)$.
 
     The state holds each factor and its velocity (named with a prime). Imbalances are not conserved here; what is,
     without weight decay and with equal rates:
@@ -33,7 +33,7 @@ class MomentumFlow(AbstractFlow):
         ValueError: a negative friction, a velocity of wrong name or shape, or a loss that does not fit.
 
     References:
-        Marcotte, Gribonval, Peyré, ICML 2024 (laws of momentum flows); Su, Boyd, Candès 2016 (friction 3/t).
+        [marcotte2024keep] (laws of momentum flows); Su, Boyd, Candès 2016 (friction 3/t).
     """
 
     architecture: Architecture
