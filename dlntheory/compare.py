@@ -17,7 +17,7 @@ from .display.progress import keeps_partial
 from .display.text import card, key_values
 from .reductions import AbstractReduction
 from .solutions.base import AbstractSolution
-from .training import AbstractDynamics, Trajectory, solve
+from .training import AbstractFlow, Trajectory, solve
 from .training.time_reparametrisation import clock_named
 from .training.trajectory import INTERRUPTED, Stats
 
@@ -148,8 +148,8 @@ class InterruptedComparison(KeyboardInterrupt):
 
 
 def compare(
-    full: AbstractDynamics,
-    reduced: AbstractDynamics | AbstractSolution,
+    full: AbstractFlow,
+    reduced: AbstractFlow | AbstractSolution,
     theta0: Mapping[str, Any],
     t1: float,
     *,
@@ -220,7 +220,7 @@ def compare(
 
     interrupted = False
 
-    def run(dynamics: AbstractDynamics, end: float, times: Any) -> Trajectory:
+    def run(dynamics: AbstractFlow, end: float, times: Any) -> Trajectory:
         nonlocal interrupted
         arguments = {"method": method, "rtol": rtol, "saves": times, "progress": progress, **options}
         runs = [solve(dynamics, theta0, end, **arguments)]

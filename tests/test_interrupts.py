@@ -37,10 +37,14 @@ from dlntheory.laws.conservation import laws_to_build_on
 from dlntheory.laws.proof import certificate, lie_rank
 from dlntheory.laws.systems import GradientSystem
 from dlntheory.reductions import candidates, fibre_companions
-from dlntheory.reductions.closure import find
-from dlntheory.reductions.closure.entries import EntrySearch
-from dlntheory.reductions.closure.entry_system import EntrySystem
-from dlntheory.reductions.intrinsicity import decision, elimination, fibre_divergence as companions
+from dlntheory.reductions.closure import closure_search as find
+from dlntheory.reductions.closure.scalars.scalar_search import EntrySearch
+from dlntheory.reductions.closure.scalars.scalar_system import EntrySystem
+from dlntheory.reductions.intrinsicity import (
+    fibre_divergence as companions,
+    intrinsic_decision as decision,
+    parameter_elimination as elimination,
+)
 from dlntheory.reductions.parsimony import complete, matrix_completion as completion
 from dlntheory.theory import alignment, mean_field, saddles
 from dlntheory.theory.alignment import (

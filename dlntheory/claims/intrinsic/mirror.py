@@ -11,7 +11,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...families import linear_network
 from ...reductions.entrywise import PowersFlow, ScalarChainFlow
-from ...reductions.intrinsicity.elimination import eliminate_parameters
+from ...reductions.intrinsicity.parameter_elimination import eliminate_parameters
 from ...reductions.mirror import kkt_residual, mirror_potential
 from ...reductions.products import GramBlocksFlow, TiedFlow
 from ...training import GradientFlow, solve

@@ -15,7 +15,7 @@ import numpy as np
 from ..._precision import require_float64
 from ...display.progress import keeps_partial, whole_runs
 from ...display.text import card, key_values
-from ...training import AbstractDynamics, AbstractEvent, GradientFlow, State, Trajectory, solve
+from ...training import AbstractEvent, AbstractFlow, GradientFlow, State, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
 from .chain_inputs import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
@@ -56,7 +56,7 @@ class ModeReaches(AbstractEvent):
     def label(self) -> str:
         return "mode reached its level"
 
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         return self.level - self.u @ dynamics.output(state) @ self.v
 
 
