@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import dlntheory as dln
-from dlntheory.solutions.riccati import RiccatiSolution
+from dlntheory.solutions.riccati_solution import RiccatiSolution
 
 from .harness import Row, paired
 

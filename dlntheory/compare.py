@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from ._errors import IntegrationError
+from .citations import in_words
 from .display.progress import keeps_partial
 from .display.text import card, key_values
 from .reductions import AbstractReduction
 from .solutions.base import AbstractSolution
-from .training import AbstractDynamics, Trajectory, solve
+from .training import AbstractFlow, Trajectory, solve
 from .training.time_reparametrisation import clock_named
 from .training.trajectory import INTERRUPTED, Stats
 
@@ -96,7 +97,7 @@ class Comparison:
         if self.interrupted:
             rows.append(("stopped by", f"{INTERRUPTED}: compared up to {full.clock} = {self.ts[-1]:.6g}"))
         if self.source:
-            rows.append(("source", self.source))
+            rows.append(("source", in_words(self.source)))
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,8 +148,8 @@ class InterruptedComparison(KeyboardInterrupt):
 
 
 def compare(
-    full: AbstractDynamics,
-    reduced: AbstractDynamics | AbstractSolution,
+    full: AbstractFlow,
+    reduced: AbstractFlow | AbstractSolution,
     theta0: Mapping[str, Any],
     t1: float,
     *,
@@ -219,7 +220,7 @@ def compare(
 
     interrupted = False
 
-    def run(dynamics: AbstractDynamics, end: float, times: Any) -> Trajectory:
+    def run(dynamics: AbstractFlow, end: float, times: Any) -> Trajectory:
         nonlocal interrupted
         arguments = {"method": method, "rtol": rtol, "ts": times, "progress": progress, **options}
         runs = [solve(dynamics, theta0, end, **arguments)]

@@ -8,7 +8,7 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.display.progress import whole_runs
-from dlntheory.solutions.riccati import RiccatiSolution
+from dlntheory.solutions.riccati_solution import RiccatiSolution
 from dlntheory.training.backends import diffrax_backend, resumable_stepping
 from dlntheory.training.backends.resumable_stepping import Pace
 

@@ -15,9 +15,8 @@ from .._errors import IntegrationError
 from .._precision import require_float64
 from ..display.progress import keeps_partial, progress_bar
 from .backends.resumable_stepping import Pace
-from .base import State
+from .base import AbstractIteration, State
 from .recording import LawMonitor, number_count, quantities, record
-from .rules.gradient_descent import AbstractIteration
 from .solve import MAX_RECORDED
 from .trajectory import INTERRUPTED, Stats, Trajectory, trajectory_of
 

@@ -1,4 +1,4 @@
-"""`solve`: the one verb that runs any `AbstractDynamics`."""
+"""`solve`: the one verb that runs any `AbstractFlow`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..display.progress import keeps_partial, progress_bar
 from .backends.diffrax_backend import SOLVERS, RawRun, run_explicit
 from .backends.rebased import AbstractAnchored, run_anchored
 from .backends.scipy_backend import run_stiff
-from .base import AbstractDynamics, State
+from .base import AbstractFlow, State
 from .domain_limits import enforce, limit_events
 from .events import AbstractEvent
 from .recording import LawMonitor, number_count
@@ -29,7 +29,7 @@ MAX_RECORDED = 2**26
 
 
 def solve(
-    dynamics: AbstractDynamics,
+    dynamics: AbstractFlow,
     theta0: Mapping[str, Any],
     t1: float,
     *,
@@ -58,7 +58,7 @@ def solve(
     drift of the second run counts from its own start.
 
     Args:
-        dynamics: a `GradientFlow`, a reduction bound to a loss, or any `AbstractDynamics`.
+        dynamics: a `GradientFlow`, a reduction bound to a loss, or any `AbstractFlow`.
         theta0: the network's parameters; the dynamics maps them to its own state.
         t1: end of the run, in units of `clock`.
         t0: start of the run, likewise.
@@ -152,7 +152,7 @@ def solve(
     if save_states is None:
         save_states = number_count(state0, len(ts)) <= MAX_RECORDED
 
-    def run(moving: AbstractDynamics, state: State, times: np.ndarray, begin: float) -> RawRun:
+    def run(moving: AbstractFlow, state: State, times: np.ndarray, begin: float) -> RawRun:
         if method in STIFF_METHODS:
             return run_stiff(
                 moving,
@@ -239,7 +239,7 @@ def _tolerances(state0: State, rtol: float, atol: float | None, float64: bool) -
 
 
 def _finish(
-    dynamics: AbstractDynamics, clock: str, raw: RawRun, stats: Stats, end: float, max_steps: int
+    dynamics: AbstractFlow, clock: str, raw: RawRun, stats: Stats, end: float, max_steps: int
 ) -> Trajectory:
     """Cut padding and non-finite rows, add the event's row, and raise if the run did not reach its end."""
     finite = np.isfinite(raw.ts) & np.isfinite(raw.rows["loss"])

@@ -72,7 +72,7 @@ def test_disagrees_and_refuses_where_it_is_not(laws, relaxed):
 
 
 def test_any_point_of_the_fibre_serves_as_anchor(laws, relaxed):
-    companion = dln.reductions.verdict.fibre_companions(ARCH, relaxed, laws=laws, count=1)[0]
+    companion = dln.reductions.fibre_companions(ARCH, relaxed, laws=laws, count=1)[0]
     flow = ImplicitFlow(ARCH, companion.theta, LOSS, laws=laws)
     assert companion.distance > 0.1
     assert flow.condition(ARCH.check(relaxed)).holds

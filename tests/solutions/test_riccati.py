@@ -10,12 +10,12 @@ from systems.reference import chain_flow
 from systems.riccati import exact_gram
 
 import dlntheory as dln
-from dlntheory.solutions.destination import SaddleWarning, destination
-from dlntheory.solutions.linearised import eigensystem, generator
-from dlntheory.solutions.modes import balanced_mode
-from dlntheory.solutions.pivoting import scaled_range
-from dlntheory.solutions.riccati import RiccatiSolution, riccati_gram
-from dlntheory.solutions.whitened import WhitenedProblem
+from dlntheory.solutions.limit_points import SaddleWarning, destination
+from dlntheory.solutions.riccati_frame import eigensystem, generator
+from dlntheory.solutions.riccati_solution import RiccatiSolution, riccati_gram
+from dlntheory.solutions.scaled_range import scaled_range
+from dlntheory.solutions.two_layer_modes import balanced_mode
+from dlntheory.solutions.whitened_problem import WhitenedProblem
 
 TIMES = np.array([0.0, 1.0, 10.0, 100.0, 1e5])
 SHAPES = [(3, 3, 3), (4, 2, 3), (3, 5, 4)]

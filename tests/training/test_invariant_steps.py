@@ -7,11 +7,11 @@ import pytest
 
 import dlntheory as dln
 from dlntheory import IntegrationError
-from dlntheory.training import Training
-from dlntheory.training.rules.invariant_steps import (
+from dlntheory.training import (
     CayleyDescent,
     ImplicitMidpoint,
     ModifiedFlow,
+    Training,
     imbalance_drift,
 )
 
@@ -121,10 +121,10 @@ def test_midpoint_is_of_second_order_and_cayley_of_first(reference):
 
 def test_refusals():
     for rule in (ModifiedFlow, ImplicitMidpoint, CayleyDescent):
-        with pytest.raises(ValueError, match="`learning_rate` must be a positive number, but is 0"):
+        with pytest.raises(ValueError, match="`learning_rate` must be a finite number above 0, but is 0"):
             rule(ARCH, LOSS, 0.0)
     deep = dln.linear_network((2, 2, 2, 2))
-    with pytest.raises(ValueError, match="two layers for Cayley descent"):
+    with pytest.raises(ValueError, match="two matrices for Cayley descent"):
         CayleyDescent(deep, LOSS, 0.1)
     with pytest.raises(ValueError, match="must have no weight decay"):
         imbalance_drift(ARCH, Training(LOSS, weight_decay=0.1), start(), 0.1)

@@ -39,8 +39,7 @@ class BalancedFlow(AbstractReduction):
         ValueError: no declared chain; a rank outside 1 … smallest width; weight decay with unequal rates.
 
     References:
-        Arora, Cohen, Hazan, "On the Optimization of Deep Networks: Implicit Acceleration by Overparameterization",
-        ICML 2018, Theorem 1.
+        [arora2018optimization], Theorem 1.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -103,7 +102,7 @@ class BalancedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Arora, Cohen, Hazan 2018, Theorem 1"
+        return "[arora2018optimization], Theorem 1"
 
     @property
     def exactness(self) -> str:

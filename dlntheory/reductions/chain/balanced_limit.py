@@ -41,7 +41,7 @@ class BalancedLimitFlow(AbstractReduction):
         ValueError: no chain of that kind, or weight decay (it adds $-L \gamma z$: use `BalancedFlow`).
 
     References:
-        Cohen, Menon, Veraszto 2023.
+        [cohen2023deep].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -87,7 +87,7 @@ class BalancedLimitFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Cohen, Menon, Veraszto 2023"
+        return "[cohen2023deep]"
 
     @property
     def exactness(self) -> str:

@@ -36,7 +36,8 @@ class GramFlow(AbstractReduction):
         ValueError: the architecture declares no chain of two matrices.
 
     References:
-        Fukumizu 1998 (the Riccati equation of whitened data); the closure for an arbitrary loss is elementary.
+        [fukumizu1998effect] (the Riccati equation of whitened data); the closure for an arbitrary loss is
+        elementary.
     """
 
     arch: Architecture
@@ -79,7 +80,7 @@ class GramFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Fukumizu 1998 for whitened data; elementary for any loss"
+        return "[fukumizu1998effect] for whitened data; elementary for any loss"
 
     @property
     def exactness(self) -> str:

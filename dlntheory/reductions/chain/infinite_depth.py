@@ -45,8 +45,8 @@ class InfiniteDepthFlow(AbstractReduction):
         ValueError: no declared chain of equal widths, fewer than two layers, weight decay, or unequal rates.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026, for the setting.
-        That λ drops out, and the logarithmic mean, are derived here and checked against the full flow.
+        [marcotte2026intrinsic], for the setting. That λ drops out, and the logarithmic mean, are derived here
+        and checked against the full flow.
 
     Example:
         >>> import dlntheory as dln, jax, numpy as np
@@ -102,7 +102,7 @@ class InfiniteDepthFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "derived here, in the setting of Marcotte, Gribonval, Peyré 2026"
+        return "derived here, in the setting of [marcotte2026intrinsic]"
 
     @property
     def exactness(self) -> str:

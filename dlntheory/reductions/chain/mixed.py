@@ -63,8 +63,8 @@ class MixedBalancedFlow(AbstractReduction):
         ValueError: no chain of two matrices; `kappa` not positive; weight decay.
 
     References:
-        Derived here. For $S = \lambda I$: Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural
-        networks", ICLR 2026; the same metric as an approximation: Tu, Aranguri, Jacot 2024.
+        Derived here. For $S = \lambda I$: [marcotte2026intrinsic]; the same metric as an approximation:
+        [tu2024mixed].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -148,7 +148,7 @@ class MixedBalancedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "derived here; S = lambda I: Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370)"
+        return "derived here; S = lambda I: [marcotte2026intrinsic]"
 
     @property
     def exactness(self) -> str:

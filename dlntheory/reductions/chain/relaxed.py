@@ -62,8 +62,8 @@ class RelaxedBalancedFlow(AbstractReduction):
         ValueError: no declared chain; a wrong number of λ; a rank that is not possible; weight decay.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (relaxed
-        balanced linear networks); null values, existence and derivative rule derived here.
+        [marcotte2026intrinsic] (relaxed balanced linear networks); null values, existence and derivative rule
+        derived here.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -169,9 +169,7 @@ class RelaxedBalancedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return (
-            "Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370), relaxed balanced; null values derived here"
-        )
+        return "[marcotte2026intrinsic], relaxed balanced; null values derived here"
 
     @property
     def exactness(self) -> str:

@@ -51,7 +51,7 @@ class SingularValueFlow(AbstractReduction):
             rates.
 
     References:
-        Arora, Cohen, Hu, Luo 2019, "Implicit regularization in deep matrix factorization".
+        [arora2019implicit].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -106,7 +106,7 @@ class SingularValueFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Arora, Cohen, Hu, Luo 2019"
+        return "[arora2019implicit]"
 
     @property
     def exactness(self) -> str:

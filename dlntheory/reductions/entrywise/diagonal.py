@@ -32,8 +32,7 @@ class DiagonalFlow(AbstractEntrywiseFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Woodworth et al., "Kernel and rich regimes in overparametrized models", COLT 2020 (the mirror potential);
-        Gunasekar, Lee, Soudry, Srebro 2018.
+        [woodworth2020kernel] (the mirror potential); [gunasekar2018characterizing].
 
     Example:
         >>> import dlntheory as dln
@@ -64,7 +63,7 @@ class DiagonalFlow(AbstractEntrywiseFlow):
 
     @property
     def source(self) -> str:
-        return "Woodworth et al. 2020; Gunasekar et al. 2018"
+        return "[woodworth2020kernel]; [gunasekar2018characterizing]"
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         u, v = self.roles(theta0)

@@ -40,8 +40,7 @@ class NeuronFlow(AbstractReduction):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", 2025 (neurons of ReLU
-        networks); the formula is elementary.
+        [marcotte2026intrinsic] (neurons of ReLU networks); the formula is elementary.
 
     Example:
         >>> import dlntheory as dln
@@ -92,7 +91,7 @@ class NeuronFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "elementary; compare Marcotte, Gribonval, Peyré 2025 (ReLU neurons)"
+        return "elementary; compare [marcotte2026intrinsic] (ReLU neurons)"
 
     @property
     def exactness(self) -> str:

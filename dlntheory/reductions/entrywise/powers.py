@@ -37,7 +37,7 @@ class PowersFlow(AbstractEntrywiseFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Woodworth et al., COLT 2020 (depth L, $u_0 = v_0$); for $u_0 \ne v_0$ derived here.
+        [woodworth2020kernel] (depth L, $u_0 = v_0$); for $u_0 \ne v_0$ derived here.
 
     Example:
         >>> import dlntheory as dln
@@ -76,7 +76,7 @@ class PowersFlow(AbstractEntrywiseFlow):
 
     @property
     def source(self) -> str:
-        return "Woodworth et al. 2020 for u_0 = v_0; otherwise derived here"
+        return "[woodworth2020kernel] for u_0 = v_0; otherwise derived here"
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         values = np.asarray(self.roles(theta0))

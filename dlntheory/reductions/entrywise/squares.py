@@ -33,8 +33,7 @@ class SquaresFlow(AbstractEntrywiseFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Woodworth et al., "Kernel and rich regimes in overparametrized models", COLT 2020; Vaskevicius, Kanade,
-        Rebeschini, NeurIPS 2019.
+        [woodworth2020kernel]; [vaskevicius2019implicit].
 
     Example:
         >>> import dlntheory as dln
@@ -65,7 +64,7 @@ class SquaresFlow(AbstractEntrywiseFlow):
 
     @property
     def source(self) -> str:
-        return "Woodworth et al. 2020"
+        return "[woodworth2020kernel]"
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         u, v = self.roles(theta0)

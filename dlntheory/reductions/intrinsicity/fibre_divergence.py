@@ -12,7 +12,7 @@ from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, key_values
 from ...laws import ConservationLaws
 from ...training import GradientFlow, solve
-from .fibres import fibre_companions
+from .fibre_points import fibre_companions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,8 +55,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         PrecisionError: JAX is in float32 mode.
 
     References:
-        The property: Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026.
-        The construction is derived here.
+        The property: [marcotte2026intrinsic]. The construction is derived here.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -113,7 +112,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "derived here; the property: Marcotte, Gribonval, Peyré 2026"
+        return "derived here; the property: [marcotte2026intrinsic]"
 
     @property
     def exactness(self) -> str:

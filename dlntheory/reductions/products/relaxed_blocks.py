@@ -51,8 +51,7 @@ class RelaxedBlocksFlow(AbstractReduction):
         InfeasibleError: factors of these sizes cannot have these λ.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (relaxed balanced
-        linear networks), block by block.
+        [marcotte2026intrinsic] (relaxed balanced linear networks), block by block.
 
     Example:
         >>> import dlntheory as dln
@@ -136,7 +135,7 @@ class RelaxedBlocksFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370), relaxed balanced, block by block"
+        return "[marcotte2026intrinsic], relaxed balanced, block by block"
 
     @property
     def exactness(self) -> str:

@@ -37,7 +37,7 @@ class TiedFlow(AbstractReduction):
         FormError: φ is not of this form (a `ValueError`).
 
     References:
-        Elementary; Gunasekar et al., "Implicit regularization in matrix factorization", NeurIPS 2017.
+        Elementary; [gunasekar2017implicit].
 
     Example:
         >>> import dlntheory as dln
@@ -100,7 +100,7 @@ class TiedFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "elementary; Gunasekar et al. 2017"
+        return "elementary; [gunasekar2017implicit]"
 
     @property
     def exactness(self) -> str:

@@ -53,7 +53,7 @@ class DeepPathFlow(AbstractReduction):
         NoReductionError: more than `max_paths` paths.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026.
+        [marcotte2026intrinsic].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -113,7 +113,7 @@ class DeepPathFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "Marcotte, Gribonval, Peyré 2026; recovery by a convex rescaling derived here"
+        return "[marcotte2026intrinsic]; recovery by a convex rescaling derived here"
 
     @property
     def exactness(self) -> str:

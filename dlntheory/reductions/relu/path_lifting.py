@@ -56,8 +56,7 @@ class TwoLayerPathFlow(AbstractReduction):
         ValueError: no path lifting with exactly one hidden layer, or weight decay with unequal rates.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026, for the path
-        lifting; the formula in this form is derived here.
+        [marcotte2026intrinsic], for the path lifting; the formula in this form is derived here.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -112,7 +111,7 @@ class TwoLayerPathFlow(AbstractReduction):
 
     @property
     def source(self) -> str:
-        return "path lifting of Marcotte, Gribonval, Peyré 2026; closed form derived here"
+        return "path lifting of [marcotte2026intrinsic]; closed form derived here"
 
     @property
     def exactness(self) -> str:

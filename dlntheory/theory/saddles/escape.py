@@ -16,9 +16,9 @@ from ...architecture import Architecture
 from ...display.progress import whole_runs
 from ...display.text import card, key_values, one_line
 from ...losses import SquaredLoss
-from ...training import AbstractDynamics, GradientFlow, State, Training, solve
-from .integration import ModeReaches, accurate_atol
-from .network import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
+from ...training import AbstractFlow, GradientFlow, State, Training, solve
+from .chain_inputs import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
+from .path_integration import ModeReaches, accurate_atol
 
 
 class LinearCost:
@@ -43,7 +43,7 @@ class LinearCost:
         return isinstance(other, LinearCost) and np.array_equal(self.gradient, other.gradient)
 
 
-class EscapeFlow(AbstractDynamics):
+class EscapeFlow(AbstractFlow):
     r"""The homogeneous flow near the origin in polar coordinates, in the clock $d\sigma = \|\theta\|^{L-2} dt$.
 
     With $\theta = e^{\rho} n$, $\|n\| = 1$ and $F = -\nabla H$, $H(\theta) = -\langle G(0), W_L \cdots W_1\rangle$:

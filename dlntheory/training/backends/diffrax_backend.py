@@ -16,7 +16,7 @@ import lineax
 import numpy as np
 import optimistix as optx
 
-from ..base import AbstractDynamics, State
+from ..base import AbstractFlow, State
 from ..events import AbstractEvent
 from ..recording import LawMonitor, quantities, record
 from ..time_reparametrisation import Clock
@@ -63,7 +63,7 @@ class _Settings(eqx.Module):
 
 
 class _Arguments(eqx.Module):
-    dynamics: AbstractDynamics
+    dynamics: AbstractFlow
     events: tuple[AbstractEvent, ...]
     monitor: LawMonitor | None
 
@@ -233,7 +233,7 @@ def _blank(settings: _Settings, state: State, saves: int) -> Memory:
 
 
 def run_explicit(
-    dynamics: AbstractDynamics,
+    dynamics: AbstractFlow,
     state0: State,
     ts: np.ndarray,
     t0: float,
