@@ -15,9 +15,9 @@ from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of, widths_of
 from ..training import Training
 from .base import AbstractSolution
-from .linearised import eigensystem, frame
-from .times import checked_times
-from .whitened import WhitenedProblem
+from .riccati_frame import eigensystem, frame
+from .time_checks import checked_times
+from .whitened_problem import WhitenedProblem
 
 LABEL = "neuron solution"
 

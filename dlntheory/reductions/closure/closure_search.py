@@ -17,16 +17,16 @@ from ...display.progress import keeps_partial, waiting
 from ...exact.reading import read_program
 from ...exact.rings.polynomials import Polynomials, TermCounts
 from ...exact.words.reading import NoWords, WordForm, read_words, word_text
-from .entries import EntrySearch, Grading
-from .entry_closure import CoefficientsTooLargeError, Pieces, assembled, pieces_of
-from .entry_system import EntrySystem
-from .hints import Hint, gram_labels, parameter_matrices, proposed_hints, read_hint
-from .ranks import MAX_ENTRIES, Jacobians, entry_jacobians, word_jacobians
-from .result import CLOSED, CLOSED_IN_Z, FULL_SPACE, OPEN, Closure, ClosureAttempt
-from .rewriting import Rule
-from .system import AbstractClosedSystem
-from .word_system import WordSystem
-from .words import OpenWords, close_words, powers_text, scalar_rules
+from .ansatz_observables import Hint, gram_labels, parameter_matrices, proposed_hints, read_hint
+from .closed_system import AbstractClosedSystem
+from .closure_result import CLOSED, CLOSED_IN_Z, FULL_SPACE, OPEN, Closure, ClosureAttempt
+from .observable_ranks import MAX_ENTRIES, Jacobians, entry_jacobians, word_jacobians
+from .scalars.scalar_equations import CoefficientsTooLargeError, Pieces, assembled, pieces_of
+from .scalars.scalar_search import EntrySearch, Grading
+from .scalars.scalar_system import EntrySystem
+from .words.matrix_system import WordSystem
+from .words.scalar_law_rewriting import Rule
+from .words.word_search import OpenWords, close_words, powers_text, scalar_rules
 
 Level = Literal["auto", "words", "entries"]
 

@@ -14,10 +14,10 @@ from ...architecture import Architecture
 from ...exact.words.reading import Word, word_value
 from ...training import State, Training
 from ..base import AbstractReduction, Condition
-from .relations import ObservableLaw
-from .rewriting import Rule
-from .system import AbstractClosedSystem
-from .word_system import WordSystem
+from .closed_system import AbstractClosedSystem
+from .observable_laws import ObservableLaw
+from .words.matrix_system import WordSystem
+from .words.scalar_law_rewriting import Rule
 
 
 class ClosedFlow(AbstractReduction):

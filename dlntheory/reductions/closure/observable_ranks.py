@@ -12,8 +12,8 @@ from ...exact.linear_algebra import DEFAULT_PRIME, modular_rank
 from ...exact.rings.multidual import NilpotentModular
 from ...exact.words.reading import Word, WordForm
 from ...laws import ConservationLaws
-from .entries import Algebra
-from .entry_closure import EntryClosure
+from .scalars.scalar_equations import EntryClosure
+from .scalars.scalar_search import Algebra
 
 #: Jacobians with more entries are not examined.
 MAX_ENTRIES = 4_000_000

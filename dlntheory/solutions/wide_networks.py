@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._precision import require_float64
-from .modes import scalar_network
+from .two_layer_modes import scalar_network
 
 #: Pairs of eigenvalues closer than this, relative to the scale, take the slope at their middle.
 _CLOSE = 1e-5

@@ -21,9 +21,9 @@ from ..reductions.entrywise import DiagonalFlow, FormError, SquaresFlow
 from ..reductions.entrywise.base import check_plain
 from ..training import Training
 from .base import AbstractSolution
-from .dual import dual_newton
-from .modes import balanced_mode, unbalanced_mode
-from .times import checked_times
+from .dual_newton import dual_newton
+from .time_checks import checked_times
+from .two_layer_modes import balanced_mode, unbalanced_mode
 
 #: How far the Hessian of a loss may be from a multiple of the identity, relative to it.
 TOLERANCE = 1e-10

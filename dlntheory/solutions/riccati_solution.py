@@ -17,11 +17,11 @@ from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of
 from ..training import Training
 from .base import AbstractSolution
-from .destination import TOLERANCE, Destination, SaddleWarning, destination
-from .linearised import frame, generator
-from .pivoting import scaled_range
-from .times import checked_times
-from .whitened import WhitenedProblem
+from .limit_points import TOLERANCE, Destination, SaddleWarning, destination
+from .riccati_frame import frame, generator
+from .scaled_range import scaled_range
+from .time_checks import checked_times
+from .whitened_problem import WhitenedProblem
 
 LABEL = "Riccati solution"
 

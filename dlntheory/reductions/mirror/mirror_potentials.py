@@ -16,7 +16,7 @@ from ...display.text import card, key_values
 from ..entrywise.base import radius
 from ..entrywise.neuron import neuron_operator, squared_norms
 from ..entrywise.roots import chain_metric
-from . import scalar
+from . import scalar_potentials as scalar
 
 
 class AbstractPotential(eqx.Module):

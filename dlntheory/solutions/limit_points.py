@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..display.text import card, format_number, key_values
-from .linearised import eigensystem
-from .pivoting import numerical_null_space
+from .riccati_frame import eigensystem
+from .scaled_range import numerical_null_space
 
 #: Singular values of $P_+^\top Q_0$ below this times $\|Q_0\|$ count as zero; exact saddles give 1e-16.
 TOLERANCE = 1e-12

@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from ...exact.words.reading import Letter, Word, canonical, word_text
-from ...exact.words.terms import transpose
+from ....exact.words.reading import Letter, Word, canonical, word_text
+from ....exact.words.terms import transpose
 
 #: Sorted numbers of the rules whose λ are multiplied; `()` is 1.
 Scalars = tuple[int, ...]

@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from ...exact.linear_algebra import DEFAULT_PRIME, random_prime
-from ...exact.polynomial_span import combined, independent_columns
-from ...exact.rings.polynomials import Monomial, SparsePolynomial
-from .entries import Algebra, Degree, EntrySearch, Generator, Grading
+from ....exact.linear_algebra import DEFAULT_PRIME, random_prime
+from ....exact.polynomial_span import combined, independent_columns
+from ....exact.rings.polynomials import Monomial, SparsePolynomial
+from .scalar_search import Algebra, Degree, EntrySearch, Generator, Grading
 
 #: A polynomial of the observables: coefficients of products, each a sorted tuple of their numbers.
 Combination = dict[Monomial, Fraction]

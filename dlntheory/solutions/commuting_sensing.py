@@ -11,8 +11,8 @@ import numpy as np
 
 from .._errors import ConditionError
 from ..display.text import card, key_values
-from .diagonal import checked_alpha
-from .dual import dual_newton
+from .diagonal_networks import checked_alpha
+from .dual_newton import dual_newton
 
 #: Largest commutator that counts as rounding, relative to the product of the norms.
 TOLERANCE = 1e-10

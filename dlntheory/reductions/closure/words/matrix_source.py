@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...exact.words.reading import Word
-from .naming import identifiers
-from .rewriting import Product, Scalars
-from .words import MatrixTerm
+from ....exact.words.reading import Word
+from .observable_names import identifiers
+from .scalar_law_rewriting import Product, Scalars
+from .word_search import MatrixTerm
 
 if TYPE_CHECKING:
-    from .word_system import WordSystem
+    from .matrix_system import WordSystem
 
 
 def word_source(system: WordSystem) -> str:

@@ -17,12 +17,19 @@ from ...display.progress import keeps_partial, waiting
 from ...laws import ConservationLaws, Law, NotConservedError, conservation_laws
 from ...laws.proof.lie_rank import random_point
 from ...laws.systems import GradientSystem
-from .brackets import LieTest, lie_test
-from .floats import InterpretedMetric
+from .float_metric import InterpretedMetric
 from .gauss_newton import CompiledMetric, FloatMetric
-from .kernel import KernelTest, ModularMetric, generic_kernel_tests
-from .level_sets import FAILS, LAMBDAS, LevelSetTest, special_level_sets, start_level_set, tested_point
-from .result import INTRINSIC, NOT_INTRINSIC, ON_LEVEL_SETS, RECOVERABLE, UNDECIDED, IntrinsicityResult
+from .intrinsicity_result import (
+    INTRINSIC,
+    NOT_INTRINSIC,
+    ON_LEVEL_SETS,
+    RECOVERABLE,
+    UNDECIDED,
+    IntrinsicityResult,
+)
+from .kernel_criterion import KernelTest, ModularMetric, generic_kernel_tests
+from .level_set_tests import FAILS, LAMBDAS, LevelSetTest, special_level_sets, start_level_set, tested_point
+from .lie_criterion import LieTest, lie_test
 
 GENERIC = "generic"
 _LAW_DEFECT = 1e-9

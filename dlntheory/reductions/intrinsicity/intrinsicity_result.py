@@ -6,9 +6,9 @@ import dataclasses
 
 from ...display.text import card, format_number, key_values, shorten, text_table
 from ...laws import ConservationLaws
-from .brackets import LieTest
-from .kernel import KernelTest
-from .level_sets import LevelSetTest
+from .kernel_criterion import KernelTest
+from .level_set_tests import LevelSetTest
+from .lie_criterion import LieTest
 
 RECOVERABLE = "recoverable"
 INTRINSIC = "intrinsic"

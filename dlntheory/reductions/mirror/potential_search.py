@@ -20,8 +20,8 @@ from ..entrywise.neuron import NeuronFlow
 from ..entrywise.powers import PowersFlow
 from ..entrywise.recognise import FormError
 from ..entrywise.squares import SquaresFlow
-from .commuting import BracketTest, SymmetryDefect, commuting_test, symmetry_defect
-from .potentials import (
+from .commuting_fields import BracketTest, SymmetryDefect, commuting_test, symmetry_defect
+from .mirror_potentials import (
     AbstractPotential,
     AbstractScalars,
     ChainScalars,

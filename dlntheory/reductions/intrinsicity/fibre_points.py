@@ -17,7 +17,7 @@ from ...architecture import Architecture
 from ...display.progress import waiting
 from ...laws import ConservationLaws
 from ...laws.conservation import laws_to_build_on
-from .floats import InterpretedMetric, unravelled
+from .float_metric import InterpretedMetric, unravelled
 from .gauss_newton import FloatMetric, gauss_newton
 
 _TRIES = 5

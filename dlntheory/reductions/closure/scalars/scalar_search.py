@@ -15,10 +15,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from ...exact.factoring import factors
-from ...exact.linear_algebra import DEFAULT_PRIME
-from ...exact.polynomial_span import Samples, independent_columns
-from ...exact.rings.polynomials import Monomial, SparsePolynomial, sum_of_products
+from ....exact.factoring import factors
+from ....exact.linear_algebra import DEFAULT_PRIME
+from ....exact.polynomial_span import Samples, independent_columns
+from ....exact.rings.polynomials import Monomial, SparsePolynomial, sum_of_products
 
 Degree = tuple[int, ...]
 

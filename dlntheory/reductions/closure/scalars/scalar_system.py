@@ -14,12 +14,12 @@ import numpy as np
 import sympy
 from sympy.printing.latex import translate
 
-from ...display.text import latex_escaped
-from ...exact.rings.polynomials import SparsePolynomial
-from ...training import State
-from .entries import fraction_polynomial
-from .entry_closure import Combination, EntryClosure
-from .system import AbstractClosedSystem, Observable
+from ....display.text import latex_escaped
+from ....exact.rings.polynomials import SparsePolynomial
+from ....training import State
+from ..closed_system import AbstractClosedSystem, Observable
+from .scalar_equations import Combination, EntryClosure
+from .scalar_search import fraction_polynomial
 
 
 @dataclasses.dataclass(frozen=True)

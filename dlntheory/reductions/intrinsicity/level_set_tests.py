@@ -13,7 +13,7 @@ from ..._errors import InfeasibleError
 from ...architecture import Architecture
 from ...initial.index_chains import forced_squares, offsets
 from ...laws import Law
-from .fibres import Companion, companions_of
+from .fibre_points import Companion, companions_of
 from .gauss_newton import FloatMetric, float_kernel, gauss_newton
 
 HOLDS, FAILS = 1e-10, 1e-4

@@ -12,10 +12,10 @@ import time
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from ..._errors import NoReductionError
-from ...exact.words.reading import Word, WordForm, canonical, word_text
-from ...exact.words.terms import transpose
-from .rewriting import Expression, Expressions, Product, Rule, Scalars, representative
+from ...._errors import NoReductionError
+from ....exact.words.reading import Word, WordForm, canonical, word_text
+from ....exact.words.terms import transpose
+from .scalar_law_rewriting import Expression, Expressions, Product, Rule, Scalars, representative
 
 #: Words left and right of the gradient of a block, and whether that is transposed: (left, block, flipped, right).
 Sides = tuple[Word, int, bool, Word]

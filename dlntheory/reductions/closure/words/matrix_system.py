@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from ...exact.words.reading import Word, canonical, word_latex, word_value
-from ...exact.words.terms import transpose
-from ...training import State
-from .naming import observable_names
-from .rewriting import Product, Scalars, scalar_value
-from .system import AbstractClosedSystem, Observable
-from .words import MatrixTerm, WordClosure, WordFlow, powers_text
+from ....exact.words.reading import Word, canonical, word_latex, word_value
+from ....exact.words.terms import transpose
+from ....training import State
+from ..closed_system import AbstractClosedSystem, Observable
+from .observable_names import observable_names
+from .scalar_law_rewriting import Product, Scalars, scalar_value
+from .word_search import MatrixTerm, WordClosure, WordFlow, powers_text
 
 
 class WordSystem(AbstractClosedSystem):
@@ -130,7 +130,7 @@ class WordSystem(AbstractClosedSystem):
         return found
 
     def source(self) -> str:
-        from .word_source import word_source
+        from .matrix_source import word_source
 
         return word_source(self)
 

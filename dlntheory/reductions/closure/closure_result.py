@@ -14,13 +14,13 @@ from ..._version import __version__
 from ...architecture import Architecture
 from ...display.text import Formula, card, key_values, shorten, text_table
 from ...laws.conservation import laws_to_build_on
-from .entry_system import EntrySystem
-from .flow import ClosedFlow
-from .ranks import Jacobians, Ranks
-from .relations import ObservableLaw, entry_relations, word_relations
-from .rewriting import Rule
-from .system import AbstractClosedSystem, Observable
-from .word_system import WordSystem
+from .closed_flow import ClosedFlow
+from .closed_system import AbstractClosedSystem, Observable
+from .observable_laws import ObservableLaw, entry_relations, word_relations
+from .observable_ranks import Jacobians, Ranks
+from .scalars.scalar_system import EntrySystem
+from .words.matrix_system import WordSystem
+from .words.scalar_law_rewriting import Rule
 
 CLOSED_IN_Z = "closed in z"
 CLOSED = "closed"

@@ -16,8 +16,8 @@ from ...display.progress import keeps_partial, waiting
 from ...display.text import card, key_values
 from ...exact.rings.polynomials import SparsePolynomial
 from ..entrywise.recognise import FormError
-from .elimination_job import EliminationJob, run_job
-from .elimination_systems import EliminationSystem, general_system, one_parameter_system
+from .elimination_equations import EliminationSystem, general_system, one_parameter_system
+from .elimination_process import EliminationJob, run_job
 
 #: A relation with more terms than these is described in a notebook, not typeset.
 _SHOWN_TERMS = 40

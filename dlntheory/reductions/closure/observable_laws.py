@@ -18,9 +18,9 @@ from ...exact.polynomial_span import Samples, combined
 from ...exact.rings.polynomials import SparsePolynomial, sum_of_products
 from ...exact.words.reading import Word
 from ...exact.words.terms import transpose
-from .entry_system import EntrySystem, combination_expression, table
-from .rewriting import Product, Rule, normal_form
-from .word_system import WordSystem, flow_of, weighted_text
+from .scalars.scalar_system import EntrySystem, combination_expression, table
+from .words.matrix_system import WordSystem, flow_of, weighted_text
+from .words.scalar_law_rewriting import Product, Rule, normal_form
 
 _MAX_LETTERS = 8
 _MAX_CANDIDATES = 150

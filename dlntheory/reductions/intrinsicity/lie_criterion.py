@@ -14,7 +14,7 @@ from ...exact import NilpotentModular
 from ...exact.linear_algebra import modular_nullspace, modular_rank
 from ...laws.proof.lie_rank import bracket_string
 from ...laws.systems import AbstractSystem
-from .kernel import ModularMetric, product_mod
+from .kernel_criterion import ModularMetric, product_mod
 
 MAX_DEPTH = 10
 _SPARE = 4
