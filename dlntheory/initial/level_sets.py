@@ -118,8 +118,8 @@ def project_to_relaxed_balanced(
     r"""A start with $D_l = \lambda_l I$ at every hidden layer, near `theta0` and with the same end-to-end map $z$.
 
     In the singular bases of $z$ the layers get the singular values that λ and the widths demand (`lambda_balanced`).
-    The hidden bases, and those of the null spaces of $z$ and $z^\top$, are what brings the layers nearest to `theta0` in
-    Frobenius norm, found by alternating orthogonal Procrustes problems, which descend to a stationary point. A start
+    The hidden bases, and those of the null spaces of $z$ and $z^\top$, are what brings the layers nearest to `theta0`
+    in Frobenius norm, found by alternating orthogonal Procrustes problems, which descend to a stationary point. A start
     on the level set is returned as it is, up to rounding, and one at a distance δ from it moves by O(δ). Not
     jit-compatible (runs on the host).
 
@@ -170,8 +170,8 @@ def project_to_relaxed_balanced(
     bases, settled = _nearest_bases(layers, spectra, vt.T, u, rank)
     if not settled:
         warnings.warn(
-            f"The nearest start on the level set of {arch.name} was not settled after {SWEEPS} sweeps: the result is on "
-            "the level set, but another start there may be nearer to `theta0`.",
+            f"The nearest start on the level set of {arch.name} was not settled after {SWEEPS} sweeps: the result is "
+            "on the level set, but another start there may be nearer to `theta0`.",
             stacklevel=2,
         )
     params = {
@@ -209,7 +209,7 @@ def _nearest_bases(
     depth = len(layers)
     null = first[:, rank:]
     if null.shape[1]:
-        squares, vectors = np.linalg.eigh(null.T @ layers[0].T @ layers[0] @ null)
+        _, vectors = np.linalg.eigh(null.T @ layers[0].T @ layers[0] @ null)
         wanted = np.zeros(len(first))
         wanted[: len(spectra[0])] = spectra[0]
         # Eigenvalues ascend; the largest belongs to the direction with the largest singular value.
@@ -233,7 +233,7 @@ def _nearest_bases(
         before = list(fits)
         for l in range(depth + 1):
             # The first pass looks down only: the bases above are still arbitrary.
-            above = l < depth and (sweep > 0 or l == depth - 1 and rank == len(last))
+            above = l < depth and (sweep > 0 or (l == depth - 1 and rank == len(last)))
             if l in (0, depth):
                 null = bases[l][:, rank:]
                 if (l == 0 and not sweep) or not null.shape[1]:

@@ -81,17 +81,14 @@ def test_a_start_on_the_level_set_stays_also_where_z_has_null_spaces(widths, lam
     arch = linear_network(widths)
     there = lambda_balanced(arch, KEY, lam)
     assert distance(project_to_relaxed_balanced(arch, there, lam), there) < 1e-13
-    # Near it the projection is near too, and as far as the noise: each halving of the one halves the other.
+    # Near it the projection is near too: the start moves by no more than its distance.
     rng = np.random.default_rng(0)
     noise = {name: rng.standard_normal(shape) for name, shape in arch.shapes.items()}
-    moves = []
     for size in (1e-4, 1e-7):
         start = {name: np.asarray(there[name]) + size * noise[name] for name in noise}
         near = project_to_relaxed_balanced(arch, start, lam)
         np.testing.assert_allclose(arch(near), arch(start), rtol=0, atol=1e-13)
-        moves.append(distance(near, start) / size)
-    assert moves[0] < distance(noise, dict.fromkeys(noise, 0.0))
-    assert moves[1] == pytest.approx(moves[0], rel=1e-2)
+        assert distance(near, start) < size * distance(noise, dict.fromkeys(noise, 0.0))
 
 
 def test_a_rank_deficient_start_on_the_level_set_stays():
