@@ -13,7 +13,7 @@ from ...theory.alignment import (
     limit_constants,
     predicted_exponents,
 )
-from ...theory.alignment.descent import SeparableDescent
+from ...theory.alignment.separable_descent import SeparableDescent
 from ...training import iterate
 from ..base import Evidence, claim
 from ..curves import Curves, power_law

@@ -11,7 +11,13 @@ import numpy as np
 from ...families import linear_network
 from ...initial import gaussian, orthogonal
 from ...losses import MatrixCompletionLoss, SquaredLoss
-from ...reductions.parsimony import ObservedEntries, active_subspaces, complete, compress, descent
+from ...reductions.parsimony import (
+    ObservedEntries,
+    active_subspaces,
+    complete,
+    compress,
+    descent,
+)
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
 from ...training import GradientDescent, iterate, solve
 from ..base import Evidence, claim

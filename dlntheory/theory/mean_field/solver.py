@@ -10,9 +10,9 @@ import numpy as np
 from ...display.progress import keeps_partial, progress_bar
 from . import checks
 from .config import MeanFieldConfig
-from .marching import March
 from .result import MeanFieldResult, TwoTime
 from .stability import advice
+from .time_stepping import March
 
 
 def solve(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .config import MeanFieldConfig
-from .triangular import put_row, row_times, symmetric_times, times
+from .triangular_products import put_row, row_times, symmetric_times, times
 
 
 class DataSide:

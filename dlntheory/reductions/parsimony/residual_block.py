@@ -5,7 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import numpy as np
 
-from .closure import SubspaceChain
+from .subspace_closure import SubspaceChain
 
 #: Probes outside the active subspaces, and how far an image may be from a multiple of its preimage.
 PROBES = 4

@@ -14,7 +14,7 @@ from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, one_line, text_table
 from ...families import linear_network
 from ...training import GradientFlow, SteadyState, Trajectory, solve
-from .network import Cost, check_depth, negative_gradient
+from .chain_inputs import Cost, check_depth, negative_gradient
 from .plateaus import CONJECTURE
 
 #: The flow of a width counts as stationary where its gradient has fallen to this fraction of its largest scale.

@@ -15,10 +15,10 @@ from ...display.text import card, key_values
 from ...training import GradientFlow, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
+from .admissible_starts import StartWarning, check_not_critical, checked_network, is_admissible, product
 from .observables import AlignmentObservables, observe
 from .problem import SeparableProblem
-from .risk_clock import CLOCKS, run_risk_clock
-from .starts import StartWarning, check_not_critical, checked_network, is_admissible, product
+from .risk_time import CLOCKS, run_risk_clock
 
 #: An explicit method is taken up to this many support vectors and this condition number of them.
 MAX_EXPLICIT_SUPPORT, MAX_EXPLICIT_CONDITION = 10, 100.0

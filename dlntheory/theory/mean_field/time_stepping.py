@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 
 from .config import MeanFieldConfig
-from .data_side import DataSide
-from .ensemble import EnsembleSide
-from .optimiser import memory
-from .plain import PlainLayers
-from .residual import ResidualLayers
+from .ensemble_average import EnsembleSide
+from .fully_connected import PlainLayers
+from .optimiser_memory import memory
+from .residual_layers import ResidualLayers
+from .sample_order_parameters import DataSide
 
 #: A test error this many times its start (or 1, if larger) counts as divergence.
 CAP = 1e6

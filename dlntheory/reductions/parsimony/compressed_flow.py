@@ -17,8 +17,8 @@ from ...losses import SquaredLoss
 from ...training import State, Training
 from ...training.rules.gradient_flow import chain_imbalances
 from ..base import AbstractReduction, Condition, chain_of
-from .core import Core, build_core
-from .subspaces import ActiveSubspaces, active_subspaces
+from .active_subspaces import ActiveSubspaces, active_subspaces
+from .compressed_factors import Core, build_core
 
 #: Covariances closer to a multiple of the identity than this count as white.
 WHITE = 1e-12

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .config import MeanFieldConfig
-from .triangular import SMALL, put_row, row_times, symmetric_times, times
+from .triangular_products import SMALL, put_row, row_times, symmetric_times, times
 
 
 class ResidualLayers:

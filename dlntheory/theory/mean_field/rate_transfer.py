@@ -12,7 +12,8 @@ import numpy as np
 from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, text_table
 from .config import MeanFieldConfig
-from .solving import solve
+from .plots import plot_rate_transfer
+from .solver import solve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,8 +183,6 @@ class RateTransfer:
 
     def plot(self, ax=None, **style: Any):
         """Best rates against the parameter; returns the axes."""
-        from .plots import plot_rate_transfer
-
         return plot_rate_transfer(self, ax, **style)
 
 

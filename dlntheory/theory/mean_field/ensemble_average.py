@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .data_side import DataSide
-from .triangular import put_row, symmetric_times, times
+from .sample_order_parameters import DataSide
+from .triangular_products import put_row, symmetric_times, times
 
 
 class EnsembleSide:

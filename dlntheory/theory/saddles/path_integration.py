@@ -18,7 +18,7 @@ from ...display.text import card, key_values
 from ...training import AbstractDynamics, AbstractEvent, GradientFlow, State, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
-from .network import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
+from .chain_inputs import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
 
 #: The stability limit of an explicit Runge-Kutta step is about 3.3 relaxation times.
 STABILITY = 3.3

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ...display.text import card, text_table
-from .flow import AlignmentRun
+from .log_time_flow import AlignmentRun
 from .problem import SeparableProblem
 
 

@@ -14,7 +14,7 @@ from ...families.linear import MatrixProduct
 from ...losses import SquaredLoss
 from ...training import State, Training
 from ...training.rules.gradient_flow import layer_velocity
-from .subspaces import ActiveSubspaces
+from .active_subspaces import ActiveSubspaces
 
 
 class Core(eqx.Module):

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ...display.text import card, text_table
-from .integration import PathRun
-from .network import check_depth
+from .chain_inputs import check_depth
+from .path_integration import PathRun
 from .plateaus import CONJECTURE
 
 

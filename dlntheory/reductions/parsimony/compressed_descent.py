@@ -12,7 +12,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import AbstractIteration, State, Training
-from .flow import CompressedFlow
+from .compressed_flow import CompressedFlow
 
 RULES = ("gradient descent", "heavy ball", "nesterov")
 #: Methods that rescale entries one by one: what a rotation of the weights does to them is no rotation.

@@ -16,9 +16,9 @@ from ...display.text import card, format_number, key_values
 from ...training import AbstractIteration, State, Training, Trajectory, iterate
 from ...training.rules.gradient_flow import chain_imbalances
 from ...training.trajectory import INTERRUPTED
+from .admissible_starts import check_not_critical, checked_network, product
 from .problem import SeparableProblem
 from .smoothness import published_smoothness, risk_smoothness, sharper_smoothness
-from .starts import check_not_critical, checked_network, product
 
 RULES = ("paper", "sharper", "normalised")
 LOG_TIME, LOG_RISK, RADIUS, CHANGE = "log_time", "log_risk_before", "radius", "largest_change"

@@ -15,8 +15,8 @@ from ...display.text import card, text_table
 from ...families import linear_network
 from ...initial import gaussian
 from ...losses.base import checked_array
+from .chain_inputs import check_depth, layers_of, product_of
 from .distances import nearest_minimum, nearest_saddle
-from .network import check_depth, layers_of, product_of
 
 
 @dataclasses.dataclass(frozen=True)

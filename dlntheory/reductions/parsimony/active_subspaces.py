@@ -11,9 +11,9 @@ import numpy as np
 
 from ...display.text import card, format_number, key_values
 from ...losses.base import checked_array
-from .closure import SubspaceChain
-from .complement import Complement, NotScalarError, examine
 from .rangefinder import low_rank_factor
+from .residual_block import Complement, NotScalarError, examine
+from .subspace_closure import SubspaceChain
 
 #: A layer counts as orthogonal (up to a factor) below this distance.
 ORTHOGONAL = 1e-10

@@ -12,7 +12,7 @@ from ...display.progress import keeps_partial, progress_bar
 from ...display.text import card, format_number, key_values
 from . import checks
 from .config import MeanFieldConfig
-from .finite import FiniteProblem, draw_networks
+from .finite_networks import FiniteProblem, draw_networks
 
 #: Weights of several seeds are trained side by side while they fit into this many numbers (a share of the cache).
 CHUNK_ENTRIES = 400_000

@@ -17,7 +17,7 @@ from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...display.progress import keeps_partial, progress_bar
 from ...display.text import card, format_number, key_values
-from .entries import ObservedEntries, dense_layout, dense_pull, sparse_layout, sparse_pull
+from .observed_entries import ObservedEntries, dense_layout, dense_pull, sparse_layout, sparse_pull
 
 Kernel = Literal["auto", "sparse", "dense"]
 #: Above this density the product of the whole matrix is faster than touching single entries.
