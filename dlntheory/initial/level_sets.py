@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, real_number
 from .._errors import InfeasibleError
 from .._precision import require_float64
 from ..architecture import Architecture, Params
-from ..losses.base import checked_array
-from .balance import checked_lam
+from .balance import checked_lam, checked_product
 from .free_directions import free_square
 from .index_chains import forced_squares, offsets
 from .sampling import check_key, check_scale, checked_chain, orthonormal_columns
@@ -68,9 +68,9 @@ def mixed_balanced(
         )
     check_key(key)
     check_scale(scale)
-    for name, value in (("lam", lam), ("mu", mu)):
-        if not (np.isfinite(float(value)) and float(value) > 0):
-            raise ValueError(f"Argument `{name}` must be a finite positive number, but is {value}.")
+    lam, mu = (
+        real_number(value, name, above=0, maximum=SQUARABLE) for name, value in (("lam", lam), ("mu", mu))
+    )
     inputs, hidden, outputs = widths
     if hidden < inputs + outputs:
         raise InfeasibleError(
@@ -82,13 +82,7 @@ def mixed_balanced(
         z = jax.random.normal(key_product, (outputs, inputs))
         z = z * (jnp.asarray(scale, float) * np.sqrt(min(inputs, outputs)) / jnp.linalg.norm(z))
     else:
-        if not isinstance(scale, (int, float)) or scale != 1.0:
-            raise ValueError(f"Argument `scale` must be left at 1 if `product` is given, but is {scale}.")
-        z = jnp.asarray(checked_array(product, "product"))
-        if z.shape != arch.output_shape:
-            raise ValueError(
-                f"Argument `product` must have shape {arch.output_shape}, but has shape {z.shape}."
-            )
+        z = jnp.asarray(checked_product(product, scale, arch))
     turn = orthonormal_columns(key_turn, hidden, hidden)
     w1, w2 = _hyperbolic(z, turn, jnp.asarray(lam, float), jnp.asarray(mu, float))
     params = {chain[0]: w1, chain[1]: w2}

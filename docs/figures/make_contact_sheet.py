@@ -85,7 +85,7 @@ def training_figures() -> Figures:
 
 def alignment_figures() -> Figures:
     """Separable data: three depths, three step rules, two digits."""
-    data = dln.data.simplex_margin(jax.random.key(0), dimension=4, samples=30, margin=0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), samples=30, dimension=4, margin=0.3)
     task = separable.SeparableProblem(data.inputs, data.targets, name=data.name)
     key = jax.random.key(1)
     runs = [
