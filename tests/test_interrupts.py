@@ -37,10 +37,14 @@ from dlntheory.laws.conservation import laws_to_build_on
 from dlntheory.laws.proof import certificate, lie_rank
 from dlntheory.laws.systems import GradientSystem
 from dlntheory.reductions import candidates, fibre_companions
-from dlntheory.reductions.closure import find
-from dlntheory.reductions.closure.entries import EntrySearch
-from dlntheory.reductions.closure.entry_system import EntrySystem
-from dlntheory.reductions.intrinsicity import decision, elimination, fibre_divergence as companions
+from dlntheory.reductions.closure import closure_search as find
+from dlntheory.reductions.closure.scalars.scalar_search import EntrySearch
+from dlntheory.reductions.closure.scalars.scalar_system import EntrySystem
+from dlntheory.reductions.intrinsicity import (
+    fibre_divergence as companions,
+    intrinsic_decision as decision,
+    parameter_elimination as elimination,
+)
 from dlntheory.reductions.parsimony import complete, matrix_completion as completion
 from dlntheory.theory import alignment, mean_field, saddles
 from dlntheory.theory.alignment import (
@@ -389,9 +393,7 @@ class TestRuns:
 
     @pytest.mark.slow
     def test_alignment_flow(self, stopped):
-        run = lambda **o: alignment.log_time_flow(
-            SEPARABLE, HALF, 20.0, saves=5, method="tsit5", rtol=1e-5, **o
-        )
+        run = lambda **o: alignment.log_time_flow(SEPARABLE, HALF, 20.0, ts=5, method="tsit5", rtol=1e-5, **o)
         whole = run()
         stopped(alignment_flow, "solve")
         found = run()
@@ -405,7 +407,7 @@ class TestRuns:
             alignment.log_time_flow(SEPARABLE, HALF, 20.0, clock="risk", rtol=1e-5)
 
     def test_alignment_descent(self, stopped):
-        run = lambda: alignment.gradient_descent(SEPARABLE, HALF, "sharper", 20, saves=5)
+        run = lambda: alignment.gradient_descent(SEPARABLE, HALF, "sharper", 20, ts=5)
         whole = run()
         stopped(alignment_descent, "iterate")
         found = run()
@@ -416,9 +418,9 @@ class TestRuns:
 
     def test_path(self, stopped):
         run = lambda **o: saddles.follow_path(SQUARED, NETWORK, 0.1, 20.0, rtol=1e-4, **o)
-        whole = run(saves=4)
+        whole = run(ts=4)
         stopped(integration, "solve")
-        found = run(saves=4)
+        found = run(ts=4)
         assert (found.interrupted, whole.interrupted) == (True, False)
         np.testing.assert_array_equal(found.z, whole.z[:2])
         assert "interrupted" in repr(found)

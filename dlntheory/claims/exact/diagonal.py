@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ...solutions.diagonal import interpolation_limit, squares_from_dual
-from ...solutions.sensing import CommutingSensing, largest_commutator
+from ...solutions.commuting_sensing import CommutingSensing, largest_commutator
+from ...solutions.diagonal_networks import interpolation_limit, squares_from_dual
 from ...theory.greedy import closest_approach, closest_approach_exponent
 from ..base import Evidence, claim
 from ..curves import Curves, power_law

@@ -101,7 +101,7 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
 
     Raises:
         ValueError: a prominence that is not positive, or a grid too coarse to follow the jumps (one jump of more than
-            half of the total drop between two saves): take `saves="steps"` or more saves.
+            half of the total drop between two save times): take `ts="steps"` or more save times.
 
     Validity:
         A detector with thresholds, checked from $\alpha = 10^{-1}$ to $10^{-5}$ for two and three layers. That the
@@ -118,7 +118,7 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
     if len(loss) < 10 or largest_jump(run) > 0.5:
         raise ValueError(
             f"Argument `run` must be recorded closely enough to follow its jumps, but between two of its {len(loss)} "
-            'times the loss falls by more than half of the total: take `saves="steps"` or more saves.'
+            'times the loss falls by more than half of the total: take `ts="steps"` or more save times.'
         )
     depth = _smoothed(-np.log10(np.maximum(norms, 1e-300)), prominence)
     padded = np.concatenate([[depth.min()], depth, [depth.min()]])

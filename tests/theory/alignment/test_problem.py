@@ -58,7 +58,7 @@ def test_margin_is_that_of_all_faces(dimension, seed):
 
 @pytest.mark.parametrize("margin", [0.3, 1e-3, 1e-6])
 def test_margin_of_the_simplex_construction_is_found_to_rounding(margin):
-    data = dln.data.simplex_margin(jax.random.key(3), 5, 40, margin)
+    data = dln.data.simplex_margin(jax.random.key(3), 40, 5, margin)
     found = SeparableProblem(data.inputs, data.targets).max_margin()
     assert found.margin == pytest.approx(margin, rel=1e-15 / margin)
     assert np.linalg.norm(found.direction - data.teacher[0]) < 5e-15 / min(1.0, 10 * margin)

@@ -248,7 +248,7 @@ def test_bad_input(cost):
     with pytest.raises(ValueError, match=r"G\(0\) = 0"):
         follow_path(dln.SquaredLoss.from_target(np.zeros((3, 3))), start(3), 0.1)
     with pytest.raises(ValueError, match='with a stiff method, "steps"'):
-        dln.solve(dln.GradientFlow(dln.linear_network((3, 4, 3)), cost), start(2), 1.0, saves="steps")
+        dln.solve(dln.GradientFlow(dln.linear_network((3, 4, 3)), cost), start(2), 1.0, ts="steps")
 
 
 def test_every_step_is_recorded(deep):
