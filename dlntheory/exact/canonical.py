@@ -23,7 +23,7 @@ from jax.extend import core
 # They change how a program is called, compiled or printed, and not what it computes.
 _IGNORED = (
     "name ctx_mesh compiler_options_kvs inline keep_unused donated_invars debug_info out_trees in_layouts out_layouts "
-    "in_shardings out_shardings policy prevent_cse"
+    "in_shardings out_shardings policy prevent_cse weak_type"
 )
 
 
@@ -157,7 +157,8 @@ class _Writer:
 
 
 def _type(aval: Any) -> str:
-    return f"{getattr(aval, 'dtype', aval)}{getattr(aval, 'shape', '')}{getattr(aval, 'weak_type', '')}"
+    # Weak types are left out: they decide about promotions, which a jaxpr spells out.
+    return f"{getattr(aval, 'dtype', aval)}{getattr(aval, 'shape', '')}"
 
 
 def _live(jaxpr: Any) -> list[Any]:
