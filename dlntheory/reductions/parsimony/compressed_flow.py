@@ -18,7 +18,7 @@ from ...training import State, Training
 from ...training.rules.gradient_flow import chain_imbalances
 from ..base import AbstractReduction, Condition, chain_of
 from .active_subspaces import ActiveSubspaces, active_subspaces
-from .compressed_factors import Core, build_core
+from .compressed_factors import CompressedFactors, compressed_factors
 
 #: Covariances closer to a multiple of the identity than this count as white.
 WHITE = 1e-12
@@ -35,7 +35,7 @@ class CompressedFlow(AbstractReduction):
 
     $E$ the product of the normalised layers on the complement (one term for each value $\sigma$ of $\Sigma_{xx}$
     there). The state holds the cores under the names of the layers, $\rho_l$ (class, layer) as
-    `"rho"`, and as `"spare"` the factor (layer,) by which weight decay has shrunk the directions that no gradient
+    `"rho"`, and as `"untrained"` the factor (layer,) by which weight decay has shrunk the directions that no gradient
     reaches.
 
     Validity:
@@ -49,7 +49,7 @@ class CompressedFlow(AbstractReduction):
 
     arch: Architecture
     settings: Training
-    core: Core
+    core: CompressedFactors
     subspaces: ActiveSubspaces
     start: dict[str, Any]
     rank: int | None = eqx.field(static=True)
@@ -134,8 +134,8 @@ class CompressedFlow(AbstractReduction):
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         cores, ratio = self.core.project(theta0)
-        rho = {"rho": self.core.scales * ratio[None, :]} if self.subspaces.complement.classes else {}
-        return cores | rho | {"spare": ratio}
+        rho = {"rho": self.core.scales * ratio[None, :]} if self.subspaces.residual.classes else {}
+        return cores | rho | {"untrained": ratio}
 
     def velocity(self, t, state: State) -> State:
         return self.core.velocity(self.settings, state)
@@ -169,14 +169,14 @@ class CompressedFlow(AbstractReduction):
             return {}
         cores = {name: state[name] for name in names}
         found = chain_imbalances(self.core.architecture, training, cores)
-        if not self.subspaces.complement.classes:
+        if not self.subspaces.residual.classes:
             return found
         rates = jnp.stack([jnp.asarray(training.rate(name), dtype=float) for name in names])
         squares = state["rho"] ** 2 / rates[None, :]
         return found | {"differences of rho^2": squares[:, 1:] - squares[:, :-1]}
 
     def monitors(self, state: State) -> dict[str, Any]:
-        if not self.subspaces.complement.classes:
+        if not self.subspaces.residual.classes:
             return {}
         return {"largest product of rho": jnp.max(jnp.prod(state["rho"], axis=1))}
 
@@ -251,7 +251,7 @@ def compress(
     flow = CompressedFlow(
         arch=arch,
         settings=settings,
-        core=build_core(names, small, loss, start, subspaces, covariance),
+        core=compressed_factors(names, small, loss, start, subspaces, covariance),
         subspaces=subspaces,
         start={name: jnp.asarray(value) for name, value in start.items()},
         rank=rank,

@@ -17,7 +17,7 @@ from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...display.progress import keeps_partial, progress_bar
 from ...display.text import card, format_number, key_values
-from .observed_entries import ObservedEntries, dense_layout, dense_pull, sparse_layout, sparse_pull
+from .observed_entries import ObservedEntries, dense_gradients, dense_layout, sparse_gradients, sparse_layout
 
 Kernel = Literal["auto", "sparse", "dense"]
 #: Above this density the product of the whole matrix is faster than touching single entries.
@@ -171,7 +171,7 @@ def complete(
     cores = jnp.stack([scale * jnp.eye(2 * rank)] * depth)
     state = (jnp.asarray(left), cores, jnp.asarray(right))
     rates = (jnp.asarray(float(learning_rate)), jnp.asarray(float(learning_rate * discrepant_rate)))
-    pull = dense_pull if chosen == "dense" else sparse_pull
+    pull = dense_gradients if chosen == "dense" else sparse_gradients
 
     begin = time.perf_counter()
     iterations, losses, errors, done = [0], [float(_loss(pull, layout, state))], [], 0

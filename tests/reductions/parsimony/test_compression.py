@@ -323,7 +323,7 @@ def test_names_of_the_layers_are_those_of_the_architecture():
     theta0 = {"A": layers[0], "B": layers[1]}
     flow = compress(arch, loss, theta0)
     state = flow.initial(theta0)
-    assert list(state) == ["A", "B", "rho", "spare"]
+    assert list(state) == ["A", "B", "rho", "untrained"]
     np.testing.assert_allclose(flow.output(state), runs.product(layers), atol=1e-14)
     np.testing.assert_allclose(flow.layer(state, "B"), layers[1], atol=1e-14)
 
