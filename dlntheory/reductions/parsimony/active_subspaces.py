@@ -9,7 +9,8 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ...display.text import card, format_number, key_values
+from ...display.displayed import Displayed
+from ...display.text import format_number
 from ...losses.base import checked_array
 from .rangefinder import low_rank_factor
 from .residual_block import NotScalarError, ResidualBlock, analyse
@@ -19,7 +20,7 @@ from .subspace_closure import SubspaceChain
 ORTHOGONAL = 1e-10
 
 
-class ActiveSubspaces(eqx.Module):
+class ActiveSubspaces(Displayed, eqx.Module):
     r"""Subspaces $S_0, \dots, S_L$ that training from one start never leaves, and what happens outside them.
 
     Attributes:
@@ -75,7 +76,7 @@ class ActiveSubspaces(eqx.Module):
             found.append(float(np.hypot(escaping, entering) / np.linalg.norm(weight)))
         return np.asarray(found)
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def _facts(self) -> list[tuple[str, str]]:
         inside, total = self.parameters
         classes = "; ".join(
             f"{one.multiplicity} directions with input variance {format_number(one.variance)}"
@@ -91,11 +92,8 @@ class ActiveSubspaces(eqx.Module):
         ]
         return rows + [("note" if i == 0 else f"note {i + 1}", note) for i, note in enumerate(self.notes)]
 
-    def __str__(self) -> str:
-        return key_values(self._summary())
-
-    def _repr_html_(self) -> str:
-        return card("Active subspaces", facts=self._summary())
+    def _title(self) -> str:
+        return "active subspaces"
 
     def __repr__(self) -> str:
         dims, widths = "-".join(map(str, self.dims)), "-".join(map(str, self.widths))
