@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..architecture import Architecture
+from ..display.displayed import Displayed
 from ..display.text import card, format_number, key_values
 
 State = dict[str, Any]
@@ -131,25 +132,26 @@ class Limit:
     advice: str
 
 
-class AbstractDynamics(eqx.Module):
+class AbstractDynamics(Displayed, eqx.Module):
     """A differential equation for something that determines $z$: the full flow, a reduced flow, a closed system.
 
     The state is a dict of named arrays. Every subclass is final. `solve` runs any of them.
+
+    Attributes:
+        architecture: the network whose training this describes.
+        training: loss and factors; `None` while a reduction is not yet bound to a flow.
+        label: a short name for tables and legends.
     """
 
-    @property
-    @abc.abstractmethod
-    def label(self) -> str:
-        """A short name for tables and legends."""
+    architecture: eqx.AbstractVar[Architecture]
+    training: eqx.AbstractVar[Training | None]
+    label: ClassVar[Any]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.architecture.name})"
 
-    def __str__(self) -> str:
-        return key_values([("dynamics", f"{self.label} of {self.architecture.name}"), *self._facts()])
-
-    def _repr_html_(self) -> str:
-        return card(f"{self.label} of {self.architecture.name}", facts=self._facts())
+    def _title(self) -> str:
+        return f"{self.label} of {self.architecture.name}"
 
     def _facts(self) -> list[tuple[str, Any]]:
         training = self.training
@@ -157,16 +159,6 @@ class AbstractDynamics(eqx.Module):
             ("network", repr(self.architecture)),
             ("loss", "not bound yet" if training is None else training.conventions),
         ]
-
-    @property
-    @abc.abstractmethod
-    def architecture(self) -> Architecture:
-        """The network whose training this describes."""
-
-    @property
-    @abc.abstractmethod
-    def training(self) -> Training | None:
-        """Loss and factors; `None` while a reduction is not yet bound to a flow."""
 
     @abc.abstractmethod
     def initial(self, theta0: Mapping[str, Any]) -> State:
@@ -189,13 +181,13 @@ class AbstractDynamics(eqx.Module):
             ConditionError: the condition of a reduction is broken, with the measured violation.
         """
 
-    @abc.abstractmethod
     def conserved(self, state: State) -> dict[str, Any]:
         """Quantities that this dynamics conserves exactly, by name; `{}` if none is known. Pure."""
+        return {}
 
-    @abc.abstractmethod
     def monitors(self, state: State) -> dict[str, Any]:
         """Scalars that tell whether the state is still inside the domain of validity; may be `{}`. Pure."""
+        return {}
 
     def limits(self) -> tuple[Limit, ...]:
         """Monitors at whose level `solve` ends a run, since the equation is not valid beyond; none by default."""
