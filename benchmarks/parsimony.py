@@ -19,8 +19,13 @@ from dlntheory.reductions.parsimony import (
     compress,
     descent,
 )
-from dlntheory.reductions.parsimony.completion import _advance
-from dlntheory.reductions.parsimony.entries import dense_layout, dense_pull, sparse_layout, sparse_pull
+from dlntheory.reductions.parsimony.matrix_completion import _advance
+from dlntheory.reductions.parsimony.observed_entries import (
+    dense_layout,
+    dense_pull,
+    sparse_layout,
+    sparse_pull,
+)
 
 from .harness import Row, Times, paired
 

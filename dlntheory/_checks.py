@@ -60,18 +60,47 @@ def real_number(
     return number
 
 
-def integer(value: Any, argument: str, *, minimum: int = 1) -> int:
+def integer(value: Any, argument: str, *, minimum: int = 1, maximum: int | None = None) -> int:
     """`value` as an int of at least `minimum`, or an error that names the argument.
 
     Raises:
-        ValueError: a bool, a float, text, or a smaller number.
+        ValueError: a bool, a float, text, or a number out of range.
     """
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-    if not is_integer or int(value) < minimum:
-        raise ValueError(
-            f"Argument `{argument}` must be an integer of at least {minimum}, but is {_shown(value)}."
-        )
+    if not _is_integer(value) or int(value) < minimum or (maximum is not None and int(value) > maximum):
+        kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        most = "" if maximum is None else f" and at most {maximum}"
+        raise ValueError(f"Argument `{argument}` must be {kind}{most}, but is {_shown(value)}.")
     return int(value)
+
+
+def integers(values: Any, argument: str, *, at_least: int, meaning: str = "") -> tuple[int, ...]:
+    """`values` as a tuple of positive integers, or an error that names the argument and the offending position.
+
+    Args:
+        values: what the user gave.
+        argument: its name in the message.
+        at_least: how many are needed.
+        meaning: what the integers mean, for the message, for example `"input width first"`.
+
+    Raises:
+        ValueError: no sequence, too few entries, or one that is not a positive integer.
+    """
+    needed = {1: "at least one positive integer", 2: "at least two positive integers"}
+    wanted = needed.get(at_least, f"at least {at_least} positive integers")
+    wanted += f", {meaning}" if meaning else ""
+    is_masked = np.ma.isMaskedArray(values)
+    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, (str, bytes)) or is_masked:
+        raise ValueError(f"Argument `{argument}` must be {wanted}, but is {_shown(values)}.")
+    entries = tuple(values) if np.ndim(values) == 1 or not isinstance(values, np.ndarray) else ()
+    for position, entry in enumerate(entries):
+        if not _is_integer(entry) or entry < 1:
+            raise ValueError(
+                f"Argument `{argument}` must be {wanted}, but is {_shown(values)}, with {entry!r} at position "
+                f"{position}."
+            )
+    if len(entries) < at_least:
+        raise ValueError(f"Argument `{argument}` must be {wanted}, but is {_shown(values)}.")
+    return tuple(int(entry) for entry in entries)
 
 
 def real_array(
@@ -113,6 +142,10 @@ def real_array(
     if finite and (bad := int(np.sum(~np.isfinite(array)))):
         raise ValueError(f"Argument `{argument}` must be finite, but {bad} of {array.size} entries are not.")
     return array
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
 
 
 def _shown(value: Any) -> str:

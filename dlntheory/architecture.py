@@ -199,29 +199,6 @@ class Architecture(eqx.Module):
             name=f"{self.name} on {len(samples)} sample{'s' if len(samples) > 1 else ''}",
         )
 
-    @classmethod
-    def from_model(
-        cls,
-        model: Callable[..., Any],
-        shapes: Mapping[str, Sequence[int]],
-        input_shape: Sequence[int] | int,
-        *,
-        name: str | None = None,
-    ) -> Architecture:
-        """The architecture of `model(params, x)`: what its output depends on, read off its jaxpr.
-
-        The coefficients of a model that is a polynomial in x, or the path lifting of a plain ReLU network. See
-        `dlntheory.models.from_model`, which this calls.
-
-        Example:
-            >>> shapes = {"A": (2, 3), "B": (1, 2)}
-            >>> Architecture.from_model(lambda p, x: p["B"] @ (p["A"] @ x), shapes, 3, name="net")
-            Architecture(net: A[2, 3], B[1, 2] -> z[1, 3], 8 parameters)
-        """
-        from .models import from_model
-
-        return from_model(model, shapes, input_shape, name=name)
-
     def symbolic(self) -> SymbolicMap:
         """φ in SymPy: its symbols by name, $z$ as expressions, LaTeX. Read off the jaxpr of φ, exactly.
 

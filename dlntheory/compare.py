@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ._errors import IntegrationError
+from .citations import in_words
 from .display.progress import keeps_partial
 from .display.text import card, key_values
 from .reductions import AbstractReduction
@@ -96,7 +97,7 @@ class Comparison:
         if self.interrupted:
             rows.append(("stopped by", f"{INTERRUPTED}: compared up to {full.clock} = {self.ts[-1]:.6g}"))
         if self.source:
-            rows.append(("source", self.source))
+            rows.append(("source", in_words(self.source)))
         return rows
 
     def to_dict(self) -> dict[str, Any]:

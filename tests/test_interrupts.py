@@ -1,6 +1,7 @@
 """Ctrl-C in long work: what is done is returned, equal to the same part of a whole run, or it goes through."""
 
 import dataclasses
+import sys
 from contextlib import contextmanager
 
 import jax
@@ -35,25 +36,36 @@ from dlntheory.laws import conservation
 from dlntheory.laws.conservation import laws_to_build_on
 from dlntheory.laws.proof import certificate, lie_rank
 from dlntheory.laws.systems import GradientSystem
-from dlntheory.reductions import candidates, fibre_companions
+from dlntheory.reductions import fibre_companions
 from dlntheory.reductions.closure import find
 from dlntheory.reductions.closure.entries import EntrySearch
 from dlntheory.reductions.closure.entry_system import EntrySystem
-from dlntheory.reductions.intrinsicity import decision, elimination, fibre_divergence as companions
-from dlntheory.reductions.parsimony import complete, completion
+from dlntheory.reductions.intrinsicity import (
+    decision,
+    elimination,
+    fibre_divergence as companions,
+    implicit_flow,
+)
+from dlntheory.reductions.parsimony import complete, matrix_completion as completion
 from dlntheory.theory import alignment, mean_field, saddles
-from dlntheory.theory.alignment import descent as alignment_descent, flow as alignment_flow, risk_clock
-from dlntheory.theory.mean_field import rates, simulator, solving
-from dlntheory.theory.mean_field.marching import March
+from dlntheory.theory.alignment import (
+    log_time_flow as alignment_flow,
+    risk_time as risk_clock,
+    separable_descent as alignment_descent,
+)
+from dlntheory.theory.mean_field import rate_transfer as rates, simulation as simulator, solver as solving
+from dlntheory.theory.mean_field.time_stepping import March
 from dlntheory.theory.saddles import (
     completion as saddle_completion,
     discriminant,
     escape,
-    greedy,
-    integration,
-    regimes,
+    greedy_path as greedy,
+    path_integration as integration,
 )
 from dlntheory.training.trajectory import INTERRUPTED
+
+# The package has a function of that name.
+regimes = sys.modules[saddles.PhaseTransition.__module__]
 
 
 @contextmanager
@@ -182,12 +194,12 @@ class TestSearches:
         assert done > 1
         answers = lambda survey: [(one.name, one.answer) for one in survey.attempts[:done]]
         assert answers(found) == answers(whole)
-        assert (found.attempts[-1].name, found.attempts[-1].answer) == ("closure", "interrupted")
+        assert (found.attempts[-1].name, found.attempts[-1].answer) == ("closed system", "interrupted")
         assert (found.interrupted, whole.interrupted, found.best) == (True, False, None)
         assert repr(found) == "ReductionReport(three: no reduction, interrupted)"
         assert "interrupted" in str(found)
-        with interrupt(candidates, "conservation_laws"):
-            assert look().attempts[-1].name == "implicit flow"
+        with interrupt(implicit_flow, "conservation_laws"):
+            assert look().attempts[-1].name == "implicit reduced flow"
         with interrupt(find, "close_words"):
             assert_goes_through(look)
         with interrupt(find, "close_words"), pytest.raises(KeyboardInterrupt):

@@ -12,18 +12,17 @@ from importlib import resources
 from .._version import __version__
 
 FILE = "references.bib"
-#: The field that says by which words the package names a work in its `source` texts; BibTeX does not know it.
-ALIASES = "citedas"
-#: Titles of at most this many letters, such as those of programs, name nothing by themselves.
-SHORT_TITLE = 12
 #: Of the package in this version.
 YEAR = "2026"
 ENTRY = re.compile(r"^@(\w+)\{([\w-]+),\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", re.MULTILINE)
+#: A key in brackets, as in "[saxe2014exact], section 3": authors, year, a word of the title.
+CITED = re.compile(r"\[([a-z]+\d{4}[a-z]+)\]")
 ACCENTS = {
     "\\'e": "é",
     "\\'a": "á",
     "\\'o": "ó",
+    "\\'u": "ú",
     '\\"i': "ï",
     "\\c{c}": "ç",
     "\\c{C}": "Ç",
@@ -42,13 +41,11 @@ class Reference:
         key: its BibTeX key, such as `"saxe2014exact"`.
         kind: `"article"`, `"inproceedings"`, `"misc"`, …
         fields: the BibTeX fields as they stand.
-        aliases: the words by which the package names it in its `source` texts.
     """
 
     key: str
     kind: str
     fields: Mapping[str, str]
-    aliases: tuple[str, ...] = ()
 
     @property
     def bibtex(self) -> str:
@@ -57,25 +54,18 @@ class Reference:
         return f"@{self.kind}{{{self.key},\n{lines}\n}}"
 
     @property
-    def short_title(self) -> str:
-        """The title up to its colon."""
-        return plain(self.fields["title"]).split(":")[0].split("?")[0]
+    def authors(self) -> str:
+        """The family names, such as `"Ji, Telgarsky"`."""
+        names = [name.split(",")[0].strip("{}") for name in self.fields["author"].split(" and ")]
+        return plain(", ".join("et al." if name == "others" else name for name in names))
 
     def __str__(self) -> str:
         """Authors, title, place and year in one line of plain text."""
-        names = [name.split(",")[0].strip("{}") for name in self.fields["author"].split(" and ")]
-        authors = ", ".join("et al." if name == "others" else name for name in names)
-        place = next(
-            (
-                self.fields[name]
-                for name in ("journal", "booktitle", "school", "publisher", "note")
-                if name in self.fields
-            ),
-            "",
-        )
+        places = ("journal", "booktitle", "school", "publisher", "note")
+        place = next((self.fields[name] for name in places if name in self.fields), "")
         arxiv = f"arXiv {self.fields['eprint']}" if "eprint" in self.fields and "arXiv" not in place else ""
         details = [part for part in (place, self.fields.get("year", ""), arxiv) if part]
-        title = f"{authors}: {self.fields['title']}."
+        title = f"{self.authors}: {self.fields['title']}."
         return plain(f"{title} {', '.join(details)}." if details else title)
 
 
@@ -91,41 +81,45 @@ def bibliography() -> Mapping[str, Reference]:
     found = {"dlntheory": _own()}
     text = resources.files("dlntheory.citations").joinpath(FILE).read_text(encoding="utf-8")
     for kind, key, body in ENTRY.findall(text):
-        fields = dict(FIELD.findall(body))
-        aliases = tuple(alias.strip() for alias in fields.pop(ALIASES, "").split("|") if alias.strip())
         if key in found:
             raise ValueError(f"{FILE} must have each key once, but {key!r} stands there twice.")
-        found[key] = Reference(key, kind, types.MappingProxyType(fields), aliases)
+        found[key] = Reference(key, kind, types.MappingProxyType(dict(FIELD.findall(body))))
     return types.MappingProxyType(found)
 
 
-def named_in(source: str) -> tuple[str, ...]:
-    """The keys of the works that a `source` text names, in the order in which they stand there.
+def cited_in(text: str) -> tuple[str, ...]:
+    """The keys that stand in brackets in a text, each once, in the order of their first occurrence.
 
-    A work is named by one of its `aliases`, by its title in quotation marks or by its number on arXiv.
+    Raises:
+        ValueError: a key that the bibliography does not have.
 
     Example:
-        >>> named_in("Arora, Cohen, Hazan 2018, Theorem 1; Saxe, McClelland, Ganguli 2014")
+        >>> cited_in("[arora2018optimization], Theorem 1; setting of [saxe2014exact]")
         ('arora2018optimization', 'saxe2014exact')
     """
-    places: dict[str, int] = {}
-    for key, reference in bibliography().items():
-        marks = [*reference.aliases]
-        if len(reference.short_title) > SHORT_TITLE:
-            marks.append(f'"{reference.short_title}')
-        if "eprint" in reference.fields:
-            marks.append(f"arXiv {reference.fields['eprint']}")
-        starts = [found.start() for mark in marks for found in _whole(mark).finditer(source)]
-        if starts:
-            places[key] = min(starts)
-    return tuple(sorted(places, key=places.__getitem__))
+    keys = tuple(dict.fromkeys(CITED.findall(text)))
+    if unknown := [key for key in keys if key not in bibliography()]:
+        raise ValueError(f"Argument `text` must cite works of {FILE}, but cites {', '.join(unknown)}.")
+    return keys
 
 
-@functools.cache
-def _whole(mark: str) -> re.Pattern[str]:
-    # "Menon, Yu" is not in "Cohen, Menon, Yu", nor "Li 2026" in "Ali 2026"; a quoted title may follow authors.
-    alone = r"(?<!\w)" if mark.startswith('"') else r"(?<!\w)(?<!\w, )"
-    return re.compile(rf"{alone}{re.escape(mark)}(?!\d)", re.IGNORECASE)
+def in_words(text: str, *, whole: bool = False) -> str:
+    """The text with authors and year in place of each key in brackets.
+
+    Args:
+        text: a source as the package writes it.
+        whole: put title, place and year there as well.
+
+    Example:
+        >>> in_words("[ji2019gradient]; the rate is derived here")
+        'Ji, Telgarsky 2019; the rate is derived here'
+    """
+    works = {key: bibliography()[key] for key in cited_in(text)}
+    names = {
+        key: str(work).rstrip(".") if whole else f"{work.authors} {work.fields['year']}"
+        for key, work in works.items()
+    }
+    return CITED.sub(lambda found: names[found[1]], text)
 
 
 def plain(latex: str) -> str:

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import html
+import inspect
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .bibliography import Reference, bibliography, named_in
+from .bibliography import Reference, bibliography, cited_in
 
-#: The works behind everything that a part of the package makes, by the longest module name that fits.
-MODULES: dict[str, tuple[str, ...]] = {
-    "dlntheory.exact": ("meurer2017sympy", "flint"),
-    "dlntheory.laws": ("marcotte2023abide", "meurer2017sympy", "flint"),
-    "dlntheory.training": ("bradbury2018jax",),
-    "dlntheory.initial.near_identity": ("marcotte2026intrinsic",),
-    "dlntheory.reductions.intrinsicity.implicit_flow": ("marcotte2026intrinsic",),
-    "dlntheory.reductions.intrinsicity": ("marcotte2026intrinsic", "meurer2017sympy", "flint"),
-    "dlntheory.reductions.closure": ("marcotte2026intrinsic", "meurer2017sympy", "flint"),
-    "dlntheory.reductions.intrinsicity.elimination": ("marcotte2026intrinsic", "meurer2017sympy", "flint"),
-    "dlntheory.reductions.mirror": ("li2022implicit",),
-    "dlntheory.reductions.parsimony": ("yaras2023law",),
-    "dlntheory.theory.alignment": ("ji2019gradient",),
-    "dlntheory.theory.collapse": ("yaras2023law",),
-    "dlntheory.theory.geometry": ("menon2024geometry", "menon2025entropy"),
-    "dlntheory.theory.greedy": ("li2021resolving", "jacot2021saddle"),
-    "dlntheory.theory.landscape": ("baldi1989neural", "kawaguchi2016deep"),
-    "dlntheory.theory.saddles": ("jacot2021saddle",),
-    "dlntheory.theory.mean_field": ("bordelon2025deep",),
-}
+#: The body of the References section of a docstring.
+REFERENCES = re.compile(r"^References:\n((?:[ \t].*\n?)+)", re.MULTILINE)
+
 #: The works behind a numerical method, by the words that stand in the statistics of a run.
 METHODS: dict[str, tuple[str, ...]] = {
     "tsit5": ("kidger2021neural", "tsitouras2011runge"),
@@ -36,19 +22,6 @@ METHODS: dict[str, tuple[str, ...]] = {
     "krylov": ("kidger2021neural", "kvaerno2004singly"),
     "LSODA": ("virtanen2020scipy", "petzold1983automatic"),
     "Radau": ("virtanen2020scipy", "hairer1996solving"),
-}
-
-#: The paper of each group of claims.
-PAPERS: dict[str, str] = {
-    "basics": "arora2018optimization",
-    "conservation": "marcotte2023abide",
-    "intrinsic": "marcotte2026intrinsic",
-    "closure": "marcotte2026intrinsic",
-    "exact": "saxe2014exact",
-    "parsimony": "yaras2023law",
-    "alignment": "ji2019gradient",
-    "saddles": "jacot2021saddle",
-    "mean-field": "bordelon2025deep",
 }
 
 
@@ -92,7 +65,8 @@ def cite(*objects: Any) -> Citations:
     Args:
         *objects: anything that the package made: laws, a verdict, a reduction, a closure, a solution, a trajectory, a
             comparison, a claim, a report of `verify` (only the claims that ran count), a study; also a class or a
-            function of the package, a BibTeX key, or a text that names its sources. Without any: the package itself.
+            function of the package, a BibTeX key, or a text with keys in brackets, `"[saxe2014exact]"`. Without any:
+            the package itself.
 
     Returns:
         `Citations`, which prints as BibTeX.
@@ -104,7 +78,7 @@ def cite(*objects: Any) -> Citations:
         >>> import dlntheory as dln
         >>> arch = dln.linear_network((2, 3, 2))
         >>> dln.cite(dln.conservation_laws(arch), dln.BalancedFlow).keys
-        ('dlntheory', 'marcotte2023abide', 'meurer2017sympy', 'flint', 'arora2018optimization')
+        ('dlntheory', 'marcotte2023abide', 'meurer2017sympy', 'flint2025fast', 'arora2018optimization')
     """
     keys = ["dlntheory"]
     for number, one in enumerate(objects):
@@ -113,7 +87,7 @@ def cite(*objects: Any) -> Citations:
         if not found and not _has_source(one):
             raise ValueError(
                 "Argument `objects` must be results, classes or functions of dlntheory that have a source, or texts "
-                f"that name one, but number {number} is {type(one).__name__}: {_shortened(one)}."
+                f"with keys in brackets, but number {number} is {type(one).__name__}: {_shortened(one)}."
             )
         keys += found
     return Citations(tuple(bibliography()[key] for key in dict.fromkeys(keys)))
@@ -121,19 +95,17 @@ def cite(*objects: Any) -> Citations:
 
 def _keys(one: Any) -> Iterable[str]:
     if isinstance(one, str):
-        return [one] if one in bibliography() else named_in(one)
-    found: list[str] = []
-    own = isinstance(one, type) or (callable(one) and hasattr(one, "__name__"))
-    module = one.__module__ if own else type(one).__module__
-    if str(module).split(".")[0] != "dlntheory":
-        return found
-    if own:
-        found += named_in(_documented_source(one))
-    else:
-        found += _inside(one)
-    if prefix := max((name for name in MODULES if _is_inside(module, name)), key=len, default=None):
-        found += MODULES[prefix]
-    if prefix == "dlntheory.laws" and "momentum" in getattr(getattr(one, "system", None), "label", ""):
+        return [one] if one in bibliography() else cited_in(one)
+    is_definition = isinstance(one, type) or (callable(one) and hasattr(one, "__name__"))
+    module = str(one.__module__ if is_definition else type(one).__module__)
+    if module.split(".")[0] != "dlntheory":
+        return []
+    if is_definition:
+        return [*cited_in(_references(one.__doc__)), *_cited_by_packages(module)]
+    found = [*_inside(one), *cited_in(_references(type(one).__doc__)), *_cited_by_packages(module)]
+    if module.startswith("dlntheory.laws.") and "momentum" in getattr(
+        getattr(one, "system", None), "label", ""
+    ):
         found.append("marcotte2024keep")
     return found
 
@@ -141,16 +113,14 @@ def _keys(one: Any) -> Iterable[str]:
 def _inside(one: Any) -> list[str]:
     """What an object and the results that it holds say themselves."""
     found: list[str] = []
-    for name in ("full", "reduced", "runs", "claim", "best", "reduction", "solution"):
+    for name in ("full", "reduced", "runs", "claim", "topic", "best", "reduction", "solution"):
         found += [key for part in _parts(getattr(one, name, None)) for key in _keys(part)]
     for result in _parts(getattr(one, "results", None)):
         # A report: what was skipped says nothing.
         if getattr(result, "evidence", None) is not None:
             found += _keys(result)
-    if isinstance(paper := getattr(one, "paper", None), str) and paper in PAPERS:
-        found.append(PAPERS[paper])
     if isinstance(source := getattr(one, "source", None), str):
-        found += named_in(source)
+        found += cited_in(source)
     if isinstance(method := getattr(getattr(one, "stats", None), "method", None), str):
         found += [key for name, keys in METHODS.items() if name in method for key in keys]
     return found
@@ -160,18 +130,23 @@ def _parts(value: Any) -> tuple[Any, ...]:
     return () if value is None else tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _documented_source(one: Any) -> str:
-    """The References section of a docstring: all a class or function says of its sources."""
-    _, _, references = (one.__doc__ or "").partition("References:")
-    return " ".join(references.split())
+def _references(doc: str | None) -> str:
+    """The References section of a docstring: all that a definition says of its sources."""
+    found = REFERENCES.search(inspect.cleandoc(doc or ""))
+    return found[1] if found else ""
+
+
+def _cited_by_packages(module: str) -> tuple[str, ...]:
+    """What the innermost of the modules around a definition cites that cites anything, such as its package."""
+    while "." in module:
+        if keys := cited_in(_references(getattr(sys.modules.get(module), "__doc__", None))):
+            return keys
+        module = module.rpartition(".")[0]
+    return ()
 
 
 def _has_source(one: Any) -> bool:
     return not isinstance(one, str) and isinstance(getattr(one, "source", None), str)
-
-
-def _is_inside(module: str, prefix: str) -> bool:
-    return module == prefix or module.startswith(prefix + ".")
 
 
 def _shortened(one: Any) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from ..citations import in_words
 from ..display.text import Prose, card, format_number, key_values
 from .curves import Curves
 
@@ -25,69 +26,52 @@ class Paper:
     Attributes:
         key: the name on the command line, for example `"mean-field"`.
         title: title of the paper or of the topic.
-        citation: authors, place, year, arXiv number.
+        source: the work, by its BibTeX key in brackets.
     """
 
     key: str
     title: str
-    citation: str
+    source: str
 
     @property
     def module(self) -> str:
-        """Full name of the module that holds the claims of this paper; it need not exist yet."""
+        """Full name of the package or module that holds the claims of this paper; it need not exist yet."""
         return f"{__package__}.{self.key.replace('-', '_')}"
 
 
 PAPERS: Mapping[str, Paper] = MappingProxyType(
     {
-        paper.key: paper
-        for paper in (
-            Paper(
-                "basics",
-                "Gradient flow of deep linear networks: the basics",
-                "Arora, Cohen, Hazan: On the optimization of deep networks: implicit acceleration by "
-                "overparameterization. ICML 2018, arXiv 1802.06509",
-            ),
-            Paper(
+        key: Paper(key, title, source)
+        for key, title, source in (
+            ("basics", "Gradient flow of deep linear networks: the basics", "[arora2018optimization]"),
+            (
                 "conservation",
                 "Abide by the law and follow the flow: conservation laws for gradient flows",
-                "Marcotte, Gribonval, Peyré. NeurIPS 2023, arXiv 2307.00144",
+                "[marcotte2023abide]",
             ),
-            Paper(
-                "intrinsic",
-                "Intrinsic training dynamics of deep neural networks",
-                "Marcotte, Gribonval, Peyré. ICLR 2026, arXiv 2508.07370",
-            ),
-            Paper(
+            ("intrinsic", "Intrinsic training dynamics of deep neural networks", "[marcotte2026intrinsic]"),
+            (
                 "closure",
                 "Automatic closure: the smallest system of observables that training obeys",
-                "Derived for dlntheory; setting of Marcotte, Gribonval, Peyré, arXiv 2508.07370",
+                "derived here; setting of [marcotte2026intrinsic]",
             ),
-            Paper(
+            (
                 "exact",
                 "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
-                "Saxe, McClelland, Ganguli. ICLR 2014, arXiv 1312.6120; and later exact solutions",
+                "[saxe2014exact]; and later exact solutions",
             ),
-            Paper(
+            (
                 "parsimony",
                 "The law of parsimony in gradient descent for learning deep linear networks",
-                "Yaras, Wang, Hu, Zhu, Balzano, Qu. 2023, arXiv 2306.01154",
+                "[yaras2023law]",
             ),
-            Paper(
-                "alignment",
-                "Gradient descent aligns the layers of deep linear networks",
-                "Ji, Telgarsky. ICLR 2019, arXiv 1810.02032",
-            ),
-            Paper(
-                "saddles",
-                "Saddle-to-saddle dynamics in deep linear networks",
-                "Jacot, Ged, Şimşek, Hongler, Gabriel. 2021, arXiv 2106.15933",
-            ),
-            Paper(
+            ("alignment", "Gradient descent aligns the layers of deep linear networks", "[ji2019gradient]"),
+            ("saddles", "Saddle-to-saddle dynamics in deep linear networks", "[jacot2021saddle]"),
+            (
                 "mean-field",
                 "Deep linear network training dynamics from random initialization: data, width, depth, and "
                 "hyperparameter transfer",
-                "Bordelon, Pehlevan. ICML 2025, arXiv 2502.02531",
+                "[bordelon2025deep]",
             ),
         )
     }
@@ -200,6 +184,11 @@ class Claim:
         for name in ("holds", "violated"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
+    @property
+    def topic(self) -> Paper:
+        """The paper itself."""
+        return PAPERS[self.paper]
+
     def __repr__(self) -> str:
         tolerance = format_number(self.tolerance)
         return f"Claim({self.id}, paper={self.paper}, tier={self.tier}, tolerance={tolerance})"
@@ -221,7 +210,7 @@ class Claim:
         return {
             "summary": self.summary,
             "statement": statement,
-            "source": self.source,
+            "source": in_words(self.source),
             "tolerance": self.tolerance,
             "holds": _call_text(self.holds),
             "violated": f"{_call_text(self.violated)}: {self.control}",

@@ -54,7 +54,7 @@ def _imbalance_count(widths: tuple[int, ...]) -> int:
     statement=r"The entries of $W_{l+1}^\top W_{l+1} - W_l W_l^\top$ are all laws of a linear network without scalar "
     r"segment: $N = \sum_l [n_l(n_l+1)/2 - k_l(k_l+1)/2]$, $k_l = \max(0, n_l - n_{l-1} - n_{l+1})$.",
     summary="Linear networks: the imbalances are all laws, with a certificate for each width.",
-    source="Marcotte, Gribonval, Peyré 2023, Proposition 4.1 (the laws); the count is certified case by case",
+    source="[marcotte2023abide], Proposition 4.1 (the laws); the count is certified case by case",
     tolerance=0.5,
     holds={"widths": LINEAR_WIDTHS},
     violated={"widths": ((1, 2, 2, 1),)},
@@ -79,7 +79,7 @@ def linear_laws_complete(widths: tuple[tuple[int, ...], ...]) -> Evidence:
     statement=r"A network with widths $(1, 2, 2, 1)$ has $D - 1 = 7$ laws, one more than its imbalances give: with one "
     r"scalar output every first integral of a single gradient field is a law.",
     summary="Width 1 at both ends: one law more than the imbalances, reported as a gap of 1.",
-    source="follows from Marcotte, Gribonval, Peyré 2023, Corollary 3.4; derived here",
+    source="follows from [marcotte2023abide], Corollary 3.4; derived here",
     tolerance=0.5,
     holds={"widths": (1, 2, 2, 1)},
     violated={"widths": (2, 2, 2, 1)},
@@ -99,7 +99,7 @@ def scalar_segment_exception(widths: tuple[int, ...]) -> Evidence:
     statement=r"A ReLU network has exactly one law for each hidden neuron, "
     r"$\|\text{outgoing}\|^2 - \|\text{incoming}\|^2 - b^2$.",
     summary="ReLU networks, with and without biases: one law for each hidden neuron, none missing.",
-    source="Marcotte, Gribonval, Peyré 2023 (path lifting); certified case by case",
+    source="[marcotte2023abide] (path lifting); certified case by case",
     tolerance=0.5,
     holds={"families": ("relu", "relu with biases")},
     violated={"families": ("linear",)},
@@ -121,7 +121,7 @@ def relu_laws_complete(families: tuple[str, ...]) -> Evidence:
     statement=r"Nonnegative factorisation $\varphi = UV$ by multiplicative updates conserves exactly "
     r"$\sum_i U_{ik} - \sum_j V_{kj}$ for each $k$.",
     summary="Mirror flow of a nonnegative factorisation: one law for each component, and it holds.",
-    source="Marcotte, Gribonval, Peyré 2024 (non-Euclidean metrics)",
+    source="[marcotte2024keep] (non-Euclidean metrics)",
     tolerance=1e-14,
     holds={"multiplicative": True},
     violated={"multiplicative": False},
@@ -156,7 +156,7 @@ def mirror_laws_complete(multiplicative: bool) -> Evidence:
     statement=r"With inertia and friction $\tau$ the skew matrices $e^{\tau t}[(W_l Z_l^\top - Z_l W_l^\top) + "
     r"(W_{l+1}^\top Z_{l+1} - Z_{l+1}^\top W_{l+1})]$ are conserved, and nothing else.",
     summary="Momentum: only angular momenta survive, n(n-1)/2 for a hidden layer; they hold along a run.",
-    source="Marcotte, Gribonval, Peyré 2024 (momentum flows)",
+    source="[marcotte2024keep] (momentum flows)",
     tolerance=4e-11,
     holds={"friction": 1.0},
     violated={"friction": 1.1},
@@ -190,7 +190,7 @@ def momentum_laws(friction: float) -> Evidence:
     statement=r"Training a real ReLU network on data keeps $\|a_k\|^2 - \|w_k\|^2 - b_k^2$ constant for each "
     r"hidden neuron, also where activations switch.",
     summary="A ReLU network trained on the diabetes data keeps its neuron laws.",
-    source="Du, Hu, Lee 2018; Marcotte, Gribonval, Peyré 2023",
+    source="[du2018algorithmic]; [marcotte2023abide]",
     tolerance=8e-9,
     holds={"activation": "relu"},
     violated={"activation": "tanh"},

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._versions import versions
+from ..citations import in_words
 from ..display.text import Prose, card, format_number, key_values, shorten, text_table
 from .base import PAPERS, Claim, Evidence
 
@@ -89,7 +90,11 @@ class Result:
             ("control", f"error {control}; {self.claim.control}"),
             ("seconds", seconds),
         ]
-        return [*facts, *[("reason", self.message)] * bool(self.message), ("source", self.claim.source)]
+        return [
+            *facts,
+            *[("reason", self.message)] * bool(self.message),
+            ("source", in_words(self.claim.source)),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """See `Report.to_dict`."""

@@ -23,7 +23,7 @@ def nearest_in_hull(rows: np.ndarray) -> np.ndarray:
         The weights $a$ (n,), most of them exactly zero.
 
     References:
-        Lawson and Hanson 1974, "Solving Least Squares Problems", chapter 23.
+        [lawson1974solving], chapter 23.
 
     Example:
         >>> nearest_in_hull(np.array([[1.0, 1.0], [1.0, -3.0], [4.0, 0.0]])).tolist()

@@ -28,7 +28,7 @@ def digits(*, classes: Sequence[int] | None = None, centred: bool = False) -> Da
         ValueError: `classes` that are not two or more different digits.
 
     References:
-        Alpaydin and Kaynak 1998, UCI repository, the test set of "Optical recognition of handwritten digits".
+        [alpaydin1998optical], the test set of "Optical recognition of handwritten digits".
 
     Example:
         >>> digits(classes=(3, 8))
@@ -62,7 +62,7 @@ def diabetes() -> Dataset:
         ImportError: scikit-learn is not installed.
 
     References:
-        Efron, Hastie, Johnstone and Tibshirani 2004, "Least angle regression".
+        [efron2004least].
 
     Example:
         >>> diabetes()

@@ -171,8 +171,7 @@ def power_law(
         $\lambda_k$ is the spectrum of the population; `.covariance` fluctuates around it with $n$.
 
     References:
-        Bordelon, Atanasov and Pehlevan 2024, "How feature learning can improve neural scaling laws", for the
-        source and capacity convention.
+        [bordelon2025feature], for the source and capacity convention.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -1,4 +1,8 @@
-"""Exact algebra: JAX functions over other rings than the floats. Knows nothing of networks."""
+"""Exact algebra: JAX functions over other rings than the floats. Knows nothing of networks.
+
+References:
+    [meurer2017sympy]; [flint2025fast].
+"""
 
 from .float_fractions import exact_array as exact_array, simplest_fraction as simplest_fraction
 from .interpreter import interpret as interpret, trace as trace

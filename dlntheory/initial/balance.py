@@ -47,7 +47,7 @@ def balanced(arch: Architecture, key: jax.Array, *, scale: float = 1.0, product:
         the machine epsilon, relative) count as zero: the L-th root would make visible weights of them.
 
     References:
-        Arora, Cohen and Hazan 2018, "On the optimization of deep networks", for the notion.
+        [arora2018optimization], for the notion.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -120,7 +120,7 @@ def lambda_balanced(
         Exact up to rounding, of relative size $10^{-15}$ to the largest squared singular value.
 
     References:
-        Dominé et al. 2024, "From lazy to rich: exact learning dynamics in deep linear networks", for L = 2.
+        [domine2025lazy], for L = 2.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

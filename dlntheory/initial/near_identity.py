@@ -3,6 +3,9 @@ r"""Starts of very deep linear networks near the identity, $W_l = I + A_l/L$, an
 In the limit $z = X(1)$ with $X' = A(s) X$, $X(0) = I$, and the conserved imbalances become
 $D(s) = \partial_s(A + A^\top) + A^\top A - A A^\top$. Where $D(s) = \lambda(s) I$, the symmetric part of
 $A = S + N$ is $S(s) = R(s)\,(S_0 + \frac12 \int_0^s \lambda\, I)\,R(s)^\top$ with $R' = N R$, $R(0) = I$.
+
+References:
+    [marcotte2026intrinsic].
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Conservation laws: finding them, proving that none is missing, and measuring them."""
+"""Conservation laws: finding them, proving that none is missing, and measuring them.
+
+References:
+    [marcotte2023abide]; [meurer2017sympy]; [flint2025fast].
+"""
 
 from .balancedness import Balance as Balance, balance as balance, imbalances as imbalances
 from .breaking import defect as defect

@@ -36,8 +36,7 @@ def imbalances(
         rates 1 makes them decay as $e^{-2\gamma t}$.
 
     References:
-        Arora, Cohen and Hazan 2018, Theorem 1; Du, Hu and Lee 2018, "Algorithmic regularization in learning
-        deep homogeneous models", Theorem 2.2.
+        [arora2018optimization], Theorem 1; [du2018algorithmic], Theorem 2.2.
 
     Example:
         >>> from dlntheory.families import linear_network

@@ -47,7 +47,7 @@ def defect(law: Law, rule: Any) -> Defect:
         rule takes it, that is for every loss, minibatch and data set.
 
     References:
-        Marcotte, Gribonval and Peyré 2023 and 2024; Cooper 1987 for the implicit midpoint rule.
+        [marcotte2023abide]; [marcotte2024keep]; [cooper1987stability] for the implicit midpoint rule.
     """
     rule = _as_rule(rule)
     if noether := noether_form(law):

@@ -17,7 +17,7 @@ import sympy
 
 from .breaking_values import VALUES, Defect, Evaluator, LawForm
 
-_NOETHER = "Marcotte, Gribonval and Peyré 2024 (laws of momentum flows)"
+_NOETHER = "[marcotte2024keep] (laws of momentum flows)"
 
 
 class AbstractRule(abc.ABC):

@@ -12,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..citations import in_words
 from ..display.text import Formula, card, key_values
 from ..exact.float_fractions import object_array
 from ..exact.rings.polynomials import SparsePolynomial
@@ -124,7 +125,7 @@ class Defect:
                 "drift beyond that decay" if self.order == "0" else "drift over a fixed time",
                 Formula(self.order),
             ),
-            ("source", self.source),
+            ("source", in_words(self.source)),
         ]
 
     def __repr__(self) -> str:

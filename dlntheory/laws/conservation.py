@@ -218,7 +218,7 @@ def conservation_laws(
         is that of functionally independent laws near a generic point.
 
     References:
-        Marcotte, Gribonval and Peyré 2023 and 2024.
+        [marcotte2023abide]; [marcotte2024keep].
     """
     require_float64("conservation_laws")
     if not isinstance(arch, Architecture):

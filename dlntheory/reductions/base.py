@@ -1,4 +1,4 @@
-"""`AbstractReduction`: a smaller dynamics with a condition, and the list of all of them; `Condition`: whether it holds."""
+"""`AbstractReduction`: a smaller dynamics with a condition, and all of them; `Condition`: whether it holds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from .._errors import ConditionError, NotApplicableError
 from ..architecture import Architecture
+from ..citations import in_words
 from ..display.displayed import Displayed
 from ..display.text import format_number
 from ..training import AbstractDynamics, GradientFlow, State, Training
@@ -266,7 +267,7 @@ class AbstractReduction(AbstractDynamics):
             ("validity", self.exactness),
             ("state", f"{self.numbers()} numbers, the network has {self.architecture.size}"),
             ("loss", "not bound yet" if training is None else training.conventions),
-            ("source", self.source),
+            ("source", in_words(self.source)),
         ]
 
 

@@ -37,7 +37,7 @@ def narrowed(stack):
 
 
 class AbstractFactorFlow(AbstractReduction):
-    r"""The flow of a network with at most N hidden units for each stack of N rows: $\dot X = -E(\nabla_X f + \gamma X)$.
+    r"""A network with at most N hidden units for each stack of N rows: $\dot X = -E(\nabla_X f + \gamma X)$.
 
     A subclass gives `stacks`, `output` of the narrowed stacks, and `row_rates`.
 

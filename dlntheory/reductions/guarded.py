@@ -12,6 +12,11 @@ def guarded_sqrt(x):
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
+def radius(a, b):
+    r"""$\sqrt{a^2 + b^2}$ with derivative 0, not NaN, at the origin. Pure."""
+    return guarded_sqrt(a**2 + b**2)
+
+
 def guarded_quotient(value, divisor):
     r"""`value / divisor` where the divisor is positive, else 0, with derivative 0 there. Pure."""
     positive = divisor > 0
@@ -21,7 +26,7 @@ def guarded_quotient(value, divisor):
 def squared_norms(square, gap):
     r"""$|u|^2$ and $|v|^2$ from $|u|^2|v|^2$ and $\lambda = |u|^2 - |v|^2$. Pure.
 
-    The smaller one by their product, since the difference of $\sqrt{\lambda^2 + 4\,|u|^2|v|^2}$ and $|\lambda|$ cancels.
+    The smaller one by their product, since $\sqrt{\lambda^2 + 4\,|u|^2|v|^2} - |\lambda|$ cancels.
     """
     larger = 0.5 * (jnp.abs(gap) + guarded_sqrt(gap**2 + 4.0 * square))
     smaller = guarded_quotient(square, larger)

@@ -51,7 +51,7 @@ class ReductionAttempt:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReductionReport(Displayed):
-    """The reductions that were tried at a start, in order, up to the first that applies and is smaller than the network.
+    """The reductions that were tried at a start, in order, up to the first that applies and saves variables.
 
     Attributes:
         architecture: the network.
@@ -193,7 +193,7 @@ def _name(cls: type[AbstractReduction]) -> str:
 def _attempted(
     cls: type[AbstractReduction], arch: Architecture, theta0: Mapping[str, Any], loss: Any, time_limit: float
 ) -> ReductionAttempt:
-    """The reduction if it applies, and why it does or not; what is no `NotApplicableError` is a bug and goes through."""
+    """The reduction if it applies, and why it does or not; any other error than `NotApplicableError` is a bug."""
     limit = {"time_limit": time_limit} if "time_limit" in inspect.signature(cls.from_start).parameters else {}
     try:
         reduction = cls.from_start(arch, theta0, loss, **limit)

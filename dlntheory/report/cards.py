@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..citations import in_words
 from ..claims import Claim, ClaimStatus, Evidence, Result
 from ..display.text import format_number
 from ..display.typesetting import prose
@@ -27,7 +28,7 @@ def card_html(result: Result) -> str:
         f'<a href="#{name}" aria-label="link to this claim">#</a></h3>'
         f'<span class="verdict">{verdict}</span></header>'
         f'<p class="statement">{prose(claim.statement)}</p>'
-        f'<p class="dim small">{html.escape(claim.source)}</p>'
+        f'<p class="dim small">{html.escape(in_words(claim.source))}</p>'
         f"{_message(result)}{_runs(result)}{figure}{_footer(result)}</article>"
     )
 
@@ -42,7 +43,7 @@ def drawn_or_note(draw: Callable[[], str]) -> str:
         return f'<p class="banner small">The figure could not be drawn: {html.escape(reason)}</p>'
 
 
-def in_words(arguments: Mapping[str, Any]) -> str:
+def arguments_in_words(arguments: Mapping[str, Any]) -> str:
     """Arguments of a check as a reader would write them: `seed = 0, widths = (2, 3)`."""
     return ", ".join(f"{name.replace('_', ' ')} = {_value(value)}" for name, value in arguments.items())
 
@@ -80,7 +81,7 @@ def _runs(result: Result) -> str:
     claim, runs = result.claim, (result.evidence, result.control)
     tolerance = format_number(claim.tolerance, 2)
     rows = [
-        ("hypotheses", in_words(claim.holds), in_words(claim.violated)),
+        ("hypotheses", arguments_in_words(claim.holds), arguments_in_words(claim.violated)),
         ("predicted", *(_number(run, "predicted", 6) for run in runs)),
         ("measured", *(_number(run, "measured", 6) for run in runs)),
         ("error", *(_number(run, "error", 2) for run in runs)),

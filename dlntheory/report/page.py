@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..citations import in_words
 from ..claims import PAPERS, ClaimStatus, Report, Result
 from ..display.text import format_number
 from .cards import card_html, drawn_or_note
@@ -113,7 +114,7 @@ def _section(key: str, results: list[Result]) -> str:
         cards += f"<details><summary>{number} not run</summary>{folded}</details>"
     return (
         f'\n<section class="{kind}" id="paper-{html.escape(key)}"><h2>{html.escape(paper.title)}</h2>'
-        f'<p class="dim">{html.escape(paper.citation)}</p>{cards}</section>'
+        f'<p class="dim">{html.escape(in_words(paper.source, whole=True))}</p>{cards}</section>'
     )
 
 

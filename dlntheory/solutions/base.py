@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 
 from ..architecture import Architecture
+from ..citations import in_words
 from ..display.text import card, format_number, key_values
 from ..reductions.base import Condition
 from ..training import Training
@@ -88,7 +89,7 @@ class AbstractSolution(eqx.Module):
             ("violation", violation),
             *found,
             ("loss", self.training.conventions),
-            ("source", self.source),
+            ("source", in_words(self.source)),
         ]
 
     def _repr_latex_(self) -> str:

@@ -32,7 +32,7 @@ def depth_mode_time(s: Any, sigma: float, s0: float, depth: float) -> np.ndarray
         times, not values.
 
     References:
-        Saxe, McClelland, Ganguli 2014.
+        [saxe2014exact].
 
     Example:
         >>> print(f"{depth_mode_time(1.0, 2.0, 1e-3, 3.0):.6f}")
@@ -146,7 +146,7 @@ def next_mode(sigma1: float, sigma2: float, s0: float, depth: float) -> float:
         Asymptotic for $s_0 \to 0$.
 
     References:
-        Saxe, McClelland, Ganguli 2019; Gissin, Shalev-Shwartz, Daniely 2020 for incremental learning.
+        [saxe2019mathematical]; [gissin2020implicit] for incremental learning.
 
     Raises:
         ValueError: not $0 < \sigma_2 < \sigma_1$, or another value is not positive.

@@ -92,7 +92,7 @@ def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: floa
         decay: weight decay.
 
     References:
-        Braun, Dominé, Fitzgerald, Saxe 2022 for the limit at full rank; the determinant criterion was derived here.
+        [braun2022exact] for the limit at full rank; the determinant criterion was derived here.
     """
     values, vectors = (np.asarray(part) for part in eigensystem(target, lam, decay))
     singular = np.linalg.svd(target, compute_uv=False)

@@ -42,7 +42,7 @@ def squares_from_dual(theta: Any, alpha: Any) -> jax.Array:
         Exact for every loss.
 
     References:
-        Woodworth et al. 2020.
+        [woodworth2020kernel].
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -70,7 +70,7 @@ def powers_from_dual(theta: Any, alpha: Any, depth: int) -> jax.Array:
         ValueError: a depth of at most 2.
 
     References:
-        Woodworth et al. 2020.
+        [woodworth2020kernel].
     """
     if not depth > 2:
         raise ValueError(
@@ -102,7 +102,7 @@ def hyperbolic_potential(beta: Any, alpha: Any) -> jax.Array:
         (...), summed over the last axis.
 
     References:
-        Woodworth et al. 2020.
+        [woodworth2020kernel].
     """
     beta, alpha = _broadcast("hyperbolic_potential", beta, alpha)
     z = beta / alpha**2
@@ -172,7 +172,7 @@ def interpolation_limit(inputs: Any, targets: Any, alpha: float) -> Interpolatio
         of the dual linear programme: slowly where $\kappa$ is close to 1.
 
     References:
-        Woodworth et al. 2020.
+        [woodworth2020kernel].
 
     Example:
         >>> limit = interpolation_limit([[1.0, 2.0]], [3.0], 1e-40)
@@ -226,7 +226,7 @@ class DiagonalSolution(AbstractSolution):
         ConditionError: the Hessian of the loss is no multiple of the identity, or it is not quadratic.
 
     References:
-        Saxe, McClelland, Ganguli 2014; Woodworth et al. 2020 for the setting.
+        [saxe2014exact]; [woodworth2020kernel] for the setting.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -295,7 +295,7 @@ class DiagonalSolution(AbstractSolution):
 
     @property
     def source(self) -> str:
-        return "Saxe, McClelland, Ganguli 2014; Woodworth et al. 2020"
+        return "[saxe2014exact]; [woodworth2020kernel]"
 
     @property
     def exactness(self) -> str:

@@ -25,7 +25,7 @@ def neuron_potential(beta: Any, delta: Any) -> jax.Array:
         delta: $a^2 - |w|^2$.
 
     References:
-        Azulay et al. 2021; Kunin et al. 2024.
+        [azulay2021implicit]; [kunin2024get].
     """
     beta, delta = jnp.asarray(beta, dtype=float), jnp.asarray(delta, dtype=float)
     rho = jnp.sqrt(delta**2 + 4.0 * jnp.sum(beta**2))
@@ -83,7 +83,7 @@ def neuron_interpolation(
         IntegrationError: Newton's method found no solution of this sign.
 
     References:
-        Azulay et al. 2021.
+        [azulay2021implicit].
 
     Example:
         >>> found = neuron_interpolation([[1.0, 0.0]], [2.0], [0.1, 0.3], 1.0)

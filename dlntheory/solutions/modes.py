@@ -30,7 +30,7 @@ def balanced_mode(t: Any, sigma: Any, s0: Any) -> jax.Array:
         $s(t)$, in the broadcast shape. NaN for $t < 0$ or $s_0 < 0$, which a traced function cannot refuse.
 
     References:
-        Saxe, McClelland, Ganguli 2014; the form without cancellation was derived here.
+        [saxe2014exact]; the form without cancellation was derived here.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -74,7 +74,7 @@ def infinite_depth_mode(tau: Any, sigma: Any, s0: Any) -> jax.Array:
         $s(\tau)$; NaN unless $0 < s_0 < \sigma$ and $\tau \ge 0$.
 
     References:
-        Saxe, McClelland, Ganguli 2014 for the equation.
+        [saxe2014exact] for the equation.
     """
     tau, sigma, s0 = _broadcast("infinite_depth_mode", tau, sigma, s0)
     is_legal = (s0 > 0) & (sigma > s0) & (tau >= 0)
@@ -123,7 +123,7 @@ def unbalanced_mode(t: Any, sigma: Any, a0: Any, b0: Any) -> tuple[jax.Array, ja
         $a(t)$ and $b(t)$, in the broadcast shape; NaN for $t < 0$.
 
     References:
-        Saxe, McClelland, Ganguli 2014 for the hyperbolic solution; this form was derived here.
+        [saxe2014exact] for the hyperbolic solution; this form was derived here.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -42,7 +42,7 @@ def neuron(t: Any, target: Any, first: Any, second: Any) -> tuple[jax.Array, jax
         $w(t)$ (d,) and $a(t)$ (o,); NaN for $t < 0$, which a traced function cannot refuse.
 
     References:
-        Kunin et al. 2024 for the neuron; the closed form of both weights was derived here.
+        [kunin2024get] for the neuron; the closed form of both weights was derived here.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -136,7 +136,7 @@ class NeuronSolution(AbstractSolution):
         ConditionError: the input covariance is no multiple of the identity.
 
     References:
-        See `neuron`.
+        [kunin2024get], see `neuron`.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -202,7 +202,7 @@ class NeuronSolution(AbstractSolution):
 
     @property
     def source(self) -> str:
-        return "Kunin et al. 2024 for the neuron; closed form of both weights derived here"
+        return "[kunin2024get] for the neuron; closed form of both weights derived here"
 
     @property
     def exactness(self) -> str:

@@ -31,7 +31,7 @@ def scaled_range(z: Any, scales: Any, floor: Any = 0.0) -> tuple[jax.Array, jax.
         $Y = \mathrm{diag}(e^c) Z$ is unique.
 
     References:
-        Derived here; row-wise stability of the sorted factorisation: Higham 2002, section 19.4.
+        Derived here; row-wise stability of the sorted factorisation: [higham2002accuracy], section 19.4.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

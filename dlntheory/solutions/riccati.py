@@ -51,8 +51,8 @@ def riccati_gram(t: Any, target: Any, stacked: Any, lam: Any = 0.0, decay: Any =
         refuse.
 
     References:
-        Fukumizu 1998; Braun, Dominé, Fitzgerald, Saxe 2022 (λ = 0); Dominé et al. 2024 (λ ≠ 0). The stable form and
-        weight decay were derived here.
+        [fukumizu1998effect]; [braun2022exact] (λ = 0); [domine2025lazy] (λ ≠ 0). The stable form and weight
+        decay were derived here.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -125,7 +125,7 @@ class RiccatiSolution(AbstractSolution):
         ValueError: another architecture or loss, malformed parameters.
 
     References:
-        See `riccati_gram`; the tangent kernel and lazy limit: Dominé et al. 2024.
+        [fukumizu1998effect], see `riccati_gram`; the tangent kernel and lazy limit: [domine2025lazy].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -205,7 +205,7 @@ class RiccatiSolution(AbstractSolution):
 
     @property
     def source(self) -> str:
-        return "Fukumizu 1998; Braun, Dominé, Fitzgerald, Saxe 2022; Dominé et al. 2024; stable form derived here"
+        return "[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]; stable form derived here"
 
     @property
     def exactness(self) -> str:

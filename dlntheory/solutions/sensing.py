@@ -35,7 +35,7 @@ class CommutingSensing:
         ConditionError: two measurements do not commute; gives $\max|[A_i, A_j]|$.
 
     References:
-        Gunasekar, Woodworth, Bhojanapalli, Neyshabur, Srebro 2017.
+        [gunasekar2017implicit].
 
     Example:
         >>> import numpy as np

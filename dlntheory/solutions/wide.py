@@ -33,7 +33,7 @@ def wide_product(t: Any, target: Any, first: Any, second: Any) -> jax.Array:
         The limit of infinite width; a finite width h deviates by the sampling error $O(h^{-1/2})$. Two layers only.
 
     References:
-        Derived here; compare Chizat, Colombo, Fernández-Real, Figalli for infinitely wide linear networks.
+        Derived here; compare [chizat2024infinite] for infinitely wide linear networks.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

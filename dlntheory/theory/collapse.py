@@ -1,4 +1,8 @@
-"""Progressive collapse: how the spread within classes falls, layer by layer, against the spread between them."""
+"""Progressive collapse: how the spread within classes falls, layer by layer, against the spread between them.
+
+References:
+    [yaras2023law].
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ def collapse_metrics(arch: Architecture, params: Mapping[str, Any], inputs: Any,
         ValueError: no chain, shapes that do not fit, fewer than two classes, or coinciding class means at some layer.
 
     References:
-        Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154 (the metric and its geometric decay).
+        [yaras2023law] (the metric and its geometric decay).
 
     Example:
         >>> import dlntheory as dln

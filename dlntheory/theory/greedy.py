@@ -1,4 +1,8 @@
-r"""Small initialisation on whitened data: how closely training passes the best rank-one map. Host functions."""
+r"""Small initialisation on whitened data: how closely training passes the best rank-one map. Host functions.
+
+References:
+    [li2021resolving]; [jacot2021saddle].
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ def closest_approach_exponent(ratio: float) -> float:
         ValueError: a ratio outside [0, 1].
 
     References:
-        Setting of Li, Luo, Lyu 2021 and Jacot et al. 2021; the exponent is derived here.
+        Setting of [li2021resolving] and [jacot2021saddle]; the exponent is derived here.
 
     Example:
         >>> closest_approach_exponent(0.0), closest_approach_exponent(1.0)

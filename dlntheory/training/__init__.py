@@ -1,4 +1,8 @@
-"""Flows and iterations, and the two verbs that run them. diffrax is imported in this room only."""
+"""Flows and iterations, and the two verbs that run them. diffrax is imported in this room only.
+
+References:
+    [bradbury2018jax].
+"""
 
 from .base import AbstractDynamics as AbstractDynamics, Limit as Limit, State as State, Training as Training
 from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState

@@ -30,6 +30,8 @@ TEXTS = {
     "References": "References",
 }
 SECTION = re.compile(rf"^({'|'.join([*ENTRIES, *TEXTS, 'Attributes', 'Example', 'Examples'])}):\s*$")
+#: A key of the bibliography in brackets.
+CITED = re.compile(r"\[([a-z]+\d{4}[a-z]+)\]")
 ENTRY = re.compile(r"^(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \((?P<kind>[^)]*)\))?:(?:\s+(?P<text>.*))?$")
 
 
@@ -62,6 +64,8 @@ def _section(name: str, body: list[str]) -> Iterator[str]:
         yield from _field("Attributes", ["", *(line for item in items for line in item)])
     elif name.startswith("Example"):
         yield from _field("Example", ["", *body])
+    elif name == "References":
+        yield from _field(TEXTS[name], [CITED.sub(r"{cite:t}`\1`", line) for line in body])
     else:
         yield from _field(TEXTS[name], body)
     yield ""

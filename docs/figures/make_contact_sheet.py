@@ -21,26 +21,28 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import dlntheory as dln  # noqa: E402
-from dlntheory.plotting import (  # noqa: E402
-    alignment,
-    landscape,
-    mean_field,
-    parsimony,
-    phase_diagram,
-    saddles,
-    style,
-    training,
-)
+from dlntheory.plotting import style  # noqa: E402
 from dlntheory.reductions.parsimony import (  # noqa: E402
     ObservedEntries,
     active_subspaces,
     complete,
     compress,
     descent,
+    plots as parsimony,
 )
 from dlntheory.theory import alignment as separable, mean_field as limit, saddles as paths  # noqa: E402
+from dlntheory.theory.alignment import plots as alignment  # noqa: E402
 from dlntheory.theory.collapse import collapse_metrics  # noqa: E402
-from dlntheory.theory.landscape import critical_points  # noqa: E402
+from dlntheory.theory.landscape import (  # noqa: E402
+    critical_points,
+    plots as landscape,
+)
+from dlntheory.theory.mean_field import plots as mean_field  # noqa: E402
+from dlntheory.theory.saddles import (  # noqa: E402
+    phase_diagram_plots as phase_diagram,
+    plots as saddles,
+)
+from dlntheory.training import plots as training  # noqa: E402
 
 #: Figures by name, each drawn on new axes when called.
 Figures = dict[str, Callable[[], object]]
@@ -150,7 +152,7 @@ def saddle_figures() -> Figures:
         "saddles.plot_approach": lambda: saddles.plot_approach(approach),
         "saddles.plot_escape_times": lambda: saddles.plot_escape_times(law, alphas, times),
         "saddles.plot_bottleneck": lambda: saddles.plot_bottleneck(cases, np.geomspace(1e-4, 1e-1, 7)),
-        "saddles.plot_completion": lambda: saddles.plot_completion(completed),
+        "saddles.plot_recovery": lambda: saddles.plot_recovery(completed),
         "saddles.plot_distances": lambda: saddles.plot_distances(studies),
         "phase_diagram.plot_phase_diagram": lambda: phase_diagram.plot_phase_diagram(
             near, 2, studies=studies
@@ -267,7 +269,7 @@ def mean_field_figures() -> Figures:
     transfer = limit.width_transfer(short, (1.0, 2.0, 4.0, 8.0, 16.0), factor=1.3)
     best = limit.best_rate(short, 0.01, 1.5, factor=1.2)
     return {
-        "mean_field.plot_comparison": lambda: mean_field.plot_comparison(both),
+        "mean_field.plot_against_networks": lambda: mean_field.plot_against_networks(both),
         "mean_field.plot_sweep": lambda: mean_field.plot_sweep(widths),
         "mean_field.plot_rate_transfer": lambda: mean_field.plot_rate_transfer(transfer),
         "mean_field.plot_rates": lambda: mean_field.plot_rates(best.grid),

@@ -15,8 +15,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 import dlntheory as dln  # noqa: E402
-from dlntheory.plotting import training  # noqa: E402
 from dlntheory.plotting.style import COLOURS, FULL_STYLE, REDUCED_STYLE  # noqa: E402
+from dlntheory.training import plots as training  # noqa: E402
 
 END = 400.0
 SETTINGS = {

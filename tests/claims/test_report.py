@@ -8,7 +8,7 @@ import pytest
 from dlntheory.claims import Curves, Evidence, claims, run_claims
 from dlntheory.display.typesetting import prose
 from dlntheory.report import write_report
-from dlntheory.report.cards import in_words
+from dlntheory.report.cards import arguments_in_words
 from dlntheory.report.page import page_html
 
 VOID = {"meta", "img", "br", "input"}
@@ -222,7 +222,7 @@ class TestPage:
 
 def test_arguments_in_words():
     arguments = {"seed": 0, "layer_rates": (1.0, (2.5,)), "kind": "gaussian", "tied": True}
-    assert in_words(arguments) == "seed = 0, layer rates = (1, (2.5,)), kind = gaussian, tied = yes"
+    assert arguments_in_words(arguments) == "seed = 0, layer rates = (1, (2.5,)), kind = gaussian, tied = yes"
 
 
 def test_every_statement_is_typeset():

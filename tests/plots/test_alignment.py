@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.plotting import alignment as figures
 from dlntheory.plotting.style import COLOURS, shade
-from dlntheory.theory.alignment import SeparableProblem, admissible, gradient_descent, log_time_flow
+from dlntheory.theory.alignment import (
+    SeparableProblem,
+    admissible,
+    gradient_descent,
+    log_time_flow,
+    plots as figures,
+)
 
 
 @pytest.fixture(scope="module")

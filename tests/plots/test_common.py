@@ -11,16 +11,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dlntheory.plotting import (
-    alignment,
-    landscape,
-    mean_field,
-    parsimony,
-    phase_diagram,
-    saddles,
-    style,
-    training,
-)
+from dlntheory.plotting import style
+from dlntheory.reductions.parsimony import plots as parsimony
+from dlntheory.theory.alignment import plots as alignment
+from dlntheory.theory.landscape import plots as landscape
+from dlntheory.theory.mean_field import plots as mean_field
+from dlntheory.theory.saddles import phase_diagram_plots as phase_diagram, plots as saddles
+from dlntheory.training import plots as training
 
 MODULES = (training, alignment, saddles, phase_diagram, landscape, parsimony, mean_field)
 TARGET = np.diag([2.0, 1.0])
@@ -42,7 +39,7 @@ ONE = {
     saddles.plot_path: lambda m, ax: saddles.plot_path(m.path, ax, found=m.found),
     saddles.plot_plateaus: lambda m, ax: saddles.plot_plateaus(m.path, m.found, ax),
     saddles.plot_approach: lambda m, ax: saddles.plot_approach(m.approach, ax),
-    saddles.plot_completion: lambda m, ax: saddles.plot_completion(m.completed, ax),
+    saddles.plot_recovery: lambda m, ax: saddles.plot_recovery(m.completed, ax),
     saddles.plot_bottleneck: lambda m, ax: saddles.plot_bottleneck([(3, 3), (4, 2)], [1e-3, 1e-2, 1e-1], ax),
     phase_diagram.plot_phase_diagram: lambda m, ax: phase_diagram.plot_phase_diagram(
         TARGET, 2, ax, studies=m.studies
@@ -61,7 +58,7 @@ ONE = {
     ),
     mean_field.plot_sweep: lambda m, ax: mean_field.plot_sweep(m.sweep, ax),
     mean_field.plot_rate_transfer: lambda m, ax: mean_field.plot_rate_transfer(m.transfer, ax),
-    mean_field.plot_comparison: lambda m, ax: mean_field.plot_comparison(m.mean_field, ax),
+    mean_field.plot_against_networks: lambda m, ax: mean_field.plot_against_networks(m.mean_field, ax),
     mean_field.plot_rates: lambda m, ax: mean_field.plot_rates(m.grid, ax),
 }
 TWO = {
@@ -296,7 +293,7 @@ REFUSED = {
     "lines": lambda m: parsimony.plot_collapse({(0.5, 2): [1.0, 0.0]}, 10),
     "leakages": lambda m: parsimony.plot_leakage([0.1], [0.0]),
     "dims": lambda m: parsimony.plot_closure_dimensions([10], {"a": [1, 2]}),
-    "quantities": lambda m: mean_field.plot_comparison(m.mean_field, quantities=("z",)),
+    "quantities": lambda m: mean_field.plot_against_networks(m.mean_field, quantities=("z",)),
     "grid": lambda m: mean_field.plot_rates([]),
 }
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from dlntheory.claims.parsimony import runs
-from dlntheory.plotting import parsimony as figures
 from dlntheory.plotting.style import COLOURS, shade
-from dlntheory.reductions.parsimony import ObservedEntries, active_subspaces, complete
+from dlntheory.reductions.parsimony import ObservedEntries, active_subspaces, complete, plots as figures
 from dlntheory.theory.collapse import collapse_slope
 
 

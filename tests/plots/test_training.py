@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.plotting import training as figures
 from dlntheory.plotting.style import COLOURS, shade
+from dlntheory.training import plots as figures
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from dlntheory.reductions.mirror.bias import BiasReport
 from dlntheory.reductions.mirror.commuting import BracketTest
 from dlntheory.reductions.mirror.find import NoPotential
 from dlntheory.reductions.mirror.potentials import EntropyScalars, MirrorPotential
-from dlntheory.reductions.parsimony.completion import Completion
+from dlntheory.reductions.parsimony.matrix_completion import Completion
 from dlntheory.reductions.select import ReductionAttempt, ReductionReport
 from dlntheory.solutions.destination import Destination
 from dlntheory.theory import alignment, landscape, saddles
@@ -30,10 +30,10 @@ from dlntheory.theory.alignment.report import AlignmentReport, Finding, Outcome
 from dlntheory.theory.geometry.langevin import LangevinReport
 from dlntheory.theory.geometry.measures import REFERENCES, MeasureReport
 from dlntheory.theory.mean_field.comparison import Deviation, MeanFieldComparison
-from dlntheory.theory.mean_field.rates import BestRate, RateTransfer
-from dlntheory.theory.mean_field.simulator import Simulation
+from dlntheory.theory.mean_field.rate_transfer import BestRate, RateTransfer
+from dlntheory.theory.mean_field.simulation import Simulation
 from dlntheory.theory.mean_field.sweeps import Sweep
-from dlntheory.theory.saddles.greedy import GreedyPoint
+from dlntheory.theory.saddles.greedy_path import GreedyPoint
 from dlntheory.theory.saddles.plateaus import Plateau
 from dlntheory.training.trajectory import Stats
 

@@ -25,7 +25,7 @@ from ...theory.alignment import (
     predicted_exponents,
     sharper_smoothness,
 )
-from ...theory.alignment.descent import CHANGE, SeparableDescent
+from ...theory.alignment.separable_descent import CHANGE, SeparableDescent
 from ...training import iterate
 from ..base import Evidence, claim
 from ..curves import Curves, power_law

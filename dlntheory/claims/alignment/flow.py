@@ -13,7 +13,7 @@ from ...theory.alignment import (
     limit_constants,
     predicted_exponents,
 )
-from ...theory.alignment.descent import SeparableDescent
+from ...theory.alignment.separable_descent import SeparableDescent
 from ...training import iterate
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
@@ -25,7 +25,7 @@ from .runs import LOG_TIME, PAPER, SIZE, both_labels, descent_of, flow_of, probl
     paper="alignment",
     statement=r"$A_k = W_k W_k^\top - W_{k+1}^\top W_{k+1}$ is constant along the flow, up to $t = e^{10^4}$.",
     summary="W_k W_k^T - W_(k+1)^T W_(k+1) is constant in log time, relative to |W|^2.",
-    source=f"{PAPER}, and Arora, Cohen, Hazan 2018",
+    source=f"{PAPER}, and [arora2018optimization]",
     tolerance=1e-12,
     holds={"rule": "flow"},
     violated={"rule": "normalised"},

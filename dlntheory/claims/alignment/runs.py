@@ -17,7 +17,7 @@ from ...theory.alignment import (
     log_time_flow,
 )
 
-PAPER = "Ji, Telgarsky 2019"
+PAPER = "[ji2019gradient]"
 LOG_TIME = r"$s = \log(1 + t)$, $t$ gradient-flow time"
 #: Dimension, samples, margin of the simplex data.
 SIZE = (4, 30, 0.3)

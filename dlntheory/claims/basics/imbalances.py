@@ -23,7 +23,7 @@ from .shared import TIGHT, LogCosh, distance, imbalances_at, target_of, weights_
     statement=r"Along the gradient flow of any loss of $z = W_L \cdots W_1$ the imbalances "
     r"$D_l = W_{l+1}^\top W_{l+1} - W_l W_l^\top$ are constant.",
     summary="Imbalances are constant along gradient flow, whatever the loss (digits).",
-    source="Arora, Cohen, Hazan 2018, proof of Theorem 1; Du, Hu, Lee 2018",
+    source="[arora2018optimization], proof of Theorem 1; [du2018algorithmic]",
     tolerance=2e-13,
     holds={"weight_decay": 0.0},
     violated={"weight_decay": 0.01},
@@ -57,7 +57,7 @@ def balancedness_conserved(weight_decay: float) -> Evidence:
     statement=r"At a $\lambda$-balanced start, $D_1 = \lambda I_h$, the end-to-end equation is refused with the "
     r"violation $\|D_1\|_F = |\lambda|\sqrt h$.",
     summary="A λ-balanced start is refused by the balanced flow, with the violation |λ| sqrt(h).",
-    source="balance: Arora, Cohen, Hazan 2018; λ-balance: Dominé et al. 2024",
+    source="balance: [arora2018optimization]; λ-balance: [domine2025lazy]",
     tolerance=3e-15,
     holds={"lam": 0.7},
     violated={"lam": 0.0},
@@ -81,7 +81,7 @@ def lambda_balance_refused(lam: float) -> Evidence:
     statement=r"One step of gradient descent changes $D_l$ by exactly $\eta^2 (g_{l+1}^\top g_{l+1} - g_l g_l^\top)$, "
     r"$g_l$ the layer gradients.",
     summary="Gradient descent changes the imbalances by eta^2 (g_{l+1}^T g_{l+1} - g_l g_l^T), exactly.",
-    source="elementary: first-order terms cancel; compare Du, Hu, Lee 2018",
+    source="elementary: first-order terms cancel; compare [du2018algorithmic]",
     tolerance=5e-15,
     holds={"weight_decay": 0.0},
     violated={"weight_decay": 0.01},
@@ -117,7 +117,7 @@ def gd_drift_identity(weight_decay: float) -> Evidence:
     statement=r"With weight decay $\frac{\gamma}{2}\sum_l \|W_l\|^2$ the imbalances decay as "
     r"$D_l(t) = e^{-2\gamma t} D_l(0)$, for every loss and depth.",
     summary="Weight decay shrinks the imbalances as exp(-2 gamma t).",
-    source="Kunin, Sagastuy-Brena, Ganguli, Yamins, Tanaka 2021",
+    source="[kunin2021neural]",
     tolerance=1e-12,
     holds={"rate": 1.0},
     violated={"rate": 1.2},

@@ -19,7 +19,7 @@ from .shared import TIGHT, balanced_with_product
     statement=r"At a balanced minimum $z = S$ of $\frac12\|z - S\|^2$ the largest Hessian eigenvalue is "
     r"$L\,\sigma_1^{2-2/L}$, so that gradient descent is stable iff $\eta < 2/(L\,\sigma_1^{2-2/L})$.",
     summary="Sharpness at a balanced minimum is L sigma_1^(2-2/L), read off the growth of gradient descent.",
-    source="Mulayoff, Michaeli 2020; elementary for a balanced minimum",
+    source="[mulayoff2020unique]; elementary for a balanced minimum",
     tolerance=1e-8,
     holds={"factor": 1.0},
     violated={"factor": 1.2},
@@ -56,7 +56,7 @@ def stability_edge(factor: float) -> Evidence:
     statement=r"From a balanced start with $\mathrm{sign}\det z(0) \ne \mathrm{sign}\det S$ the flow of "
     r"$\frac12\|z - S\|^2$ converges to a saddle with loss $\frac12\sigma_{\min}(S)^2$.",
     summary="A balanced square start with the wrong determinant sign ends at a saddle.",
-    source="rank conservation: Arora, Cohen, Hazan 2018; the sign criterion is derived here",
+    source="rank conservation: [arora2018optimization]; the sign criterion is derived here",
     tolerance=1e-10,
     holds={"sign": -1.0},
     violated={"sign": 1.0},

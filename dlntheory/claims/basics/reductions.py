@@ -22,7 +22,7 @@ from .shared import TIGHT, LogCosh, balanced_with_product
     statement=r"From a balanced start, $\dot z = -\sum_{l=1}^L (zz^\top)^{(L-l)/L}\,\nabla f(z)\,"
     r"(z^\top z)^{(l-1)/L}$.",
     summary="The end-to-end equation reproduces the full flow from a balanced start (digits, 64-100-10).",
-    source="Arora, Cohen, Hazan 2018, Theorem 1",
+    source="[arora2018optimization], Theorem 1",
     tolerance=1e-11,
     holds={"start": "balanced"},
     violated={"start": "gaussian"},
@@ -66,7 +66,7 @@ def balanced_end_to_end_digits(start: str) -> Evidence:
     statement=r"The end-to-end equation holds at any depth and width if the singular values beyond "
     r"$\mathrm{rank}\, z$, which the flow conserves, are held at 0.",
     summary="Depth 3, a bottleneck, equal singular values, log-cosh loss: reduced = full.",
-    source="Arora, Cohen, Hazan 2018, Theorem 1; Bah, Rauhut, Terstiege, Westdickenberg 2022 (rank)",
+    source="[arora2018optimization], Theorem 1; [bah2022learning] (rank)",
     tolerance=1e-10,
     holds={"balanced": True},
     violated={"balanced": False},
@@ -98,7 +98,7 @@ def balanced_end_to_end_bottleneck(balanced: bool) -> Evidence:
     statement=r"With layer rates $e_l$ and $W_{l+1}^\top W_{l+1}/e_{l+1} = W_l W_l^\top/e_l$ the end-to-end flow is "
     r"that of equal rates, sped up by $(\prod_l e_l)^{1/L}$.",
     summary="Unequal layer rates speed the balanced flow up by their geometric mean.",
-    source="follows from Arora, Cohen, Hazan 2018, Theorem 1, with V_l = W_l / sqrt(e_l); derived here",
+    source="follows from [arora2018optimization], Theorem 1, with V_l = W_l / sqrt(e_l); derived here",
     tolerance=1e-10,
     holds={"scaled": True},
     violated={"scaled": False},
@@ -131,7 +131,7 @@ def balanced_layer_rates(scaled: bool) -> Evidence:
     statement=r"For two linear layers, any loss and any start, $M = QQ^\top$ with $Q = [W_1^\top; W_2]$ obeys "
     r"$\dot M = NM + MN$, $N = -\begin{pmatrix} 0 & \nabla f^\top \\ \nabla f & 0 \end{pmatrix}$.",
     summary="The Gram matrix of two layers is closed for any start and any loss: reduced = full.",
-    source="Fukumizu 1998 for whitened data; elementary for any loss",
+    source="[fukumizu1998effect] for whitened data; elementary for any loss",
     tolerance=4e-11,
     holds={"rate": 1.0},
     violated={"rate": 1.05},

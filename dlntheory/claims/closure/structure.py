@@ -55,7 +55,7 @@ def closure_counts_and_ranks(fixed: bool) -> Evidence:
     r"functions of $z$: rank $[\partial O; \partial h]$ = rank $[\partial\varphi; \partial h]$. For $UV^\top$ with "
     "three hidden units they are not: 6 against 4.",
     summary="On a level set z determines the observables of diagonal nets, neurons and scalar chains.",
-    source="derived here; compare Marcotte, Gribonval, Peyré 2025 (intrinsic metric)",
+    source="derived here; compare [marcotte2026intrinsic] (intrinsic metric)",
     tolerance=0.5,
     holds={"names": ("diagonal", "neuron", "scalar chain")},
     violated={"names": ("two layers",)},

@@ -20,7 +20,7 @@ from .shared import reference_flow, rotations
     statement=r"For $\beta = u^2 - v^2$ from $u = v = \alpha$: $\beta = 2\alpha^2\sinh(4\theta)$, "
     r"$\theta = -\int\nabla f$, and an interpolating flow ends at $\arg\min Q_\alpha$ on $X\beta = y$.",
     summary="Diagonal networks end at the least hyperbolic entropy, found by a dual Newton method.",
-    source="Woodworth et al. 2020",
+    source="[woodworth2020kernel]",
     tolerance=5e-14,
     holds={"shared_start": True},
     violated={"shared_start": False},
@@ -51,7 +51,7 @@ def diagonal_sinh_and_dual_limit(shared_start: bool) -> Evidence:
     statement=r"As $\alpha \to 0$ the interpolating $\beta$ tends to the least $\ell_1$ norm; where that is "
     r"unique the excess falls like $\alpha^{2(1-\kappa)}$, $\kappa = \max |X^\top\nu|$ off its support.",
     summary="A diagonal network finds the least l1 norm, often only from absurdly small starts.",
-    source="Woodworth et al. 2020 for the limit; the rate is derived here",
+    source="[woodworth2020kernel] for the limit; the rate is derived here",
     tolerance=9e-13,
     holds={"alpha": 1e-80},
     violated={"alpha": 1e-4},
@@ -73,7 +73,7 @@ def diagonal_least_l1(alpha: float) -> Evidence:
     statement=r"For commuting $A_i$ and $X = UU^\top$ from $\alpha I$: $X(t) = \alpha\exp(4\sum_i s_i A_i)$, "
     r"$s_i = -\int(\langle A_i, X\rangle - y_i)\,dt$.",
     summary="Matrix sensing with commuting measurements is an exponential of m numbers.",
-    source="Gunasekar, Woodworth, Bhojanapalli, Neyshabur, Srebro 2017",
+    source="[gunasekar2017implicit]",
     tolerance=7e-14,
     holds={"commuting": True},
     violated={"commuting": False},
@@ -109,7 +109,7 @@ def commuting_sensing(commuting: bool) -> Evidence:
     statement=r"From weights of size $\epsilon$ the flow passes the best rank-one map at a distance of order "
     r"$\epsilon^{2(1-\rho)/(1+\rho)}$, $\rho = \sigma_2/\sigma_1$.",
     summary="Closest approach to rank one is a power of the initialisation that depends on the gap.",
-    source="derived for dlntheory; setting of Li, Luo, Lyu 2021 and Jacot et al. 2021",
+    source="derived for dlntheory; setting of [li2021resolving] and [jacot2021saddle]",
     tolerance=1e-6,
     holds={"small": 1e-7},
     violated={"small": 0.2},

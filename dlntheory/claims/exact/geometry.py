@@ -66,7 +66,7 @@ def _vertical(layers: list[np.ndarray]):
     statement=r"Balanced weights submerge onto products with metric $g = A_N^{-1}$, "
     r"$A_N G = \sum_j (WW^\top)^{(N-j)/N} G (W^\top W)^{(j-1)/N}$.",
     summary="The metric that balanced weights induce on products is the inverse of the flow's operator.",
-    source="Bah, Rauhut, Terstiege, Westdickenberg 2022; Menon, Yu",
+    source="[bah2022learning]; [menon2025entropy]",
     tolerance=3e-14,
     holds={"stretch": 1.0},
     violated={"stretch": 1.3},

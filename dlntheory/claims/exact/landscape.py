@@ -26,7 +26,7 @@ from .shared import DERIVED, fibre_point, multiplied, reference_flow, rotations
     paper="exact",
     statement=r"$\min \sum_l \|W_l\|_F^2 = L\sum_i s_i^{2/L}$ over all factorisations, attained at balance.",
     summary="The least weight norm of a product is L times a Schatten quasi-norm.",
-    source="Srebro, Rennie, Jaakkola 2005 (L = 2); Shang et al. (Schatten quasi-norms)",
+    source="[srebro2005maximum] (L = 2); [shang2016unified] (Schatten quasi-norms)",
     tolerance=3e-15,
     holds={"stretch": 1.0},
     violated={"stretch": 1.05},
@@ -131,7 +131,7 @@ def _spectrum_curves(what: str, predicted: np.ndarray, measured: np.ndarray) -> 
     statement=r"At a balanced point the tangent kernel has the eigenvalues $m_L(s_k^2, s_l^2)$; a mode paired with an "
     r"empty direction gives $s^{2-2/L}$.",
     summary="The tangent-kernel spectrum of a balanced point, empty directions included.",
-    source="Arora, Cohen, Hazan 2018 for the operator",
+    source="[arora2018optimization] for the operator",
     tolerance=1e-14,
     holds={"exponent": "2-2/L"},
     violated={"exponent": "1"},
@@ -164,7 +164,7 @@ def ntk_spectrum_empty_directions(exponent: str) -> Evidence:
     statement=r"Two-layer critical points fit subsets of modes; every proper subset is a strict saddle with "
     r"$\lambda_{\min} = -\max\sigma_m$ over the missing modes.",
     summary="All two-layer critical points but the global minimum are strict saddles, with known curvature.",
-    source="Baldi, Hornik 1989; Kawaguchi 2016; curvatures derived for dlntheory",
+    source="[baldi1989neural]; [kawaguchi2016deep]; curvatures derived for dlntheory",
     tolerance=1e-14,
     holds={"hidden": 3},
     violated={"hidden": 2},
@@ -185,7 +185,7 @@ def critical_points_strict_saddles(hidden: int) -> Evidence:
     statement=r"Random flows of two layers end at $\frac12(\mathrm{tr}\,\Sigma_{yy} - \sum_{i\le h}\lambda_i("
     r"\Sigma_{yx}\Sigma_{xx}^{-1}\Sigma_{xy}))$ (finitely many runs, no proof).",
     summary="Twenty random flows through a bottleneck all end at the reduced-rank minimum.",
-    source="Baldi, Hornik 1989",
+    source="[baldi1989neural]",
     tolerance=1e-12,
     holds={"at_origin": False},
     violated={"at_origin": True},
@@ -223,7 +223,7 @@ def no_spurious_minima(at_origin: bool) -> Evidence:
     paper="exact",
     statement=r"Gradient descent at a balanced minimum is stable iff $\eta < 2/(L\sigma_1^{2-2/L})$.",
     summary="Gradient descent returns to a balanced minimum just below the edge, and leaves it just above.",
-    source="Mulayoff, Michaeli 2020; elementary for a balanced minimum",
+    source="[mulayoff2020unique]; elementary for a balanced minimum",
     tolerance=1e-27,
     holds={"share": 0.99},
     violated={"share": 1.01},
@@ -252,7 +252,7 @@ def stability_edge_of_descent(share: float) -> Evidence:
     statement=r"$Q \leftarrow (I - \frac\eta2 N)^{-1}(I + \frac\eta2 N)Q$ with $N = [[0, -G^\top], [-G, 0]]$ keeps "
     r"$W_2^\top W_2 - W_1 W_1^\top$ for any loss and step.",
     summary="A Cayley step of two layers keeps the imbalance to rounding; gradient descent does not.",
-    source="Cayley transforms of quadratic groups; Hairer, Lubich, Wanner",
+    source="Cayley transforms of quadratic groups; [hairer2006geometric]",
     tolerance=2e-14,
     holds={"rule": "cayley"},
     violated={"rule": "descent"},

@@ -19,7 +19,7 @@ from ..base import Evidence, claim
 from ..curves import TIME, Curves, power_law
 from .flows import evidence, reference_end, scalar_layers, two_layers, worst
 
-SAXE = "Saxe, McClelland, Ganguli 2014"
+SAXE = "[saxe2014exact]"
 
 
 @claim(
@@ -186,7 +186,7 @@ def _wide_gap(hidden: int, tied: bool) -> float:
     r"singular bases of $S$, each mode with effective imbalance $v_1 + v_2$; width $h$ is "
     r"$O(h^{-1/2})$ away.",
     summary="Infinitely wide two-layer networks in closed form; finite width deviates by its sampling error.",
-    source="derived here; compare Chizat, Colombo, Fernández-Real, Figalli",
+    source="derived here; compare [chizat2024infinite]",
     tolerance=0.1,
     holds={"tied": False},
     violated={"tied": True},
@@ -213,7 +213,7 @@ def infinite_width(tied: bool) -> Evidence:
     r"$s_0^{1-\rho}\sigma_1^{\rho}$ for "
     r"$L = 2$ and at $s_0(1-\rho)^{-L/(L-2)}$ for $L > 2$, $\rho = \sigma_2/\sigma_1$, as $s_0 \to 0$.",
     summary="How far the second mode is when the first is half learned: modes are learned one by one.",
-    source="Saxe, McClelland, Ganguli 2019; Gissin, Shalev-Shwartz, Daniely 2020",
+    source="[saxe2019mathematical]; [gissin2020implicit]",
     tolerance=0.01,
     holds={"start": 1e-8},
     violated={"start": 1e-1},

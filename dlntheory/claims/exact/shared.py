@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-DERIVED = "derived for dlntheory; setting of Saxe, McClelland, Ganguli 2014"
-GEOMETRY = "Menon; Menon, Yu: geometry of the deep linear network"
+DERIVED = "derived for dlntheory; setting of [saxe2014exact]"
+GEOMETRY = "[menon2024geometry]; [menon2025entropy]: geometry of the deep linear network"
 
 
 def reference_flow(field, start: np.ndarray, end: float) -> np.ndarray:

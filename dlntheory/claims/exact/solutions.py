@@ -45,7 +45,7 @@ def _gram_after(t: float, target, first, second, lam: float, decay: float = 0.0)
     r"-\lambda/2 & S^\top \\ S & \lambda/2"
     r"\end{pmatrix}$.",
     summary="Two lambda-balanced layers on whitened data in closed form, both Gram matrices included.",
-    source="Fukumizu 1998; Braun, Dominé, Fitzgerald, Saxe 2022; Dominé et al. 2024",
+    source="[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]",
     tolerance=8e-12,
     holds={"disturbance": 0.0},
     violated={"disturbance": 1e-3},
@@ -156,7 +156,7 @@ def riccati_weight_decay(lam: float) -> Evidence:
     r"$c/\lambda^2$, relative to its "
     r"size, for large imbalance $\lambda$ of either sign.",
     summary="Large imbalance of either sign is lazy: the tangent kernel moves as 1/lambda^2.",
-    source="Dominé et al. 2024 for the lazy limit; the rate was measured here",
+    source="[domine2025lazy] for the lazy limit; the rate was measured here",
     tolerance=7e-3,
     holds={"lambdas": (30.0, 100.0, -100.0)},
     violated={"lambdas": (1.0, 3.0, 10.0)},
@@ -194,7 +194,7 @@ def kernel_movement_lazy(lambdas: tuple[float, ...]) -> Evidence:
     r"a_0]/\sqrt{K(t)}$, $K = 1 + "
     r"q_0^\top \int_0^t e^{2Fs}ds\, q_0$. With more neurons $Q = e^{Ft} Q_0 K^{-1/2}$ is wrong.",
     summary="One hidden neuron: both weights in closed form; with three the same formula fails.",
-    source="Kunin et al. 2024 for the neuron; closed form derived here",
+    source="[kunin2024get] for the neuron; closed form derived here",
     tolerance=7e-12,
     holds={"neurons": 1},
     violated={"neurons": 3},
@@ -265,7 +265,7 @@ def neuron_branch_decides(rule: str) -> Evidence:
     r"\beta$ subject to "
     r"$X\beta = y$, with $\nabla\Phi_\delta(\beta) = w$; $w(\infty) - w_0$ is in the row space of $X$.",
     summary="The interpolating solution of one neuron is that of its mirror potential.",
-    source="Azulay et al. 2021; Kunin et al. 2024",
+    source="[azulay2021implicit]; [kunin2024get]",
     tolerance=8e-13,
     holds={"potential": "of delta"},
     violated={"potential": "of delta + 0.1"},

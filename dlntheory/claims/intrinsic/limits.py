@@ -21,7 +21,7 @@ from ..curves import Curves, error_over_time, power_law
 from .scipy_runs import scipy_run, scipy_times
 
 SIZE = 3
-SOURCE = "Marcotte, Gribonval, Peyré, ICLR 2026"
+SOURCE = "[marcotte2026intrinsic]"
 
 
 @lru_cache(maxsize=1)

@@ -91,7 +91,7 @@ def _bias(form: str, factor: float) -> Evidence:
     statement=r"Gradient flow of $z = u \odot v$ on $\frac12|Az - b|^2$ that fits ends at the $z$ with $Az = b$ of "
     r"least Bregman divergence from $z_0$ for $\Phi' = \frac12 \operatorname{asinh}(2z/|u^2 - v^2|)$.",
     summary="Diagonal networks end at the minimiser of the hyperbolic entropy's divergence (KKT residual).",
-    source="Woodworth et al. 2020; Gunasekar et al. 2018",
+    source="[woodworth2020kernel]; [gunasekar2018characterizing]",
     tolerance=1e-9,
     holds={"factor": 1.0},
     violated={"factor": 1.1},
@@ -108,7 +108,7 @@ def bias_of_diagonal_networks(factor: float) -> Evidence:
     r"$\frac{d}{dt}\nabla Q(z) = -|u|\nabla f(z)$ with $\nabla Q = |v| z/|z|$; a run that fits "
     r"$Az = b$ ends where $\nabla Q(z) - \nabla Q(z_0)$ is in the range of $A^\top$.",
     summary="One neuron ends at the minimiser of its warped potential's divergence (KKT residual).",
-    source="derived here; compare Azulay et al. 2021",
+    source="derived here; compare [azulay2021implicit]",
     tolerance=1e-9,
     holds={"factor": 1.0},
     violated={"factor": 1.1},
@@ -179,7 +179,7 @@ def scalar_chain_in_z_alone(shift: float) -> Evidence:
     statement=r"For $z = u^3 - v^3$ with $u, v > 0$ the coordinate $y$ with $\dot y = -\nabla f(z)$ gives "
     r"$u = (u_0^{-1} - 3y)^{-1}$, $v = (v_0^{-1} + 3y)^{-1}$: a mirror flow with a rational law $1/u + 1/v$.",
     summary="The difference of cubes in its dual coordinate: reduced = full.",
-    source="Woodworth et al. 2020 for u_0 = v_0; otherwise derived here",
+    source="[woodworth2020kernel] for u_0 = v_0; otherwise derived here",
     tolerance=1e-10,
     holds={"shift": 0.0},
     violated={"shift": 0.02},
@@ -221,7 +221,7 @@ def _tied():
     statement=r"For $z = U U^\top$, any start and any loss, "
     r"$\dot z = -((G + G^\top) z + z (G + G^\top))$, $G = \nabla f(z)$.",
     summary="Tied factors in z alone, from any start: reduced = full.",
-    source="elementary; Gunasekar et al. 2017",
+    source="elementary; [gunasekar2017implicit]",
     tolerance=1e-10,
     holds={"rate": 2.0},
     violated={"rate": 2.04},

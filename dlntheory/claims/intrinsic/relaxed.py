@@ -18,7 +18,7 @@ from ..base import Evidence, claim
 from ..curves import error_over_time
 from .scipy_runs import integrated, scipy_run, scipy_times
 
-PAPER = "Marcotte, Gribonval, Peyré 2026, arXiv 2508.07370"
+PAPER = "[marcotte2026intrinsic]"
 
 
 class _LogCosh:

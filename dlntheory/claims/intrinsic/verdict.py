@@ -30,7 +30,7 @@ from ...reductions.intrinsicity.kernel import ModularMetric, kernel_test
 from ..base import Evidence, claim
 from ..curves import TIME, Curves, error_over_time
 
-PROPERTY = "Marcotte, Gribonval, Peyré 2026 (the property)"
+PROPERTY = "[marcotte2026intrinsic] (the property)"
 
 
 class _LogCosh:
@@ -59,7 +59,7 @@ class _LogCosh:
     r"$k_e = q = 0$, equal positive eigenvalues, $p = n$ or $p \le m$, or its mirror image; (c) $k_e = 0$, $p = n$, "
     r"$q = m$, equal positive and equal negative eigenvalues; (d) $n = m = 1$.",
     summary="All 324 two-layer level sets with n, m <= 3: the classification against exact arithmetic mod p.",
-    source="derived here; r <= max(n, m): Marcotte, Gribonval, Peyré 2026",
+    source="derived here; r <= max(n, m): [marcotte2026intrinsic]",
     tolerance=0.5,
     holds={"mixed": True},
     violated={"mixed": False},
@@ -84,7 +84,7 @@ def two_layer_level_sets(mixed: bool) -> Evidence:
     statement=r"On $S \sim \mathrm{diag}(\lambda I_n, -\mu I_m)$ the metric of $Z = UV^\top$ is "
     r"$K[G] = (\kappa^2 I + ZZ^\top)^{1/2} G + G (\kappa^2 I + Z^\top Z)^{1/2}$, $\kappa = (\lambda + \mu)/2$.",
     summary="Mixed lazy and balanced level sets: kernel test through the jaxpr mod p, and K in floats.",
-    source="derived here; as an initialisation: Tu, Aranguri, Jacot 2024",
+    source="derived here; as an initialisation: [tu2024mixed]",
     tolerance=5e-15,
     holds={"distinct": False},
     violated={"distinct": True},

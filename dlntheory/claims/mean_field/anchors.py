@@ -23,8 +23,8 @@ from ...theory.mean_field import (
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
 
-SOURCE = "Bordelon, Pehlevan 2025; equations re-derived for discrete steps"
-DERIVED = "derived for dlntheory from the mean-field equations; setting of Bordelon, Pehlevan 2025"
+SOURCE = "[bordelon2025deep]; equations re-derived for discrete steps"
+DERIVED = "derived for dlntheory from the mean-field equations; setting of [bordelon2025deep]"
 
 
 def _test_errors(predicted: np.ndarray, measured: np.ndarray) -> Curves:

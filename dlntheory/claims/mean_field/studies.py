@@ -11,13 +11,13 @@ import numpy as np
 
 from ...theory.mean_field import MeanFieldConfig, solve
 from ...theory.mean_field.comparison import compare
-from ...theory.mean_field.rates import best_rate
-from ...theory.mean_field.simulator import Simulation, simulate
+from ...theory.mean_field.rate_transfer import best_rate
+from ...theory.mean_field.simulation import Simulation, simulate
 from ...theory.mean_field.sweeps import data_sweep, depth_deviation, depth_sweep, width_sweep
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
 
-SOURCE = "Bordelon, Pehlevan 2025"
+SOURCE = "[bordelon2025deep]"
 RUN: dict[str, Any] = {"T": 31, "L": 2, "eta": 0.05, "nu": 1.0, "sigma": 0.5}
 
 

@@ -17,7 +17,7 @@ from ..base import Evidence, claim
 from ..curves import Curves
 from . import runs
 
-PAPER = "Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154"
+PAPER = "[yaras2023law]"
 HERE = f"derived here; setting of {PAPER}"
 SIZE, RANK = 30, 3
 

@@ -11,16 +11,22 @@ import numpy as np
 from ...families import linear_network
 from ...initial import gaussian, orthogonal
 from ...losses import MatrixCompletionLoss, SquaredLoss
-from ...reductions.parsimony import ObservedEntries, active_subspaces, complete, compress, descent
+from ...reductions.parsimony import (
+    ObservedEntries,
+    active_subspaces,
+    complete,
+    compress,
+    descent,
+)
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
 from ...training import GradientDescent, iterate, solve
 from ..base import Evidence, claim
 from ..curves import Curves
 from . import runs
 
-PAPER = "Yaras, Wang, Hu, Zhu, Balzano, Qu 2023, arXiv 2306.01154"
+PAPER = "[yaras2023law]"
 HERE = f"derived here; setting of {PAPER}"
-COMPLETION = "Yaras, Wang, Balzano, Qu 2024, arXiv 2406.04112 (heuristic; numbers measured here)"
+COMPLETION = "[yaras2024compressible] (heuristic; numbers measured here)"
 
 
 @claim(

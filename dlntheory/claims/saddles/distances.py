@@ -10,7 +10,7 @@ from ..base import Evidence, claim
 from ..curves import Curves, power_law
 from . import runs
 
-JACOT = "Jacot, Ged, Şimşek, Hongler, Gabriel 2021, arXiv 2106.15933"
+JACOT = "[jacot2021saddle]"
 OURS = f"{JACOT} (the exponent); constants derived here"
 
 

@@ -30,9 +30,9 @@ from ..base import Evidence, claim
 from ..curves import TIME, Curves, power_law
 from . import runs
 
-JACOT = "Jacot, Ged, Şimşek, Hongler, Gabriel 2021, arXiv 2106.15933"
+JACOT = "[jacot2021saddle]"
 OURS = "derived here"
-RAWAL = "Rawal, DeWeese 2026, arXiv 2605.01288"
+RAWAL = "[rawal2026theory]"
 
 
 @claim(
@@ -188,7 +188,7 @@ def plateaus_in_order(depth: int) -> Evidence:
     paper="saddles",
     statement=r"Greedy low-rank learning ends at $\frac12\sum_{i>k} s_i^2$ with width $k$, whitened regression.",
     summary="The greedy algorithm of width k ends at the best map of rank k.",
-    source=f"{JACOT}; Li, Luo, Lyu 2021, arXiv 2012.09839",
+    source=f"{JACOT}; [li2021resolving]",
     tolerance=1e-8,
     tier="full",
     holds={"modes": runs.MODES},
@@ -334,7 +334,7 @@ def bottleneck_depth(exponent: str) -> Evidence:
     r"balanced start "
     r"so is $\sum_i |w_i|^{2/L}$.",
     summary="Deep diagonal discriminant: the 2/L quasi-norm is conserved from balanced starts.",
-    source="Li 2026, arXiv 2603.02622",
+    source="[li2026implicit]",
     tolerance=1e-9,
     tier="full",
     holds={"balanced": True},

@@ -137,7 +137,7 @@ def lie_rank(
         generic one holds up to `error_probability`.
 
     References:
-        Marcotte, Gribonval and Peyré 2023, Corollary 3.4 (the count of laws); Schwartz 1980 (the probability).
+        [marcotte2023abide], Corollary 3.4 (the count of laws); [schwartz1980fast] (the probability).
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -45,8 +45,7 @@ class BalancedFlow(AbstractChainFlow):
         ValueError: a rank outside 1 … smallest width; weight decay with unequal rates.
 
     References:
-        Arora, Cohen, Hazan, "On the Optimization of Deep Networks: Implicit Acceleration by Overparameterization",
-        ICML 2018, Theorem 1.
+        [arora2018optimization], Theorem 1.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -60,7 +59,7 @@ class BalancedFlow(AbstractChainFlow):
     tolerance: float
 
     label = "balanced end-to-end flow"
-    source = "Arora, Cohen, Hazan 2018, Theorem 1"
+    source = "[arora2018optimization], Theorem 1"
     exactness = "exact for every loss, at a balanced start"
     order = 10.0
     has_law = False

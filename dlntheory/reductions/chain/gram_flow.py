@@ -39,7 +39,8 @@ class GramFlow(AbstractFactorFlow):
         FormError: φ is no chain of two matrices.
 
     References:
-        Fukumizu 1998 (the Riccati equation of whitened data); the closure for an arbitrary loss is elementary.
+        [fukumizu1998effect] (the Riccati equation of whitened data); the closure for an arbitrary loss is
+        elementary.
     """
 
     label = "Gram flow"
@@ -48,7 +49,7 @@ class GramFlow(AbstractFactorFlow):
         r" \end{pmatrix},\quad N = -\begin{pmatrix} \gamma e_1 I & e_1 \nabla f(z)^\top \\ e_2 \nabla f(z) &"
         r" \gamma e_2 I \end{pmatrix}"
     )
-    source = "Fukumizu 1998 for whitened data; elementary for any loss"
+    source = "[fukumizu1998effect] for whitened data; elementary for any loss"
     order = 210.0
 
     def __init__(

@@ -92,8 +92,8 @@ class InfiniteDepthFlow(AbstractDepthLimit):
         NotApplicableError: weight decay, or unequal rates.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026, for the setting.
-        That λ drops out, and the logarithmic mean, are derived here and checked against the full flow.
+        [marcotte2026intrinsic], for the setting. That λ drops out, and the logarithmic mean, are derived here
+        and checked against the full flow.
 
     Example:
         >>> import dlntheory as dln, jax, numpy as np
@@ -107,7 +107,7 @@ class InfiniteDepthFlow(AbstractDepthLimit):
     tolerance: float | None
 
     label = "flow of infinite depth"
-    source = "derived here, in the setting of Marcotte, Gribonval, Peyré 2026"
+    source = "derived here, in the setting of [marcotte2026intrinsic]"
     exactness = "asymptotic, order 1/L, for every smooth loss, at a relaxed balanced start near the identity"
     order = 510.0
 
@@ -198,7 +198,7 @@ class BalancedLimitFlow(AbstractDepthLimit):
         NotApplicableError: weight decay (it adds $-L \gamma z$: use `BalancedFlow`).
 
     References:
-        Cohen, Menon, Veraszto 2023.
+        [cohen2023deep].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -211,7 +211,7 @@ class BalancedLimitFlow(AbstractDepthLimit):
     tolerance: float
 
     label = "balanced flow of infinite depth"
-    source = "Cohen, Menon, Veraszto 2023"
+    source = "[cohen2023deep]"
     exactness = (
         "asymptotic, order 1/L in the time L t, for every smooth loss, at a balanced start of full rank"
     )

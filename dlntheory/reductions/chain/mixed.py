@@ -62,15 +62,15 @@ class MixedBalancedFlow(AbstractChainFlow):
         ValueError: no chain of two matrices; `kappa` not positive; weight decay.
 
     References:
-        Derived here. For $S = \lambda I$: Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural
-        networks", ICLR 2026; the same metric as an approximation: Tu, Aranguri, Jacot 2024.
+        Derived here. For $S = \lambda I$: [marcotte2026intrinsic]; the same metric as an approximation:
+        [tu2024mixed].
 
     Example:
         >>> import dlntheory as dln, jax
         >>> from dlntheory.initial import mixed_balanced
         >>> arch = dln.linear_network((2, 5, 3))
         >>> theta0 = mixed_balanced(arch, jax.random.key(0), 0.9, 0.4)
-        >>> round(float(MixedBalancedFlow.at(arch, theta0).kappa), 12)
+        >>> round(float(MixedBalancedFlow.from_start(arch, theta0).kappa), 12)
         0.65
     """
 
@@ -78,7 +78,7 @@ class MixedBalancedFlow(AbstractChainFlow):
     tolerance: float
 
     label = LABEL
-    source = "derived here; S = lambda I: Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370)"
+    source = "derived here; S = lambda I: [marcotte2026intrinsic]"
     exactness = (
         "exact for every loss, if S has eigenvalues lambda (d_2 times) and -mu (d_0 times), or one of them"
     )

@@ -65,8 +65,8 @@ class RelaxedBalancedFlow(AbstractChainFlow):
         ValueError: a wrong number of λ; a rank that is not possible; weight decay with unequal rates.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (relaxed
-        balanced linear networks); null values, existence and derivative rule derived here.
+        [marcotte2026intrinsic] (relaxed balanced linear networks); null values, existence and derivative rule
+        derived here.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -85,7 +85,7 @@ class RelaxedBalancedFlow(AbstractChainFlow):
     is_stratum: bool = eqx.field(static=True)
 
     label = LABEL
-    source = "Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370), relaxed balanced; null values derived here"
+    source = "[marcotte2026intrinsic], relaxed balanced; null values derived here"
     order = 20.0
 
     def __init__(

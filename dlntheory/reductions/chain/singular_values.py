@@ -51,7 +51,7 @@ class SingularValueFlow(AbstractReduction):
         ValueError: a rank that is not possible; weight decay with unequal rates.
 
     References:
-        Arora, Cohen, Hu, Luo 2019, "Implicit regularization in deep matrix factorization".
+        [arora2019implicit].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -71,7 +71,7 @@ class SingularValueFlow(AbstractReduction):
         r" \nabla f(z)^\top U s^{1-2/L},\quad D = U^\top \nabla f(z) V,\; "
         r"\Phi_{rc} = (s_c^{2/L} - s_r^{2/L})^{-1}"
     )
-    source = "Arora, Cohen, Hu, Luo 2019"
+    source = "[arora2019implicit]"
     exactness = (
         "exact for every loss, at a balanced start, while the singular values are distinct and positive"
     )

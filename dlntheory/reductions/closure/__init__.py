@@ -1,4 +1,8 @@
-"""Automatic closure: observables of an architecture that obey closed equations, found by algebra."""
+"""Automatic closure: observables of an architecture that obey closed equations, found by algebra.
+
+References:
+    [marcotte2026intrinsic]; [meurer2017sympy]; [flint2025fast].
+"""
 
 from .find import find_closure as find_closure
 from .flow import ClosedFlow as ClosedFlow

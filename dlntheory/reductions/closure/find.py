@@ -85,7 +85,7 @@ def find_closure(
         closed set, not proven to be the smallest one.
 
     References:
-        Derived for dlntheory, in the setting of Marcotte, Gribonval and Peyré, arXiv 2508.07370.
+        Derived for dlntheory, in the setting of [marcotte2026intrinsic].
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp

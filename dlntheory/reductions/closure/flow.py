@@ -49,7 +49,7 @@ class ClosedFlow(AbstractReduction):
     tolerance: float
 
     label = "closed system"
-    source = "derived by `dlntheory.find_closure`; setting of Marcotte, Gribonval, Peyré, arXiv 2508.07370"
+    source = "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
     kind = CLOSURE
     order = 300.0
 

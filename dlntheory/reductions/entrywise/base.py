@@ -84,7 +84,8 @@ class AbstractEntrywiseFlow(AbstractReduction):
             raise NotApplicableError(
                 f"Argument `rates` must be {need} for the {self.label}"
                 f"{' with weight decay' if training.is_decaying else ''}, but are "
-                f"{ {name: float(rate) for name, rate in training.rates.items()} }: make them equal, or use the full flow.",
+                f"{ {name: float(rate) for name, rate in training.rates.items()} }: make them equal, or use the full "
+                "flow.",
                 requirement="equal rates",
             )
 

@@ -34,7 +34,7 @@ class ScalarChainFlow(AbstractLawFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Derived here from the laws $w_{l+1}^2 - w_l^2$ (Arora, Cohen, Hazan 2018 for equal weights).
+        Derived here from the laws $w_{l+1}^2 - w_l^2$ ([arora2018optimization] for equal weights).
 
     Example:
         >>> import dlntheory as dln

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ...architecture import Architecture
 from ...training import State
-from ..guarded import guarded_sqrt
+from ..guarded import radius
 from .base import AbstractLawFlow
 from .recognise import EntrywiseForm, product_form
 
@@ -32,8 +32,7 @@ class DiagonalFlow(AbstractLawFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Woodworth et al., "Kernel and rich regimes in overparametrized models", COLT 2020 (the mirror potential);
-        Gunasekar, Lee, Soudry, Srebro 2018.
+        [woodworth2020kernel] (the mirror potential); [gunasekar2018characterizing].
 
     Example:
         >>> import dlntheory as dln
@@ -44,7 +43,7 @@ class DiagonalFlow(AbstractLawFlow):
 
     label = "diagonal flow"
     statement = r"\dot z = -\sqrt{\lambda^2 + 4 z^2} \odot \nabla f(z),\quad \lambda = u^2 - v^2"
-    source = "Woodworth et al. 2020; Gunasekar et al. 2018"
+    source = "[woodworth2020kernel]; [gunasekar2018characterizing]"
     order = 110.0
     law = "lambda"
     degree = 2
@@ -59,7 +58,7 @@ class DiagonalFlow(AbstractLawFlow):
         return {"p": u * v, "lambda": (u - v) * (u + v)}
 
     def speed(self, state: State):
-        return guarded_sqrt(state["lambda"] ** 2 + 4.0 * state["p"] ** 2)
+        return radius(state["lambda"], 2.0 * state["p"])
 
     def monitors(self, state: State) -> dict[str, Any]:
         return {"smallest speed": jnp.min(self.speed(state))}

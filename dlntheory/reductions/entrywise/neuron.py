@@ -42,8 +42,7 @@ class NeuronFlow(AbstractReduction):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", 2025 (neurons of ReLU
-        networks); the formula is elementary.
+        [marcotte2026intrinsic] (neurons of ReLU networks); the formula is elementary.
 
     Example:
         >>> import dlntheory as dln
@@ -64,7 +63,7 @@ class NeuronFlow(AbstractReduction):
         r"\dot z = -\left( \frac{z z^\top \nabla f}{|v|^2} + \frac{\nabla f\, z^\top z}{|u|^2} \right),\quad "
         r"2|u|^2 = \rho + \lambda,\ 2|v|^2 = \rho - \lambda,\ \rho = \sqrt{\lambda^2 + 4 \|z\|^2}"
     )
-    source = "elementary; compare Marcotte, Gribonval, Peyré 2025 (ReLU neurons)"
+    source = "elementary; compare [marcotte2026intrinsic] (ReLU neurons)"
     exactness = "exact for every loss while z keeps its direction (see Validity)"
     order = 140.0
 
@@ -104,7 +103,7 @@ class NeuronFlow(AbstractReduction):
         return tuple(names[owner] for owner in sorted({*self.owners[0].tolist(), *self.owners[1].tolist()}))
 
     def _roots(self) -> tuple[jax.Array, jax.Array]:
-        r"""$\sqrt e$ of the entries of $u$ and of $v$, with which $Z = \sqrt{e_u e_v^\top} \odot \tilde u \tilde v^\top$."""
+        r"""$\sqrt e$ of the entries of $u$ and of $v$, by which the flow of unit rates is smaller."""
         training = self.training
         if training is None or not training.rates:
             return jnp.ones(len(self.left)), jnp.ones(len(self.right))

@@ -38,7 +38,7 @@ class PowersFlow(AbstractEntrywiseFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Woodworth et al., COLT 2020 (depth L, $u_0 = v_0$); for $u_0 \ne v_0$ derived here.
+        [woodworth2020kernel] (depth L, $u_0 = v_0$); for $u_0 \ne v_0$ derived here.
 
     Example:
         >>> import dlntheory as dln
@@ -50,7 +50,7 @@ class PowersFlow(AbstractEntrywiseFlow):
     exponent: int
 
     label = "flow of a difference of powers"
-    source = "Woodworth et al. 2020 for u_0 = v_0; otherwise derived here"
+    source = "[woodworth2020kernel] for u_0 = v_0; otherwise derived here"
     order = 130.0
     is_product = False
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ...architecture import Architecture
 from ...training import State
-from ..guarded import guarded_sqrt
+from ..guarded import radius
 from .base import AbstractLawFlow
 from .recognise import EntrywiseForm, difference_form
 
@@ -33,8 +33,7 @@ class SquaresFlow(AbstractLawFlow):
         ValueError: φ is not of this form, or is no polynomial.
 
     References:
-        Woodworth et al., "Kernel and rich regimes in overparametrized models", COLT 2020; Vaskevicius, Kanade,
-        Rebeschini, NeurIPS 2019.
+        [woodworth2020kernel]; [vaskevicius2019implicit].
 
     Example:
         >>> import dlntheory as dln
@@ -45,7 +44,7 @@ class SquaresFlow(AbstractLawFlow):
 
     label = "flow of a difference of squares"
     statement = r"\dot z = -4\sqrt{z^2 + 4\kappa^2} \odot \nabla f(z),\quad \kappa = u \odot v"
-    source = "Woodworth et al. 2020"
+    source = "[woodworth2020kernel]"
     order = 120.0
     law = "kappa"
     degree = 2
@@ -60,7 +59,7 @@ class SquaresFlow(AbstractLawFlow):
         return {"p": (u - v) * (u + v), "kappa": u * v}
 
     def speed(self, state: State):
-        return 4.0 * guarded_sqrt(state["p"] ** 2 + 4.0 * state["kappa"] ** 2)
+        return 4.0 * radius(state["p"], 2.0 * state["kappa"])
 
     def monitors(self, state: State) -> dict[str, Any]:
         return {"smallest speed": jnp.min(self.speed(state))}

@@ -1,4 +1,8 @@
-"""Can training be written in $z$ alone? The kernel criterion, exactly and in floats, and what follows from it."""
+"""Can training be written in $z$ alone? The kernel criterion, exactly and in floats, and what follows from it.
+
+References:
+    [marcotte2026intrinsic]; [meurer2017sympy]; [flint2025fast].
+"""
 
 from .classification import (
     TwoLayerLevelSet as TwoLayerLevelSet,

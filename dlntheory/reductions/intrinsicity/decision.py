@@ -77,8 +77,7 @@ def intrinsic(
         pieces of a fibre share one $M$ is only sampled.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (the criterion
-        with laws). The law-free form is derived here.
+        [marcotte2026intrinsic] (the criterion with laws). The law-free form is derived here.
 
     Example:
         >>> import dlntheory as dln

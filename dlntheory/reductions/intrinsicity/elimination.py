@@ -220,7 +220,7 @@ def eliminate_parameters(
         result. For matrices use matrix identities instead, such as $A^2 - \lambda A = z z^\top$.
 
     References:
-        Cox, Little, O'Shea, "Ideals, varieties, and algorithms", chapter 3.
+        [cox2015ideals], chapter 3.
 
     Example:
         >>> import dlntheory as dln, numpy as np

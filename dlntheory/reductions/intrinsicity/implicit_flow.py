@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ..._precision import require_float64
 from ...architecture import Architecture
-from ...laws import ConservationLaws
+from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
 from ...training.backends.rebased import AbstractAnchored, Anchoring
@@ -25,6 +26,8 @@ REFUSED = 1e-8
 _STEPS = 8
 _CUTOFF = 1e-9
 _KERNEL = 1e-8
+#: Above this many parameters `reduce` does not try the implicit flow.
+MAX_IMPLICIT = 120
 
 
 class ImplicitFlow(AbstractAnchored, AbstractReduction):
@@ -55,8 +58,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         PrecisionError: JAX is in float32 mode.
 
     References:
-        The property: Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026.
-        The construction is derived here.
+        The property: [marcotte2026intrinsic]. The construction is derived here.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -76,7 +78,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top \nabla f(z), \quad "
         r"\varphi(\theta) = z,\; h(\theta) = h_0"
     )
-    source = "derived here; the property: Marcotte, Gribonval, Peyré 2026"
+    source = "derived here; the property: [marcotte2026intrinsic]"
     exactness = "exact where M is a function of z on the level set; a diagnostic, not an accelerator"
     kind = IMPLICIT
     order = 400.0

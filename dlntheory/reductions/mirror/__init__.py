@@ -1,4 +1,8 @@
-"""Mirror structure: when the reduced flow is a mirror flow, its potential, and where such a flow ends."""
+"""Mirror structure: when the reduced flow is a mirror flow, its potential, and where such a flow ends.
+
+References:
+    [li2022implicit].
+"""
 
 from .bias import BiasReport as BiasReport, kkt_residual as kkt_residual
 from .commuting import (

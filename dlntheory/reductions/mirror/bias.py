@@ -82,8 +82,7 @@ def kkt_residual(
         The bias is a theorem for runs that converge to a solution; with a warped flow while the warp stays positive.
 
     References:
-        Gunasekar, Lee, Soudry, Srebro, "Characterizing implicit bias in terms of optimization geometry", ICML 2018;
-        Azulay et al. 2021 for warped flows.
+        [gunasekar2018characterizing]; [azulay2021implicit] for warped flows.
 
     Example:
         >>> import dlntheory as dln, numpy as np

@@ -72,7 +72,7 @@ def commuting_test(arch: Architecture) -> BracketTest:
         `symmetry_defect`.
 
     References:
-        Li, Wang, Lee, Arora, "Implicit bias of gradient descent on reparametrized models", NeurIPS 2022, Theorem 4.8.
+        [li2022implicit], Theorem 4.8.
 
     Example:
         >>> import dlntheory as dln
@@ -150,7 +150,7 @@ def symmetry_defect(arch: Architecture, theta: Mapping[str, Any]) -> SymmetryDef
         coordinates $z$. With a rank below the number of outputs T is taken on the range of M only.
 
     References:
-        A metric is a Hessian exactly if its first derivatives are totally symmetric (Poincaré's lemma).
+        Elementary: a metric is a Hessian exactly if its first derivatives are totally symmetric (Poincaré's lemma).
 
     Example:
         >>> import dlntheory as dln, jax

@@ -100,7 +100,8 @@ def mirror_potential(
         PrecisionError: JAX is in float32 mode.
 
     References:
-        Woodworth et al. 2020 (hyperbolic entropy); Azulay et al. 2021 (time warp); Li et al. 2022 (commuting fields).
+        [woodworth2020kernel] (hyperbolic entropy); [azulay2021implicit] (time warp); [li2022implicit]
+        (commuting fields).
 
     Example:
         >>> import dlntheory as dln, numpy as np
@@ -209,7 +210,7 @@ def _of_product(arch: Architecture, checked: Mapping[str, Any]):
         flow,
         checked,
         lambda state: EntropyScalars(width=jnp.abs(state["lambda"]) / 2, factor=0.5),
-        "Woodworth et al. 2020; Gunasekar et al. 2018",
+        "[woodworth2020kernel]; [gunasekar2018characterizing]",
     )
 
 
@@ -219,7 +220,7 @@ def _of_squares(arch: Architecture, checked: Mapping[str, Any]):
         flow,
         checked,
         lambda state: EntropyScalars(width=2 * jnp.abs(state["kappa"]), factor=0.25),
-        "Woodworth et al. 2020",
+        "[woodworth2020kernel]",
     )
 
 
@@ -229,7 +230,7 @@ def _of_powers(arch: Architecture, checked: Mapping[str, Any]):
         flow,
         checked,
         lambda state: PowersScalars(a=state["a"], b=state["b"], exponent=flow.exponent),
-        "Woodworth et al. 2020 for u_0 = v_0; otherwise derived here",
+        "[woodworth2020kernel] for u_0 = v_0; otherwise derived here",
     )
 
 

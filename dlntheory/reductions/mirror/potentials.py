@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
+from ...citations import in_words
 from ...display.text import card, key_values
-from ..entrywise.base import radius
 from ..entrywise.neuron import neuron_operator, squared_norms
 from ..entrywise.roots import chain_metric
+from ..guarded import radius
 from . import scalar
 
 
@@ -74,11 +75,16 @@ class AbstractPotential(eqx.Module):
 
     def __str__(self) -> str:
         return key_values(
-            {"network": self.arch.name, "kind": self.kind, "potential": self.statement, "source": self.source}
+            {
+                "network": self.arch.name,
+                "kind": self.kind,
+                "potential": self.statement,
+                "source": in_words(self.source),
+            }
         )
 
     def _repr_html_(self) -> str:
-        facts = {"kind": self.kind, "source": self.source}
+        facts = {"kind": self.kind, "source": in_words(self.source)}
         return card(f"Mirror potential of {self.arch.name}", formulas=self.statement, facts=facts)
 
     def __repr__(self) -> str:
@@ -260,7 +266,7 @@ class WarpedPotential(AbstractPotential):
 
     @property
     def source(self) -> str:
-        return "derived here; compare Azulay et al. 2021"
+        return "derived here; compare [azulay2021implicit]"
 
     def __call__(self, z):
         square = jnp.sum(self._bare(z) ** 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,7 @@ from ...plotting.style import (
     shade,
 )
 from ...theory.collapse import collapse_slope
-
-if TYPE_CHECKING:
-    from . import Completion
+from .matrix_completion import Completion
 
 
 def plot_layer_spectrum(ts: Any, weights: Any, active: int, ax=None):

@@ -3,7 +3,7 @@ r"""`GramBlocksFlow`: φ made of products of two factors, in the Gram matrices o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import State
 from ..gram_factor import AbstractFactorFlow
-from .recognise import ProductForm, product_form
+from .recognise import ProductForm, check_unchained, product_form
 
 
 class GramBlocksFlow(AbstractFactorFlow):
@@ -70,6 +70,11 @@ class GramBlocksFlow(AbstractFactorFlow):
     ):
         self.form = product_form(arch, f"the {self.label}")
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        check_unchained(arch, f"the {cls.label}")
+        return cls(arch, loss)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:

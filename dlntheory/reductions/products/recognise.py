@@ -169,6 +169,16 @@ def product_form(arch: Architecture, label: str) -> ProductForm:
     )
 
 
+def check_unchained(arch: Architecture, label: str) -> None:
+    """Raise for a chain of matrices, whose own flows `reduce` tries.
+
+    Raises:
+        FormError: it is one.
+    """
+    if arch.chain is not None:
+        raise FormError(f"Argument `arch` must be no chain for {label} to be tried, but {arch.name} is one.")
+
+
 def _side(words: WordForm, letter: str, turned: bool) -> Side:
     rows, columns = words.letters[letter].shape
     return Side(letter, turned, (columns, rows) if turned else (rows, columns))

@@ -15,7 +15,7 @@ from ...families.linear import linear_network
 from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition, FormError
 from ..chain.relaxed import RelaxedBalancedFlow
-from .recognise import Component, ProductForm, product_form
+from .recognise import Component, ProductForm, check_unchained, product_form
 
 LABEL = "relaxed balanced flow of independent products"
 _INSTEAD = "Use `GramBlocksFlow`, which holds for every start."
@@ -34,7 +34,7 @@ class RelaxedBlocksFlow(AbstractReduction):
 
     Args:
         arch: an architecture whose φ is a sum of such products and constants; read off its words.
-        lambdas: $\lambda_b$, one for each product in the order of `pairs`. `RelaxedBlocksFlow.from_start` measures them.
+        lambdas: $\lambda_b$, one for each product in the order of `pairs`; `from_start` measures them.
         loss: a function of $z$, or `None` to `bind` later.
         ranks: rank of each $Z_b$, or `None` for the largest possible.
 
@@ -47,8 +47,7 @@ class RelaxedBlocksFlow(AbstractReduction):
         InfeasibleError: factors of these sizes cannot have these λ.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (relaxed balanced
-        linear networks), block by block.
+        [marcotte2026intrinsic] (relaxed balanced linear networks), block by block.
 
     Example:
         >>> import dlntheory as dln
@@ -61,7 +60,7 @@ class RelaxedBlocksFlow(AbstractReduction):
     form: ProductForm = eqx.field(static=True)
 
     label = LABEL
-    source = "Marcotte, Gribonval, Peyré 2026 (arXiv 2508.07370), relaxed balanced, block by block"
+    source = "[marcotte2026intrinsic], relaxed balanced, block by block"
     exactness = "exact for every loss, where the law of each product is a multiple of the identity"
     order = 80.0
 
@@ -106,15 +105,18 @@ class RelaxedBlocksFlow(AbstractReduction):
             ConditionError: a law at `theta0` is no multiple of the identity; names the product, with its distance.
             FormError: φ is not of this form.
         """
+        check_unchained(arch, f"the {LABEL}")
         checked, form = arch.check(theta0), _independent(arch)
         parts = []
         for part in form.components:
             try:
-                of_part = _part_rates(form, part, rates or {})
-                unit = None if loss is None else _zero
+                scaled = {} if loss is None else {"rates": _part_rates(form, part, rates or {})}
                 parts.append(
                     RelaxedBalancedFlow.from_start(
-                        _two_layers(part), _layers(form, part, checked), unit, rates=of_part
+                        _two_layers(part),
+                        _layers(form, part, checked),
+                        None if loss is None else _zero,
+                        **scaled,
                     )
                 )
             except ConditionError as refusal:

@@ -3,7 +3,7 @@ r"""`TiedFlow`: tied factors $z = U U^\top$ in $z$ alone, from any start."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ from ...architecture import Architecture
 from ...training import State
 from ..base import CLOSED_FORM, FormError
 from ..gram_factor import AbstractFactorFlow
-from .recognise import ProductForm, product_form
+from .recognise import ProductForm, check_unchained, product_form
 
 
 class TiedFlow(AbstractFactorFlow):
@@ -37,7 +37,7 @@ class TiedFlow(AbstractFactorFlow):
         FormError: φ is not of this form (a `ValueError`).
 
     References:
-        Elementary; Gunasekar et al., "Implicit regularization in matrix factorization", NeurIPS 2017.
+        Elementary; [gunasekar2017implicit].
 
     Example:
         >>> import dlntheory as dln
@@ -51,7 +51,7 @@ class TiedFlow(AbstractFactorFlow):
 
     label = "flow of tied factors"
     statement = r"\dot z = -\left( (G + G^\top) z + z (G + G^\top) \right),\quad G = \nabla f(z)"
-    source = "elementary; Gunasekar et al. 2017"
+    source = "elementary; [gunasekar2017implicit]"
     kind = CLOSED_FORM
     order = 70.0
 
@@ -69,6 +69,11 @@ class TiedFlow(AbstractFactorFlow):
         self.coefficient = np.asarray(term.coefficient)
         self.offset = form.constant
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        check_unchained(arch, f"the {cls.label}")
+        return cls(arch, loss)
 
     @staticmethod
     def _form(arch: Architecture) -> ProductForm:

@@ -53,7 +53,7 @@ class DeepPathFlow(AbstractReduction):
         FormError: no path lifting with a hidden layer, or more than `max_paths` paths.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026.
+        [marcotte2026intrinsic].
 
     Example:
         >>> import dlntheory as dln, jax
@@ -70,7 +70,7 @@ class DeepPathFlow(AbstractReduction):
         r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top\, \nabla f(z),\quad"
         r" \theta = \theta(z, h):\ \varphi(\theta) = z,\ h(\theta) = h"
     )
-    source = "Marcotte, Gribonval, Peyré 2026; recovery by a convex rescaling derived here"
+    source = "[marcotte2026intrinsic]; recovery by a convex rescaling derived here"
     exactness = "exact for every loss of the path products, while no hidden neuron vanishes"
     order = 60.0
 

@@ -57,8 +57,7 @@ class TwoLayerPathFlow(AbstractReduction):
         ValueError: no path lifting with exactly one hidden layer, or weight decay with unequal rates.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026, for the path
-        lifting; the formula in this form is derived here.
+        [marcotte2026intrinsic], for the path lifting; the formula in this form is derived here.
 
     Example:
         >>> import dlntheory as dln, jax
@@ -74,7 +73,7 @@ class TwoLayerPathFlow(AbstractReduction):
         r" \right),\quad |u_\nu|^2,\, |v_\nu|^2 = \tfrac12\left(\sqrt{\lambda_\nu^2 + 4 \|Z_\nu\|^2} \pm"
         r" \lambda_\nu\right)"
     )
-    source = "path lifting of Marcotte, Gribonval, Peyré 2026; closed form derived here"
+    source = "path lifting of [marcotte2026intrinsic]; closed form derived here"
     exactness = "exact for every loss of the path products, while no neuron vanishes"
     order = 50.0
 

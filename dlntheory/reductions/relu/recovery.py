@@ -121,8 +121,7 @@ def weights_from_paths_and_laws(arch: Architecture, z, laws, rates: Mapping[str,
         ValueError: `arch` is no path lifting with a hidden layer.
 
     References:
-        Marcotte, Gribonval, Peyré, "Intrinsic training dynamics of deep neural networks", ICLR 2026 (recoverability);
-        the convex rescaling is derived here.
+        [marcotte2026intrinsic] (recoverability); the convex rescaling is derived here.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...display.text import card, format_number, text_table
-from .flow import AlignmentRun
+from .log_time_flow import AlignmentRun
 
 #: Relative slack for rounding and integration error, in units of $(1 + \|W\|^2)/\|W\|^2$.
 SLACK = 1e-9
@@ -93,7 +93,7 @@ def alignment_bounds(run: AlignmentRun) -> AlignmentBounds:
         Theorems for gradient flow of any differentiable loss and any data, from any start (one output).
 
     References:
-        Ji, Telgarsky 2019 (the bounds with $D$); the per-layer constants follow from the same proof.
+        [ji2019gradient] (the bounds with $D$); the per-layer constants follow from the same proof.
     """
     start = [w[0] for w in run.weights]
     unbalanced = [float(np.linalg.norm(a, 2)) for a in _layer_differences(start)]

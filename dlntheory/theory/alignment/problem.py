@@ -15,7 +15,7 @@ from ...families import linear_network
 from ...losses import ExponentialLoss, LogisticLoss
 from ...losses.base import check_same_samples, checked_array, checked_rows
 from ...losses.log_form import LARGE_MARGIN
-from .oracle import MaxMargin, max_margin
+from .max_margin import MaxMargin, max_margin
 
 LOSSES = {"exponential": ExponentialLoss, "logistic": LogisticLoss}
 

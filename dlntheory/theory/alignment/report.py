@@ -8,9 +8,9 @@ from enum import StrEnum
 import numpy as np
 
 from ...display.text import card, text_table
+from .alignment_rates import fitted_rates, predicted_exponents
 from .bounds import alignment_bounds
-from .flow import AlignmentRun
-from .rates import fitted_rates, predicted_exponents
+from .log_time_flow import AlignmentRun
 
 #: A run must get this far for its limits to be read off.
 LEAST_END = 1000.0
@@ -102,7 +102,7 @@ def alignment_report(run: AlignmentRun) -> AlignmentReport:
         ValueError: a run that ends before $s = 1000$.
 
     References:
-        Ji, Telgarsky 2019; the rates are derived and measured here.
+        [ji2019gradient]; the rates are derived and measured here.
     """
     if run.s[-1] < LEAST_END:
         raise ValueError(

@@ -28,7 +28,7 @@ def published_smoothness(radius: Any, depth: int) -> Any:
     r"""$\beta(r) = 2L^2 r^{2L-2}(\beta + G)$ for the logistic loss. Pure.
 
     References:
-        Ji, Telgarsky 2019 (the constant of their step sizes).
+        [ji2019gradient] (the constant of their step sizes).
 
     Example:
         >>> published_smoothness(1.0, 2), published_smoothness(3.0, 3)

@@ -1,4 +1,8 @@
-"""Geometry of balanced weights: how many weights realise one product, and what noise makes of it."""
+"""Geometry of balanced weights: how many weights realise one product, and what noise makes of it.
+
+References:
+    [menon2024geometry]; [menon2025entropy].
+"""
 
 from .entropy import (
     entropy as entropy,

@@ -45,7 +45,7 @@ def log_fibre_volume(product: Any, depth: int) -> float:
         ValueError: not square, not finite or singular.
 
     References:
-        Menon; Menon, Yu (geometry of the deep linear network).
+        [menon2024geometry]; [menon2025entropy] (geometry of the deep linear network).
 
     Example:
         >>> import math

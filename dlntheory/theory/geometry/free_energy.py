@@ -28,7 +28,7 @@ def mean_curvature(product: Any, depth: int) -> np.ndarray:
         ValueError: not square, not finite or singular.
 
     References:
-        Menon, Yu.
+        [menon2025entropy].
     """
     gradient = entropy_gradient(product, depth)
     return -(metric_operator(product, depth) @ gradient.ravel()).reshape(gradient.shape)
@@ -49,7 +49,7 @@ class FreeEnergy:
         ValueError: `beta` or `depth` is not positive.
 
     References:
-        Menon; Menon, Yu.
+        [menon2024geometry]; [menon2025entropy].
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -38,7 +38,7 @@ def log_density_factor(singular_values: Any, depth: int, reference: str) -> np.n
         ValueError: values that are not positive, or another reference.
 
     References:
-        Menon, Yu.
+        [menon2025entropy].
 
     Example:
         >>> [round(float(log_density_factor([2.0, 1.0], 2, name)), 4) for name in REFERENCES]

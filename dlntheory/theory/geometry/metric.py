@@ -26,7 +26,7 @@ def metric_operator(product: Any, depth: int) -> np.ndarray:
         ValueError: not square, not finite or singular.
 
     References:
-        Bah, Rauhut, Terstiege, Westdickenberg 2022; Menon, Yu.
+        [bah2022learning]; [menon2025entropy].
     """
     s, depth = checked_values(product, depth)
     left, _, right = np.linalg.svd(np.asarray(product, dtype=np.float64))

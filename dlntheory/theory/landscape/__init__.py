@@ -1,4 +1,8 @@
-"""The loss landscape of deep linear networks on whitened data: weight decay, spectra, critical points."""
+"""The loss landscape of deep linear networks on whitened data: weight decay, spectra, critical points.
+
+References:
+    [baldi1989neural]; [kawaguchi2016deep].
+"""
 
 from .critical import (
     CriticalPoint as CriticalPoint,

@@ -57,7 +57,7 @@ def critical_points(target: Any, hidden: int) -> list[CriticalPoint]:
         ValueError: repeated or zero singular values, where critical points form further families; more than 12 modes.
 
     References:
-        Baldi, Hornik 1989; Kawaguchi 2016; Achour, Malgouyres, Gerchinovitz.
+        [baldi1989neural]; [kawaguchi2016deep]; [achour2024loss].
 
     Example:
         >>> [(point.fitted, point.loss, point.lowest) for point in critical_points([[2.0, 0.0], [0.0, 1.0]], 1)]
@@ -105,7 +105,8 @@ def reduced_rank_minimum(loss: SquaredLoss, hidden: int) -> float:
         ValueError: another loss, $h < 1$, or inputs without full rank.
 
     References:
-        Baldi, Hornik 1989. That no run ends elsewhere was proved there for full-rank data; runs only illustrate it.
+        [baldi1989neural]. That no run ends elsewhere was proved there for full-rank data; runs only
+        illustrate it.
     """
     if not isinstance(loss, SquaredLoss):
         raise ValueError(f"Argument `loss` must be a `SquaredLoss`, but is a {type(loss).__name__}.")

@@ -24,7 +24,7 @@ def least_weight_norm(product: Any, depth: int) -> float:
         ValueError: no matrix, not finite, or a depth below 1.
 
     References:
-        Srebro, Rennie, Jaakkola 2005 for two layers; Shang et al. for Schatten quasi-norms.
+        [srebro2005maximum] for two layers; [shang2016unified] for Schatten quasi-norms.
 
     Example:
         >>> least_weight_norm([[3.0, 0.0], [0.0, 1.0]], 2)

@@ -34,7 +34,7 @@ def ntk_spectrum(singular_values: Any, outputs: int, inputs: int, depth: int) ->
         ValueError: too many, negative or infinite singular values, sizes below 1.
 
     References:
-        Arora, Cohen, Hazan 2018 for the operator.
+        [arora2018optimization] for the operator.
 
     Example:
         >>> print(ntk_spectrum([4.0], 1, 2, 2), ntk_spectrum([8.0], 1, 2, 3))
@@ -131,7 +131,7 @@ def sharpness(target: Any, depth: int) -> float:
         ValueError: no matrix, or not finite.
 
     References:
-        Mulayoff, Michaeli 2020.
+        [mulayoff2020unique].
 
     Example:
         >>> sharpness([[2.0, 0.0], [0.0, 1.0]], 2)

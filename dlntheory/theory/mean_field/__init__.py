@@ -1,6 +1,10 @@
-"""Mean-field dynamics of wide deep linear networks from random initialisation: the exact solution, and its checks."""
+"""Mean-field dynamics of wide deep linear networks from random initialisation: the exact solution, and its checks.
 
-from .anchors import (
+References:
+    [bordelon2025deep].
+"""
+
+from .closed_form_limits import (
     infinite_one_layer as infinite_one_layer,
     initial_error as initial_error,
     lazy_finite_data as lazy_finite_data,
@@ -19,7 +23,7 @@ from .conventions import (
     gamma0_from as gamma0_from,
 )
 from .marchenko_pastur import marchenko_pastur as marchenko_pastur
-from .optimiser import memory as memory
+from .optimiser_memory import memory as memory
 from .power_laws import (
     lazy_exponent as lazy_exponent,
     log_slope as log_slope,
@@ -27,7 +31,7 @@ from .power_laws import (
     rich_exponent as rich_exponent,
 )
 from .rank_one import RankOneRun as RankOneRun, rank_one_flow as rank_one_flow
-from .rates import (
+from .rate_transfer import (
     BestRate as BestRate,
     RateTransfer as RateTransfer,
     best_rate as best_rate,
@@ -35,8 +39,8 @@ from .rates import (
     width_transfer as width_transfer,
 )
 from .result import MeanFieldResult as MeanFieldResult, TwoTime as TwoTime
-from .simulator import Simulation as Simulation, simulate as simulate
-from .solving import solve as solve
+from .simulation import Simulation as Simulation, simulate as simulate
+from .solver import solve as solve
 from .stability import (
     advice as advice,
     largest_curvature as largest_curvature,

@@ -141,7 +141,7 @@ def discriminant_flow(
         Exact for the flow; the drifts seen are those of the solver.
 
     References:
-        Li 2026, "Implicit bias in deep linear discriminant analysis".
+        [li2026implicit].
 
     Example:
         >>> cost = DiscriminantCost(np.diag([1.0, 3.0]), np.eye(2))

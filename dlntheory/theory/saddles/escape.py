@@ -17,8 +17,8 @@ from ...display.progress import whole_runs
 from ...display.text import card, key_values, one_line
 from ...losses import SquaredLoss
 from ...training import AbstractDynamics, GradientFlow, State, Training, solve
-from .integration import ModeReaches, accurate_atol
-from .network import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
+from .chain_inputs import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
+from .path_integration import ModeReaches, accurate_atol
 
 
 class LinearCost:

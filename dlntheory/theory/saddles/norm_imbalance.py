@@ -13,7 +13,7 @@ import numpy as np
 from ..._precision import require_float64
 from ...display.text import one_line
 from ...losses.base import checked_rows
-from .network import layers_of
+from .chain_inputs import layers_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def imbalance_rates(
         Exact, for every loss and every activation that is differentiable at the point.
 
     References:
-        Rawal and DeWeese 2026, "A theory of saddle escape in deep nonlinear networks".
+        [rawal2026theory].
 
     Example:
         >>> weights = {"W1": np.ones((2, 3)), "W2": np.ones((1, 2))}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...display.text import card, text_table
-from .integration import PathRun, largest_jump
+from .path_integration import PathRun, largest_jump
 
 CONJECTURE = "saddle-to-saddle path (conjecture, not a theorem)"
 #: A plateau whose loss is within this fraction of the total drop from the final loss is the end of the run.

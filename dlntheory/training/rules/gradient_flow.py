@@ -28,7 +28,7 @@ class GradientFlow(AbstractDynamics):
         ValueError: the loss is no scalar function of this architecture's $z$, a negative decay or rate.
 
     References:
-        Saxe, McClelland, Ganguli 2014; Arora, Cohen, Hazan 2018 (the conserved imbalances).
+        [saxe2014exact]; [arora2018optimization] (the conserved imbalances).
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp

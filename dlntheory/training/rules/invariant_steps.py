@@ -38,7 +38,7 @@ def imbalance_drift(arch: Architecture, training: Training, params: State, learn
         ValueError: no chain of two layers, or weight decay, with which first-order terms remain.
 
     References:
-        Elementary; compare Du, Hu, Lee 2018.
+        Elementary; compare [du2018algorithmic].
     """
     _checked_chain(arch, "the drift of imbalances", training)
     assert arch.chain is not None
@@ -73,7 +73,7 @@ class ModifiedFlow(AbstractDynamics):
         Asymptotic for $\eta \to 0$ over a fixed time. The imbalances are not conserved.
 
     References:
-        Barrett, Dherin 2021.
+        [barrett2021implicit].
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp
@@ -156,7 +156,7 @@ class ImplicitMidpoint(AbstractDescent):
         (steps far beyond $1/\lambda_{\max}$) the step is NaN and `iterate` raises, with the part before.
 
     References:
-        Hairer, Lubich, Wanner, "Geometric Numerical Integration", for quadratic invariants.
+        [hairer2006geometric], for quadratic invariants.
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp
@@ -240,7 +240,7 @@ class CayleyDescent(AbstractDescent):
         $\frac\eta2\|G\|_2 < 1$; at 1 the transform is singular.
 
     References:
-        Cayley transforms of quadratic Lie groups: Hairer, Lubich, Wanner; used here for $O(d, o)$.
+        Cayley transforms of quadratic Lie groups: [hairer2006geometric]; used here for $O(d, o)$.
 
     Example:
         >>> import dlntheory as dln, jax.numpy as jnp

@@ -31,7 +31,7 @@ class MomentumFlow(AbstractDynamics):
         ValueError: a negative friction, a velocity of wrong name or shape, or a loss that does not fit.
 
     References:
-        Marcotte, Gribonval, Peyré, ICML 2024 (laws of momentum flows).
+        [marcotte2024keep] (laws of momentum flows).
     """
 
     arch: Architecture
@@ -113,7 +113,7 @@ class MirrorFlow(AbstractDynamics):
         ValueError: an unknown factor or metric, or a loss that does not fit.
 
     References:
-        Marcotte, Gribonval, Peyré, ICML 2024 (laws in non-Euclidean metrics).
+        [marcotte2024keep] (laws in non-Euclidean metrics).
     """
 
     arch: Architecture

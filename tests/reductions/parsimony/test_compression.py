@@ -9,7 +9,7 @@ from systems.reference import chain_flow
 import dlntheory as dln
 from dlntheory.claims.parsimony import runs
 from dlntheory.reductions.parsimony import aligned_orthogonal, compress, descent
-from dlntheory.reductions.parsimony.core import projected_loss
+from dlntheory.reductions.parsimony.compressed_factors import projected_loss
 
 # widths, kind of covariance: scalars alone, spare directions, none at all, several classes, a narrow level inside.
 CASES = [

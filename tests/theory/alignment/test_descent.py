@@ -88,7 +88,7 @@ def test_rules_are_those_of_the_theory(rule):
 def test_largest_change_sees_a_rise():
     # Without the bound on the inputs the constant is wrong, and the run must say so.
     task = problem()
-    from dlntheory.theory.alignment.descent import CHANGE, SeparableDescent
+    from dlntheory.theory.alignment.separable_descent import CHANGE, SeparableDescent
     from dlntheory.training import iterate
 
     rows = np.array(task.signed_inputs)

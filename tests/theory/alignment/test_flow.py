@@ -24,7 +24,7 @@ from dlntheory.theory.alignment import (
     log_time_flow,
     predicted_exponents,
 )
-from dlntheory.theory.alignment.flow import recommended_method
+from dlntheory.theory.alignment.log_time_flow import recommended_method
 from dlntheory.theory.alignment.observables import angle_deficit
 
 MARGIN = 0.3

@@ -18,8 +18,8 @@ from dlntheory.theory.alignment import (
     log_time_flow,
     max_margin,
 )
+from dlntheory.theory.alignment.admissible_starts import check_not_critical
 from dlntheory.theory.alignment.observables import observe
-from dlntheory.theory.alignment.starts import check_not_critical
 
 ROWS = [[0.5, 0.5], [0.5, -0.75]]
 

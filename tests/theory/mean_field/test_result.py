@@ -8,7 +8,7 @@ import pytest
 
 from dlntheory.display.text import json_text
 from dlntheory.theory.mean_field import MeanFieldConfig, solve
-from dlntheory.theory.mean_field.marching import March
+from dlntheory.theory.mean_field.time_stepping import March
 
 
 @pytest.fixture(scope="module")

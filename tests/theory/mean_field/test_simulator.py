@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dlntheory.theory.mean_field.config import MeanFieldConfig
-from dlntheory.theory.mean_field.finite import FiniteProblem, draw_networks
-from dlntheory.theory.mean_field.simulator import simulate
+from dlntheory.theory.mean_field.finite_networks import FiniteProblem, draw_networks
+from dlntheory.theory.mean_field.simulation import simulate
 
 
 def output(weights, x, config, N):
@@ -87,7 +87,7 @@ def test_simulator_equals_autodiff(name):
 def test_chunks_do_not_change_the_networks(monkeypatch):
     config = MeanFieldConfig(**BASE, L=2)
     together = simulate(config, 16, seeds=3)
-    monkeypatch.setattr("dlntheory.theory.mean_field.simulator.CHUNK_ENTRIES", 1)
+    monkeypatch.setattr("dlntheory.theory.mean_field.simulation.CHUNK_ENTRIES", 1)
     alone = simulate(config, 16, seeds=3)
     np.testing.assert_allclose(together.gen, alone.gen, rtol=1e-12)
     assert not np.allclose(together.gen[0], together.gen[1])

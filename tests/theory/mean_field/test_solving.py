@@ -12,7 +12,7 @@ from systems.mean_field import iterate_densely
 from systems.plain_marching import march_plainly
 
 from dlntheory.theory.mean_field import MeanFieldConfig, MeanFieldResult, solve
-from dlntheory.theory.mean_field.marching import March
+from dlntheory.theory.mean_field.time_stepping import March
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "dmft_reference.json").read_text())
 SPECTRUM = {"lam": (2.0, 1.0, 0.25), "p": (0.25, 0.25, 0.5), "teacher2": (1.0, 0.5, 1.5)}
@@ -114,7 +114,10 @@ def test_marching_as_printed(change):
 
 @pytest.mark.parametrize("residual", [None, 1.0])
 def test_many_rows_are_the_same_with_and_without_panels(residual, monkeypatch):
-    from dlntheory.theory.mean_field import residual as residual_layers, triangular
+    from dlntheory.theory.mean_field import (
+        residual_layers,
+        triangular_products as triangular,
+    )
 
     config = MeanFieldConfig(T=70, L=2, eta=0.05, nu=1.0, alpha=2.0, residual=residual, weight_decay=0.1)
     whole = solve(config)

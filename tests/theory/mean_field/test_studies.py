@@ -10,9 +10,9 @@ import pytest
 from dlntheory.theory.mean_field.comparison import compare
 from dlntheory.theory.mean_field.config import MeanFieldConfig
 from dlntheory.theory.mean_field.plots import plot_comparison, plot_rate_transfer, plot_rates, plot_sweep
-from dlntheory.theory.mean_field.rates import RateTransfer, best_rate, depth_transfer, width_transfer
-from dlntheory.theory.mean_field.simulator import simulate
-from dlntheory.theory.mean_field.solving import solve
+from dlntheory.theory.mean_field.rate_transfer import RateTransfer, best_rate, depth_transfer, width_transfer
+from dlntheory.theory.mean_field.simulation import simulate
+from dlntheory.theory.mean_field.solver import solve
 from dlntheory.theory.mean_field.sweeps import (
     data_modes,
     data_sweep,

@@ -21,7 +21,7 @@ from dlntheory.theory.saddles import (
     matched_distances,
     plateaus,
 )
-from dlntheory.theory.saddles.integration import (
+from dlntheory.theory.saddles.path_integration import (
     accurate_atol,
     atol_for,
     chosen_method,
