@@ -74,7 +74,7 @@ from .reductions import (
 )
 from .theory import mean_field as mean_field
 from .training import (
-    AbstractDynamics as AbstractDynamics,
+    AbstractFlow as AbstractFlow,
     AbstractIteration as AbstractIteration,
     GradientDescent as GradientDescent,
     GradientFlow as GradientFlow,

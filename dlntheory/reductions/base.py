@@ -17,7 +17,7 @@ from ..architecture import Architecture
 from ..citations import in_words
 from ..display.displayed import Displayed
 from ..display.text import format_number
-from ..training import AbstractDynamics, GradientFlow, State, Training
+from ..training import AbstractFlow, GradientFlow, State, Training
 
 CLOSED_FORM = "closed form in z"
 CLOSED_FORM_MORE = "closed form with further observables"
@@ -105,7 +105,7 @@ class Condition(Displayed):
         )
 
 
-class AbstractReduction(AbstractDynamics):
+class AbstractReduction(AbstractFlow):
     r"""A smaller dynamics that yields the same $z(t)$ as the full flow, where its condition holds.
 
     A reduction is one final subclass, in a file of this package or in a notebook; `reduce` finds both. It says what it
@@ -200,6 +200,7 @@ class AbstractReduction(AbstractDynamics):
             ValueError: the loss is no scalar function of $z$, or a rate names no factor.
         """
         training.check(self.architecture)
+        training.require_constant(f"the {self.label}")
 
     def reduces(self, rule: Any) -> None:
         """Raise unless this describes what a training rule does to $z$; by default gradient flow of the same network.

@@ -45,8 +45,8 @@ def balanced_end_to_end_digits(start: str) -> Evidence:
             full.ts[-1],
             method="dopri8",
             rtol=1e-10,
-            saves=60,
-            step_to_saves=True,
+            ts=60,
+            step_to_ts=True,
             check=False,
         )
         error = _relative_error(full.z, run.z)

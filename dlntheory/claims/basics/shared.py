@@ -13,7 +13,7 @@ from ...initial import balanced
 from ...laws import imbalances
 from ...training import Trajectory
 
-TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 20}
+TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_ts": True, "ts": 20}
 
 
 @lru_cache(maxsize=4)

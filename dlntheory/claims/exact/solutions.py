@@ -8,10 +8,10 @@ import numpy as np
 from ...families import linear_network
 from ...initial import lambda_balanced
 from ...losses import SquaredLoss
-from ...solutions.destination import destination
-from ...solutions.interpolation import neuron_interpolation
-from ...solutions.neuron import neuron, neuron_branch
-from ...solutions.riccati import RiccatiSolution, riccati_gram
+from ...solutions.limit_points import destination
+from ...solutions.neuron_limit import neuron_interpolation
+from ...solutions.neuron_solution import neuron, neuron_branch
+from ...solutions.riccati_solution import RiccatiSolution, riccati_gram
 from ..base import Evidence, claim
 from ..curves import Curves
 from .flows import evidence, reference_end, two_layers, worst

@@ -11,14 +11,14 @@ import numpy as np
 from ...architecture import Architecture
 from ...families import linear_network
 from ...reductions.entrywise import PowersFlow, ScalarChainFlow
-from ...reductions.intrinsicity.elimination import eliminate_parameters
+from ...reductions.intrinsicity.parameter_elimination import eliminate_parameters
 from ...reductions.mirror import kkt_residual, mirror_potential
 from ...reductions.products import GramBlocksFlow, TiedFlow
 from ...training import GradientFlow, solve
 from ..base import Evidence, claim
 from ..curves import TIME, Curves, error_over_time
 
-TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-12, "step_to_saves": True, "saves": 5}
+TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-12, "step_to_ts": True, "ts": 5}
 MATRIX = np.array([[1.0, 0.5, -0.3, 0.4], [0.2, -1.0, 0.6, 0.1]])
 TARGETS = np.array([0.7, -0.4])
 

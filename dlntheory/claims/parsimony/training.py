@@ -47,7 +47,7 @@ def parsimony_momentum_exact(momentum: float) -> Evidence:
     arch, theta0, errors = linear_network((size,) * 4), runs.named(layers), []
     flow = compress(arch, SquaredLoss.from_target(target), theta0, weight_decay=decay)
     for rule in ("heavy ball", "nesterov"):
-        run = iterate(descent(flow, 0.03, rule=rule, momentum=0.5), theta0, steps, saves=2)
+        run = iterate(descent(flow, 0.03, rule=rule, momentum=0.5), theta0, steps, ts=2)
         full = runs.train(layers, target, rate=0.03, steps=steps, decay=decay, rule=rule, momentum=momentum)
         z = runs.product(full)
         errors.append(float(np.linalg.norm(run.z[-1] - z) / np.linalg.norm(z)))
@@ -111,7 +111,7 @@ def parsimony_flow_compression(rate: float) -> Evidence:
         runs.low_rank(size, size, 2),
     )
     flow = compress(linear_network((size,) * 4), SquaredLoss.from_target(target), runs.named(layers))
-    small = solve(flow, runs.named(layers), 15.0, method="dopri8", rtol=1e-10, saves=2)
+    small = solve(flow, runs.named(layers), 15.0, method="dopri8", rtol=1e-10, ts=2)
     full = runs.product(runs.full_flow(layers, target, 15.0, rates=(1.0, rate, 1.0)))
     error = float(np.linalg.norm(full - small.z[-1]) / np.linalg.norm(full))
     loss = 0.5 * float(np.sum((full - target) ** 2))
@@ -329,7 +329,7 @@ def parsimony_completion_full(scale: float) -> Evidence:
         GradientDescent(arch, loss, 1.0),
         theta0,
         8000,
-        saves=np.arange(0, 8001, 100),
+        ts=np.arange(0, 8001, 100),
         stop_loss=level,
         save_states=False,
     )

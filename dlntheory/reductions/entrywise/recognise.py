@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import jax
 import numpy as np
 
 from ...architecture import Architecture
-from ...exact import trace
+from ...exact.reading import read_program
 from ...exact.rings.polynomials import Polynomials, SparsePolynomial, TermCounts
 from ..base import FormError
 
@@ -66,8 +65,7 @@ def polynomials_of(arch: Architecture) -> tuple[SparsePolynomial, ...]:
         >>> print(polynomials_of(diagonal_network(2, 2))[1])
         x1*x3
     """
-    structs = {name: jax.ShapeDtypeStruct(shape, np.float64) for name, shape in arch.shapes.items()}
-    program = trace(arch.phi, structs)
+    program = read_program(arch).require_unfrozen("the entries of z as polynomials")
     if program.is_rational:
         raise FormError(
             f"Argument `arch` must have a polynomial φ, but {arch.name} divides by parameters; "

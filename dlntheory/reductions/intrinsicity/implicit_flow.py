@@ -14,6 +14,7 @@ import numpy as np
 from ..._errors import NotApplicableError
 from ..._precision import require_float64
 from ...architecture import Architecture
+from ...exact.reading import require_derivative
 from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
@@ -94,6 +95,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
     ):
         require_float64("ImplicitFlow")
         checked = arch.check(theta0)
+        require_derivative(arch, forward=True)
         known = laws_to_build_on(arch) if laws is None else laws
         self.metric = CompiledMetric(arch, known.laws)
         self.anchor = arch.ravel(checked)

@@ -108,8 +108,8 @@ def descent(
         >>> loss = dln.SquaredLoss.from_target(np.outer(np.arange(20.0), np.ones(20)) / 20)
         >>> theta0 = dln.orthogonal(arch, jax.random.key(0), scale=0.3)
         >>> from dlntheory.reductions.parsimony import compress
-        >>> small = dln.iterate(descent(compress(arch, loss, theta0), 0.01), theta0, 50, saves=2)
-        >>> full = dln.iterate(dln.GradientDescent(arch, loss, 0.01), theta0, 50, saves=2)
+        >>> small = dln.iterate(descent(compress(arch, loss, theta0), 0.01), theta0, 50, ts=2)
+        >>> full = dln.iterate(dln.GradientDescent(arch, loss, 0.01), theta0, 50, ts=2)
         >>> bool(np.max(np.abs(small.z - full.z)) < 1e-13)
         True
     """

@@ -238,7 +238,7 @@ def compress(
         >>> flow = compress(arch, loss, theta0)
         >>> flow.subspaces.dims
         (2, 2, 2, 2)
-        >>> both = dln.compare(dln.GradientFlow(arch, loss), flow, theta0, 2.0, saves=3, timing=False)
+        >>> both = dln.compare(dln.GradientFlow(arch, loss), flow, theta0, 2.0, ts=3, timing=False)
         >>> bool(both.max_error < 1e-9)
         True
     """

@@ -159,7 +159,7 @@ def fitted_rates(run: AlignmentRun, window: tuple[float, float] | None = None) -
         window: the interval of $s$; by default from 100 to the end. Earlier, the fit of the margin gap is nonsense.
 
     Raises:
-        ValueError: fewer than five saves in the window.
+        ValueError: fewer than five saved times in the window.
 
     Validity:
         Asymptotic, for generic data with positive dual weights. The exponents of norm and alignment follow from

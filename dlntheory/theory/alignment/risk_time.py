@@ -18,7 +18,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...display.progress import whole_runs
-from ...training import AbstractDynamics, AbstractEvent, State, Training, Trajectory, solve
+from ...training import AbstractEvent, AbstractFlow, State, Training, Trajectory, solve
 from ...training.rules.gradient_flow import chain_imbalances
 from .problem import SeparableProblem
 
@@ -28,7 +28,7 @@ LOG_TIME = "log_time"
 LAST = 1e12
 
 
-class RiskClockFlow(AbstractDynamics):
+class RiskClockFlow(AbstractFlow):
     r"""Gradient flow in $\tau$ or $\sigma$, with $s = \log(1 + t)$ among its variables.
 
     Args:
@@ -100,7 +100,7 @@ class LogTimeReached(AbstractEvent):
     def label(self) -> str:
         return "log time reached"
 
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         return self.target - state[LOG_TIME]
 
 
@@ -120,7 +120,7 @@ def run_risk_clock(
         RiskClockFlow(arch, problem.loss, is_normalised=clock == "risk_normalised"),
         weights,
         LAST,
-        saves=[0.0, LAST],
+        ts=[0.0, LAST],
         method="dopri8",
         rtol=rtol,
         atol=1e-2 * rtol,

@@ -171,7 +171,7 @@ def gradient_descent(
     rule: str,
     steps: int,
     *,
-    saves: int | Sequence[int] | np.ndarray = 100,
+    ts: int | Sequence[int] | np.ndarray = 100,
     progress: bool | None = None,
 ) -> DescentRun:
     r"""Gradient descent $W_k \leftarrow W_k - \eta_t \nabla_k R$ with one of three rules for $\eta_t$.
@@ -187,7 +187,7 @@ def gradient_descent(
         weights: the start, `"W1"` … `"WL"`.
         rule: see above.
         steps: number of steps, at least 1.
-        saves: number of saves, or increasing step numbers.
+        ts: number of save times, or increasing step numbers.
         progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
@@ -208,7 +208,7 @@ def gradient_descent(
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> problem = SeparableProblem([[0.5, 0.5], [0.5, -1.0]], [1, 1], "logistic")
-        >>> run = gradient_descent(problem, {"W1": np.array([[0.1, 0.2]])}, "sharper", 200, saves=2)
+        >>> run = gradient_descent(problem, {"W1": np.array([[0.1, 0.2]])}, "sharper", 200, ts=2)
         >>> run.is_monotone, f"{run.s[-1]:.3f}"
         (True, '5.303')
     """
@@ -223,7 +223,7 @@ def gradient_descent(
     arch = checked_network(problem, weights)
     check_not_critical(problem, weights)
     descent = SeparableDescent(arch, problem.loss, rule)
-    run = iterate(descent, weights, steps, saves=saves, save_states=True, progress=progress)
+    run = iterate(descent, weights, steps, ts=ts, save_states=True, progress=progress)
     assert run.states is not None  # asked for
     layers = tuple(run.states[name] for name in arch.shapes)
     log_risk = problem.log_risk(product({str(k): layer for k, layer in enumerate(layers)}))

@@ -261,7 +261,7 @@ def _stationary(
         flow,
         weights,
         t_max,
-        saves="steps",
+        ts="steps",
         method="stiff",
         rtol=rtol,
         atol=min(1e-10 * eps, 1e-13),

@@ -15,7 +15,7 @@ import numpy as np
 from ..._precision import require_float64
 from ...display.progress import keeps_partial, whole_runs
 from ...display.text import card, key_values
-from ...training import AbstractDynamics, AbstractEvent, GradientFlow, State, Trajectory, solve
+from ...training import AbstractEvent, AbstractFlow, GradientFlow, State, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
 from .chain_inputs import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
@@ -56,7 +56,7 @@ class ModeReaches(AbstractEvent):
     def label(self) -> str:
         return "mode reached its level"
 
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         return self.level - self.u @ dynamics.output(state) @ self.v
 
 
@@ -179,7 +179,7 @@ def follow_path(
     method: str = "auto",
     rtol: float = 1e-6,
     atol: float | None = None,
-    saves: int | str | Sequence[float] | np.ndarray | None = None,
+    ts: int | str | Sequence[float] | np.ndarray | None = None,
     stop: AbstractEvent | Sequence[AbstractEvent] = (),
     max_steps: int = 1_000_000,
     progress: bool | None = None,
@@ -197,7 +197,7 @@ def follow_path(
         rtol: relative tolerance per step.
         atol: absolute tolerance per step; by default $10^{-5}\alpha$ times the size of $\theta_0$ (at most 1). Times
             of jumps are then right to about $10^{-3}$; take `accurate_atol(alpha)` where they matter.
-        saves: as in `solve`; by default every accepted step of a stiff method, 2000 times of an explicit one,
+        ts: as in `solve`; by default every accepted step of a stiff method, 2000 times of an explicit one,
             placed by up to three further runs where loss and gradient change.
         stop: events that end the run.
         max_steps: upper bound on steps; reaching it is an error, never a shorter run.
@@ -242,7 +242,7 @@ def follow_path(
             flow,
             start,
             end,
-            saves=times,
+            ts=times,
             method=method,
             rtol=rtol,
             atol=tolerance,
@@ -254,8 +254,8 @@ def follow_path(
         norms = np.asarray(_gradient_norms(flow, run.states or {}))
         return PathRun(run, float(alpha), len(start), norms, steps, run.stats.stopped_by == INTERRUPTED)
 
-    if saves is not None or method == "stiff":
-        return run_on("steps" if saves is None else saves)
+    if ts is not None or method == "stiff":
+        return run_on("steps" if ts is None else ts)
     found = run_on(EXPLICIT_SAVES)
     for _ in range(MAX_REFINEMENTS):
         if found.interrupted or _is_fine(found):
