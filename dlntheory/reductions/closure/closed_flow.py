@@ -73,8 +73,8 @@ class ClosedFlow(AbstractReduction):
         cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
     ) -> Self:
         # Imported here, since the search makes the flows that it finds.
-        from .closure_search import find_closure
         from .closure_result import FULL_SPACE
+        from .closure_search import find_closure
 
         if isinstance(arch.phi, PathLifting):
             raise FormError(f"Argument `arch` must be no path lifting for a closure, but {arch.name} is one.")
