@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ...display.displayed import Displayed
 from ...display.text import format_number
 from ...losses.base import checked_array
@@ -179,7 +180,7 @@ def _checked(weights, target, covariance) -> tuple[list[np.ndarray], np.ndarray,
                 f"{[w.shape for w in layers]}."
             )
         if not np.any(layer):
-            raise ValueError(
+            raise NotApplicableError(
                 f"Argument `weights` must not hold a layer that is 0, but layer {i + 1} is (scale 0): the subspaces "
                 "are not determined by the start, and from more than one such layer nothing moves. Use a small "
                 "positive scale."
