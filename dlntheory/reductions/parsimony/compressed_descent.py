@@ -27,6 +27,8 @@ class CompressedDescent(AbstractIteration):
     $\rho_l \leftarrow \rho_l (1 - \eta e_l\gamma - \eta e_l\sigma \prod_{k \ne l}\rho_k^2)$.
     """
 
+    architecture: Architecture
+    training: Training | None
     compressed: CompressedFlow
     learning_rate: np.ndarray
     momentum: np.ndarray
@@ -35,14 +37,6 @@ class CompressedDescent(AbstractIteration):
     @property
     def label(self) -> str:
         return f"compressed {self.rule}"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.compressed.architecture
-
-    @property
-    def training(self) -> Training | None:
-        return self.compressed.training
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         try:
@@ -55,7 +49,7 @@ class CompressedDescent(AbstractIteration):
         return state | {f"{name}'": jax.numpy.zeros_like(value) for name, value in state.items()}
 
     def step(self, k, state: State) -> State:
-        core, training = self.compressed.core, self.compressed.training
+        core, training = self.compressed.core, self.training
         if self.rule == "gradient descent":
             velocity = core.velocity(training, state)
             return {name: state[name] + self.learning_rate * velocity[name] for name in state}
@@ -124,4 +118,6 @@ def descent(
         raise ValueError(
             f'Argument `momentum` must be 0 for gradient descent, but is {momentum}: use rule="heavy ball".'
         )
-    return CompressedDescent(compressed, np.asarray(rate), np.asarray(beta), name)
+    return CompressedDescent(
+        compressed.architecture, compressed.training, compressed, np.asarray(rate), np.asarray(beta), name
+    )
