@@ -20,8 +20,8 @@ ROUNDS = 5
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,
-    "saves": 10,
-    "step_to_saves": True,
+    "ts": 10,
+    "step_to_ts": True,
     "save_states": False,
 }
 
@@ -38,7 +38,7 @@ def rows() -> list[Row]:
         seconds = time.perf_counter() - begin
         flow, reduced = dln.GradientFlow(arch, loss), closure.dynamics(loss)
 
-        def run(dynamics: dln.AbstractDynamics, start: Any = theta0) -> dln.Trajectory:
+        def run(dynamics: dln.AbstractFlow, start: Any = theta0) -> dln.Trajectory:
             return dln.solve(dynamics, start, END, **OPTIONS)
 
         left, right = run(flow), run(reduced)

@@ -22,8 +22,8 @@ CALLS = 50
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,
-    "saves": 20,
-    "step_to_saves": True,
+    "ts": 20,
+    "step_to_ts": True,
     "save_states": False,
 }
 
@@ -81,7 +81,7 @@ def _evaluation(
     )
 
 
-def _calls(dynamics: dln.AbstractDynamics, theta0: Any):
+def _calls(dynamics: dln.AbstractFlow, theta0: Any):
     """A function that evaluates the velocity a number of times inside one compiled loop."""
     state = dynamics.initial(dynamics.check_start(theta0))
 
@@ -98,7 +98,7 @@ def _calls(dynamics: dln.AbstractDynamics, theta0: Any):
 
 
 def _run(arch: dln.Architecture, theta0: Any, full: dln.GradientFlow, reduced: dln.AbstractReduction) -> Row:
-    def run(dynamics: dln.AbstractDynamics) -> dln.Trajectory:
+    def run(dynamics: dln.AbstractFlow) -> dln.Trajectory:
         return dln.solve(dynamics, theta0, END, **OPTIONS)
 
     left, right = run(full), run(reduced)

@@ -19,8 +19,13 @@ from dlntheory.reductions.parsimony import (
     compress,
     descent,
 )
-from dlntheory.reductions.parsimony.completion import _advance
-from dlntheory.reductions.parsimony.entries import dense_layout, dense_pull, sparse_layout, sparse_pull
+from dlntheory.reductions.parsimony.matrix_completion import _advance
+from dlntheory.reductions.parsimony.observed_entries import (
+    dense_layout,
+    dense_pull,
+    sparse_layout,
+    sparse_pull,
+)
 
 from .harness import Row, Times, paired
 
@@ -112,7 +117,7 @@ def _descent_rows(size: int, rank: int, steps: int) -> list[Row]:
 def _flow_row(size: int, rank: int) -> Row:
     arch, layers, target = _problem(size, rank)
     loss = dln.SquaredLoss.from_target(target)
-    options: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "saves": 2, "save_states": False}
+    options: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "ts": 2, "save_states": False}
     flow: CompressedFlow = compress(arch, loss, layers)
     full = dln.GradientFlow(arch, loss)
 

@@ -17,8 +17,8 @@ ROUNDS = 7
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,
-    "saves": 20,
-    "step_to_saves": True,
+    "ts": 20,
+    "step_to_ts": True,
     "save_states": False,
 }
 
@@ -40,7 +40,7 @@ def rows() -> list[Row]:
 
 
 def _row(arch: dln.Architecture, flow: dln.GradientFlow, reduced: dln.AbstractReduction, theta0: Any) -> Row:
-    def run(dynamics: dln.AbstractDynamics) -> dln.Trajectory:
+    def run(dynamics: dln.AbstractFlow) -> dln.Trajectory:
         return dln.solve(dynamics, theta0, END, **OPTIONS)
 
     left, right = run(flow), run(reduced)

@@ -21,7 +21,9 @@ from .architecture import Architecture as Architecture
 from .citations import cite as cite
 from .claims import verify as verify
 from .compare import Comparison as Comparison, compare as compare
-from .families import linear_network as linear_network, relu_network as relu_network
+from .families.linear import linear_network as linear_network
+from .families.relu import relu_network as relu_network
+from .from_model import from_model as from_model
 from .initial import (
     balanced as balanced,
     gaussian as gaussian,
@@ -72,7 +74,7 @@ from .reductions import (
 )
 from .theory import mean_field as mean_field
 from .training import (
-    AbstractDynamics as AbstractDynamics,
+    AbstractFlow as AbstractFlow,
     AbstractIteration as AbstractIteration,
     GradientDescent as GradientDescent,
     GradientFlow as GradientFlow,

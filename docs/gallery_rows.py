@@ -73,9 +73,7 @@ def _balanced(arch: dln.Architecture) -> dict[str, Any]:
 
 def _gated() -> dln.Architecture:
     shapes = {"A": (1, 2), "B": (1, 2), "W": (1, 1)}
-    return dln.Architecture.from_model(
-        lambda p, x: p["W"] @ ((p["A"] @ x) * (p["B"] @ x)), shapes, (2,), name="φ"
-    )
+    return dln.from_model(lambda p, x: p["W"] @ ((p["A"] @ x) * (p["B"] @ x)), shapes, (2,), name="φ")
 
 
 #: The architectures whose closures are known by hand.

@@ -262,8 +262,8 @@ class TestWrongCalls:
         ("call", "message"),
         [
             ("", "`TARGET` must be a family or FILE.py:FUNCTION, but is missing"),
-            ("liner 2 3", "but is 'liner'. Did you mean 'linear'? Families: linear, relu, "),
-            ("xyz 2 3", "but is 'xyz'. Families: linear, relu, "),
+            ("liner 2 3", "but is 'liner'. Did you mean 'linear'? Families: adapter, attention, "),
+            ("xyz 2 3", "but is 'xyz'. Families: adapter, attention, "),
             (
                 "linear 2 0 3",
                 "`widths` must be at least two positive integers, input width first, but is (2, 0, 3), with 0 at ",

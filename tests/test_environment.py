@@ -18,7 +18,7 @@ PACKAGES = [
     ["exact"],
     ["architecture"],
     ["families"],
-    ["models"],
+    ["from_model"],
     ["losses", "data", "initial"],
     ["laws"],
     ["training"],

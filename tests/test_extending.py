@@ -12,21 +12,20 @@ import jax
 import numpy as np
 import pytest
 
-from dlntheory import claims, families as catalogue, reductions
+from dlntheory import claims, families, reductions
 from dlntheory.claims import intrinsic
 from dlntheory.cli import main
-from dlntheory.families import families
 from dlntheory.reductions import candidates, select
 
 ROOT = Path(__file__).resolve().parents[1]
 #: A block whose first line names its file, below a line that shows the name to readers.
 FENCE = re.compile(r'^`([^`\n]+)`:\n\n```python title="\1"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-CATALOGUE = "dlntheory/families/crossed.py"
+FAMILY = "dlntheory/families/crossed.py"
 REDUCTION = "dlntheory/reductions/equal_factors.py"
 CLAIM = "dlntheory/claims/intrinsic/equal_factors.py"
 ID = "equal-factors-in-z-alone"
 #: The packages into which the walkthroughs put a file, and the modules that hold its name afterwards.
-PACKAGES = {CATALOGUE: catalogue, REDUCTION: reductions, CLAIM: intrinsic}
+PACKAGES = {FAMILY: families, REDUCTION: reductions, CLAIM: intrinsic}
 
 
 def fences():
@@ -67,6 +66,7 @@ def put(tmp_path, monkeypatch):
         name = Path(title).stem
         if sys.modules.pop(f"{package.__name__}.{name}", None) is not None:
             delattr(package, name)
+    families.FAMILIES.pop("crossed", None)
     # A compiled function must not be found again for the next version of a file.
     jax.clear_caches()
 
@@ -92,39 +92,26 @@ def passed_docstrings(module):
 
 
 def test_titles_are_the_files_that_the_walkthroughs_add_or_change():
-    new = {CATALOGUE, REDUCTION, CLAIM, "tests/reductions/test_equal_factors.py"}
+    new = {FAMILY, REDUCTION, CLAIM, "tests/reductions/test_equal_factors.py"}
     assert {title for title in fences() if not (ROOT / title).exists()} == new
-    assert len(fences()) == 9
+    assert len(fences()) == 5
 
 
 # --- a new architecture family ---
 
 
-def check_family(module, monkeypatch):
-    """The rows of the tables of `tests/families`, and its name on the command line."""
-    tables = importlib.import_module("catalogue.test_families")
-    references = importlib.import_module("catalogue.references")
-    page = fences()
-    with executed(page["dlntheory/families/__init__.py"], vars(catalogue)):
-        assert catalogue.crossed_factors is module.crossed_factors
-        with executed("from .crossed import crossed_factors", vars(families)):
-            (family,) = eval(f"({page['dlntheory/families/registry.py'].strip()})", vars(families))
-        monkeypatch.setitem(families.FAMILIES, family.key, family)
-        rows = eval("{" + page["tests/families/references.py"] + "}", vars(references))
-        for key, row in rows.items():
-            monkeypatch.setitem(tables.ROWS, key, row)
-        monkeypatch.setitem(tables.SIZES, family.key, None)
-        monkeypatch.setitem(tables.OUTPUTS, family.key, None)
-        exec(page["tests/families/test_families.py"], vars(tables))
-        tables.test_exact_reading_and_floats_agree_with_numpy("crossed")
-        tables.test_number_of_laws("crossed")
-        tables.test_registry("crossed")
-
-
-def test_family(put, monkeypatch, capsys):
-    module = put(CATALOGUE)
-    check_family(module, monkeypatch)
+def check_family(module):
+    """What the tests of the families do with a member, and the example of the docstring."""
+    tables = importlib.import_module("families.test_families")
+    assert families.crossed_factors is module.crossed_factors
+    tables.test_registry("crossed")
+    tables.test_example_reads_exactly_as_in_floats_and_has_its_laws("crossed")
     assert passed_docstrings(module)
+
+
+def test_family(put, capsys):
+    module = put(FAMILY)
+    check_family(module)
     assert main(["laws", "crossed", "3", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["laws"], found["status"]) == (4, "complete")
@@ -141,9 +128,9 @@ def test_family(put, monkeypatch, capsys):
     ],
     ids=["sign", "one term", "shape"],
 )
-def test_a_wrong_family_is_noticed(put, monkeypatch, mutation):
+def test_a_wrong_family_is_noticed(put, mutation):
     with pytest.raises((AssertionError, TypeError, ValueError)):
-        check_family(put(CATALOGUE, mutation), monkeypatch)
+        check_family(put(FAMILY, mutation))
 
 
 # --- a new reduction ---
@@ -151,7 +138,7 @@ def test_a_wrong_family_is_noticed(put, monkeypatch, mutation):
 
 def check_reduction(put, monkeypatch, mutation=None):
     """The test file of the page, with the new flow in the list of candidates."""
-    put(CATALOGUE)
+    put(FAMILY)
     module = put(REDUCTION, mutation)
     source = "def added(arch, depth):\n" + fences()["dlntheory/reductions/candidates.py"]
     namespace = {**vars(candidates), "EqualFactorsFlow": module.EqualFactorsFlow}
@@ -232,8 +219,8 @@ def test_a_wrong_theorem_is_noticed(put, mutation, verdict):
 
 def test_nothing_is_left_behind():
     """What the tests above put beside the packages is gone: the page adds nothing to the tree."""
-    for title in (CATALOGUE, REDUCTION, CLAIM):
+    for title in (FAMILY, REDUCTION, CLAIM):
         assert not (ROOT / title).exists()
         assert title.removesuffix(".py").replace("/", ".") not in sys.modules
     assert "crossed" not in families.FAMILIES
-    assert not hasattr(catalogue, "crossed_factors")
+    assert not hasattr(families, "crossed_factors")

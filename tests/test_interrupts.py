@@ -1,6 +1,7 @@
 """Ctrl-C in long work: what is done is returned, equal to the same part of a whole run, or it goes through."""
 
 import dataclasses
+import sys
 from contextlib import contextmanager
 
 import jax
@@ -36,24 +37,34 @@ from dlntheory.laws.conservation import laws_to_build_on
 from dlntheory.laws.proof import certificate, lie_rank
 from dlntheory.laws.systems import GradientSystem
 from dlntheory.reductions import candidates, fibre_companions
-from dlntheory.reductions.closure import find
-from dlntheory.reductions.closure.entries import EntrySearch
-from dlntheory.reductions.closure.entry_system import EntrySystem
-from dlntheory.reductions.intrinsicity import decision, elimination, fibre_divergence as companions
-from dlntheory.reductions.parsimony import complete, completion
+from dlntheory.reductions.closure import closure_search as find
+from dlntheory.reductions.closure.scalars.scalar_search import EntrySearch
+from dlntheory.reductions.closure.scalars.scalar_system import EntrySystem
+from dlntheory.reductions.intrinsicity import (
+    fibre_divergence as companions,
+    intrinsic_decision as decision,
+    parameter_elimination as elimination,
+)
+from dlntheory.reductions.parsimony import complete, matrix_completion as completion
 from dlntheory.theory import alignment, mean_field, saddles
-from dlntheory.theory.alignment import descent as alignment_descent, flow as alignment_flow, risk_clock
-from dlntheory.theory.mean_field import rates, simulator, solving
-from dlntheory.theory.mean_field.marching import March
+from dlntheory.theory.alignment import (
+    log_time_flow as alignment_flow,
+    risk_time as risk_clock,
+    separable_descent as alignment_descent,
+)
+from dlntheory.theory.mean_field import rate_transfer as rates, simulation as simulator, solver as solving
+from dlntheory.theory.mean_field.time_stepping import TimeStepping
 from dlntheory.theory.saddles import (
     completion as saddle_completion,
     discriminant,
     escape,
-    greedy,
-    integration,
-    regimes,
+    greedy_path as greedy,
+    path_integration as integration,
 )
 from dlntheory.training.trajectory import INTERRUPTED
+
+# The package has a function of that name.
+regimes = sys.modules[saddles.PhaseTransition.__module__]
 
 
 @contextmanager
@@ -245,7 +256,7 @@ class TestStudies:
     def test_sweep_over_widths(self):
         run = lambda: mean_field.width_sweep(CONFIG, (0.5, 1.0, 2.0))
         # The second row of the third solution: the first two are whole.
-        with interrupt(March, "advance", 2 * CONFIG.T + 2):
+        with interrupt(TimeStepping, "advance", 2 * CONFIG.T + 2):
             found = run()
         assert (found.values, found.labels, found.interrupted) == ((0.5, 1.0), ("0.5", "1"), True)
         whole = run()
@@ -253,13 +264,13 @@ class TestStudies:
         np.testing.assert_array_equal(found.curves(), whole.curves()[:2])
         assert repr(found) == "Sweep(width: 0.5, 1; interrupted)"
         assert "(interrupted)" in str(found)
-        with interrupt(March, "advance", 2 * CONFIG.T + 2):
+        with interrupt(TimeStepping, "advance", 2 * CONFIG.T + 2):
             assert_goes_through(run)
-        with interrupt(March, "advance", 2), pytest.raises(KeyboardInterrupt):
+        with interrupt(TimeStepping, "advance", 2), pytest.raises(KeyboardInterrupt):
             run()
 
     def test_one_solution(self):
-        with interrupt(March, "advance", 4):
+        with interrupt(TimeStepping, "advance", 4):
             assert_goes_through(lambda: solving.solve(CONFIG))
 
     @pytest.mark.parametrize(
@@ -286,7 +297,7 @@ class TestStudies:
             run()
 
     def test_a_best_rate_needs_its_whole_grid(self):
-        with interrupt(March, "advance", 3 * CONFIG.T + 2), pytest.raises(KeyboardInterrupt):
+        with interrupt(TimeStepping, "advance", 3 * CONFIG.T + 2), pytest.raises(KeyboardInterrupt):
             mean_field.best_rate(CONFIG)
 
     def test_phase_transition(self):
@@ -382,9 +393,7 @@ class TestRuns:
 
     @pytest.mark.slow
     def test_alignment_flow(self, stopped):
-        run = lambda **o: alignment.log_time_flow(
-            SEPARABLE, HALF, 20.0, saves=5, method="tsit5", rtol=1e-5, **o
-        )
+        run = lambda **o: alignment.log_time_flow(SEPARABLE, HALF, 20.0, ts=5, method="tsit5", rtol=1e-5, **o)
         whole = run()
         stopped(alignment_flow, "solve")
         found = run()
@@ -398,7 +407,7 @@ class TestRuns:
             alignment.log_time_flow(SEPARABLE, HALF, 20.0, clock="risk", rtol=1e-5)
 
     def test_alignment_descent(self, stopped):
-        run = lambda: alignment.gradient_descent(SEPARABLE, HALF, "sharper", 20, saves=5)
+        run = lambda: alignment.gradient_descent(SEPARABLE, HALF, "sharper", 20, ts=5)
         whole = run()
         stopped(alignment_descent, "iterate")
         found = run()
@@ -409,9 +418,9 @@ class TestRuns:
 
     def test_path(self, stopped):
         run = lambda **o: saddles.follow_path(SQUARED, NETWORK, 0.1, 20.0, rtol=1e-4, **o)
-        whole = run(saves=4)
+        whole = run(ts=4)
         stopped(integration, "solve")
-        found = run(saves=4)
+        found = run(ts=4)
         assert (found.interrupted, whole.interrupted) == (True, False)
         np.testing.assert_array_equal(found.z, whole.z[:2])
         assert "interrupted" in repr(found)
@@ -444,7 +453,7 @@ class TestRuns:
 def test_a_claim_is_not_judged_by_a_search_that_was_cut_short():
     """`solve` would return the rows that are done, and the check would compare those."""
     short = claim(lambda x: Evidence(1.0, 1.0 if len(mean_field.solve(CONFIG).gen) < CONFIG.T else x))
-    with interrupt(March, "advance", 3):
+    with interrupt(TimeStepping, "advance", 3):
         report = run_claims([short, short])
     assert report.interrupted
     assert [str(result.verdict) for result in report.results] == ["skipped", "skipped"]

@@ -132,7 +132,7 @@ def mirror_laws_complete(multiplicative: bool) -> Evidence:
     loss = _Squared(target)
     metric = dict.fromkeys(arch.shapes, "theta")
     flow = MirrorFlow(arch, loss, metric=metric) if multiplicative else GradientFlow(arch, loss)
-    run = solve(flow, theta0, 3.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True, laws=laws)
+    run = solve(flow, theta0, 3.0, ts=5, rtol=1e-10, method="dopri8", step_to_ts=True, laws=laws)
     parts = [Evidence(0.0, run.max_drift), Evidence(4, laws.count or 0)]
     detail = f"drift; {laws.certificate.statement}"
     return Evidence.worst(parts, detail=detail, curves=_drift_curves(run))
@@ -159,7 +159,7 @@ def momentum_laws(friction: float) -> Evidence:
         # The laws are those of friction 1, whose time coordinate is exp(t).
         return laws({**coordinates, "s": coordinates["s"] ** (1.0 / friction)})
 
-    run = solve(flow, theta0, 2.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True, laws=values)
+    run = solve(flow, theta0, 2.0, ts=5, rtol=1e-10, method="dopri8", step_to_ts=True, laws=values)
     parts = [Evidence(0.0, run.max_drift), Evidence(6, laws.count or 0)]
     detail = f"drift; {laws.certificate.statement}"
     return Evidence.worst(parts, detail=detail, curves=_drift_curves(run))
@@ -189,7 +189,7 @@ def relu_law_on_data(activation: str) -> Evidence:
     def law(params):
         return params["W2"][0] ** 2 - jnp.sum(params["W1"] ** 2, axis=1) - params["b1"] ** 2
 
-    run = solve(flow, theta0, 5.0, saves=5, rtol=1e-7, laws=law, save_states=False)
+    run = solve(flow, theta0, 5.0, ts=5, rtol=1e-7, laws=law, save_states=False)
     drift = float(np.max(run.drift["law"]))
     detail = f"drift; loss {run.loss[0]:.3f} -> {run.loss[-1]:.3f}"
     return Evidence(0.0, drift, detail=detail, curves=_drift_curves(run))
@@ -212,7 +212,7 @@ def discrete_drift_first_order(coefficient: float) -> Evidence:
     etas = np.array([0.02, 0.01, 0.005])
     drifts = []
     for eta in etas:
-        run = iterate(GradientDescent(arch, loss, float(eta)), theta0, round(1 / eta), saves=2, laws=law)
+        run = iterate(GradientDescent(arch, loss, float(eta)), theta0, round(1 / eta), ts=2, laws=law)
         drifts.append(run.drift["law"][-1])
     order = float(np.polyfit(np.log(etas), np.log(drifts), 1)[0])
     curves = Curves(

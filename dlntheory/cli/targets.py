@@ -16,6 +16,7 @@ from typing import Any
 from ..architecture import Architecture
 from ..display.text import text_table
 from ..families import FAMILIES, Family
+from ..from_model import from_model
 from .usage import UsageError, one_line
 
 
@@ -144,7 +145,7 @@ def _from_file(name: str, arguments: argparse.Namespace) -> Architecture:
         raise UsageError(f"Argument `--shapes` must be given for {name}, such as U=4x2 V=3x2, but is not.")
     try:
         if (text := getattr(arguments, "input", None)) is not None:
-            return Architecture.from_model(found, shapes, _input(text), name=function)
+            return from_model(found, shapes, _input(text), name=function)
         return Architecture(found, shapes, name=function)
     except Exception as error:
         # Whatever a user's function does wrong is a wrong call of this program.

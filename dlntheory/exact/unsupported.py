@@ -11,7 +11,7 @@ from .._errors import UnsupportedPrimitiveError
 _NOT_POLYNOMIAL = "φ must be polynomial or rational; put the nonlinearity in the loss"
 _RELU = (
     "φ must be polynomial or rational; a ReLU network is linear in its path products, `dln.relu_network(widths)` or "
-    "`Architecture.from_model`; or put the nonlinearity in the loss"
+    "`dlntheory.from_model`; or put the nonlinearity in the loss"
 )
 _ROOT = (
     "φ must be polynomial or rational, without roots; square it, since an invertible function of φ has the laws "

@@ -8,10 +8,19 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import integer, integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_size, checked_sizes, dashed
+from .registry import dashed, family
 
 
+@family(
+    "adapter",
+    "widths from input to output, then rank",
+    example=(3, 2, 1),
+    laws=1,
+    counts=(3, None),
+    arguments=lambda n: (n[:-1], n[-1]),
+)
 def low_rank_adapter(
     widths: Sequence[int], rank: int, *, frozen: Sequence[Any] | None = None, seed: int = 0
 ) -> Architecture:
@@ -41,8 +50,8 @@ def low_rank_adapter(
         >>> low_rank_adapter((4, 3), 1, frozen=[[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]])
         Architecture(adapters 4-3, rank 1: A1[1, 4], B1[3, 1] -> z[3, 4], 7 parameters)
     """
-    entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
-    r = checked_size("rank", rank)
+    entries = integers(widths, "widths", at_least=2, meaning="input width first")
+    r = integer(rank, "rank")
     layers = [(entries[i + 1], entries[i]) for i in range(len(entries) - 1)]
     if frozen is None:
         rng = np.random.default_rng(seed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from .._checks import integer
 from ..architecture import Architecture, Params
-from ._sizes import checked_size
+from .registry import family
 
 
+@family("attention", "dimension, head width, and heads (1)", example=(3, 2, 2), laws=12)
 def attention(dimension: int, head: int, heads: int = 1) -> Architecture:
     r"""Softmax attention: $z = (Q_g K_g^\top,\ V_g O_g)$ for each head g.
 
@@ -39,6 +41,7 @@ def attention(dimension: int, head: int, heads: int = 1) -> Architecture:
     return Architecture(_scores_and_values, shapes, name=f"attention {label}")
 
 
+@family("linear-attention", "dimension, head width, and heads (1)", example=(2, 1), laws=3)
 def linear_attention(dimension: int, head: int, heads: int = 1) -> Architecture:
     r"""Linear attention: the tensor $z = \sum_g (Q_g K_g^\top) \otimes (V_g O_g)$.
 
@@ -70,6 +73,7 @@ def linear_attention(dimension: int, head: int, heads: int = 1) -> Architecture:
     return Architecture(_sum_of_tensors, shapes, name=f"linear attention {label}")
 
 
+@family("merged-attention", "dimension, and heads (1)", example=(2, 2), laws=3)
 def merged_attention(dimension: int, heads: int = 1) -> Architecture:
     r"""Linear attention with one matrix for the scores and one for the values, $z = \sum_g A_g \otimes B_g$.
 
@@ -93,16 +97,16 @@ def merged_attention(dimension: int, heads: int = 1) -> Architecture:
         >>> merged_attention(2, heads=2).size
         16
     """
-    d, count = checked_size("dimension", dimension), checked_size("heads", heads)
+    d, count = integer(dimension, "dimension"), integer(heads, "heads")
     shapes = {f"{factor}{head}": (d, d) for head in range(1, count + 1) for factor in "AB"}
     return Architecture(_sum_of_merged_tensors, shapes, name=f"merged attention {d}{_plural(count)}")
 
 
 def _heads(dimension: int, head: int, heads: int) -> tuple[dict[str, tuple[int, int]], str]:
     d, h, count = (
-        checked_size("dimension", dimension),
-        checked_size("head", head),
-        checked_size("heads", heads),
+        integer(dimension, "dimension"),
+        integer(head, "head"),
+        integer(heads, "heads"),
     )
     shapes: dict[str, tuple[int, int]] = {}
     for g in range(1, count + 1):

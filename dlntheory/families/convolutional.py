@@ -2,37 +2,52 @@ r"""Linear convolutional networks, $z = w_L * \cdots * w_1$: circular or aperiod
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import integer, integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_size, checked_sizes, dashed
+from .registry import dashed, family, one_sequence
 
 
-@dataclasses.dataclass(frozen=True)
-class _Convolution:
-    """The composed filter of length n, where all filters are cyclic of that length; channels are optional."""
+def _convolution(layers: int, length: int) -> Callable[[Params], Any]:
+    """φ: the composed filter of length n, where all filters are cyclic of that length; channels are optional."""
 
-    layers: int
-    length: int
-
-    def __call__(self, params: Params):
-        filters = [params[f"w{layer}"] for layer in range(1, self.layers + 1)]
+    def phi(params: Params):
+        filters = [params[f"w{layer}"] for layer in range(1, layers + 1)]
         scalar = filters[0].ndim == 1
         if scalar:
             filters = [w[None, None] for w in filters]
-        composed = jnp.pad(filters[0], ((0, 0), (0, 0), (0, self.length - filters[0].shape[2])))
+        composed = jnp.pad(filters[0], ((0, 0), (0, 0), (0, length - filters[0].shape[2])))
         for w in filters[1:]:
-            shifted = (np.arange(self.length)[:, None] - np.arange(w.shape[2])[None, :]) % self.length
+            shifted = (np.arange(length)[:, None] - np.arange(w.shape[2])[None, :]) % length
             # All positions are in range; "clip" only spares the arithmetic that negative ones would need.
             aligned = jnp.take(composed, shifted, axis=2, mode="clip")
             composed = jnp.einsum("abt,bcst->acs", w, aligned)
         return composed[0, 0] if scalar else composed
 
+    return phi
 
+
+@family(
+    "convolution",
+    "filter lengths",
+    example=(3, 2),
+    laws=1,
+    counts=(1, None),
+    arguments=one_sequence,
+)
+@family(
+    "circular",
+    "length, then filter lengths",
+    example=(4, 4, 2),
+    laws=1,
+    counts=(2, None),
+    arguments=lambda n: (n[1:], n[0]),
+)
 def convolutional_network(filters: Sequence[int], length: int | None = None) -> Architecture:
     r"""The linear convolutional network with one channel, $z = w_L * \cdots * w_1$.
 
@@ -61,17 +76,25 @@ def convolutional_network(filters: Sequence[int], length: int | None = None) -> 
         >>> convolutional_network((3, 2)).output_shape, convolutional_network((3, 3), length=3).output_shape
         ((4,), (3,))
     """
-    taps = checked_sizes("filters", filters, at_least=1)
-    n = _support(taps) if length is None else checked_size("length", length)
+    taps = integers(filters, "filters", at_least=1)
+    n = _support(taps) if length is None else integer(length, "length")
     if max(taps) > n:
         raise ValueError(
             f"Argument `filters` must be no longer than `length`, but is {filters!r} with length {n}."
         )
     shapes = {f"w{layer}": (k,) for layer, k in enumerate(taps, start=1)}
     kind = "convolution" if length is None else f"circular convolution {n},"
-    return Architecture(_Convolution(len(taps), n), shapes, name=f"{kind} filters {dashed(taps)}")
+    return Architecture(_convolution(len(taps), n), shapes, name=f"{kind} filters {dashed(taps)}")
 
 
+@family(
+    "multichannel",
+    "taps, then channels from input to output",
+    example=(2, 1, 2, 1),
+    laws=4,
+    counts=(3, None),
+    arguments=lambda n: (n[1:], n[0]),
+)
 def multichannel_network(channels: Sequence[int], taps: int | Sequence[int]) -> Architecture:
     r"""The linear convolutional network with several channels, aperiodic: $z_{ac} = \sum_b w_{L,ab} * \cdots$
 
@@ -98,19 +121,19 @@ def multichannel_network(channels: Sequence[int], taps: int | Sequence[int]) -> 
         >>> multichannel_network((2, 3, 1), 2).shapes
         {'w1': (3, 2, 2), 'w2': (1, 3, 2)}
     """
-    widths = checked_sizes("channels", channels, at_least=2, meaning="input channels first")
+    widths = integers(channels, "channels", at_least=2, meaning="input channels first")
     layers = len(widths) - 1
     if isinstance(taps, (Sequence, np.ndarray)):
-        lengths = checked_sizes("taps", taps, at_least=1)
+        lengths = integers(taps, "taps", at_least=1)
     else:
-        lengths = (checked_size("taps", taps),) * layers
+        lengths = (integer(taps, "taps"),) * layers
     if len(lengths) != layers:
         raise ValueError(
             f"Argument `taps` must be one length or one for each of {layers} layers, but is {taps!r}."
         )
     shapes = {f"w{i + 1}": (widths[i + 1], widths[i], lengths[i]) for i in range(layers)}
     name = f"multichannel convolution {dashed(widths)}, taps {dashed(lengths)}"
-    return Architecture(_Convolution(layers, _support(lengths)), shapes, name=name)
+    return Architecture(_convolution(layers, _support(lengths)), shapes, name=name)
 
 
 def _support(taps: Sequence[int]) -> int:

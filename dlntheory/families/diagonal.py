@@ -2,24 +2,15 @@ r"""Networks that act entry by entry: $w_L \odot \cdots \odot w_1$, $u \odot u -
 
 from __future__ import annotations
 
-import dataclasses
 from functools import reduce
 from operator import mul
 
+from .._checks import integer
 from ..architecture import Architecture, Params
-from ._sizes import checked_size
+from .registry import family
 
 
-@dataclasses.dataclass(frozen=True)
-class _EntrywisePower:
-    r"""φ of a power network: $u^{\odot k}$."""
-
-    exponent: int
-
-    def __call__(self, params: Params):
-        return params["u"] ** self.exponent
-
-
+@family("diagonal", "width, depth", example=(3, 2), laws=3)
 def diagonal_network(width: int, depth: int) -> Architecture:
     r"""The diagonal linear network $z = w_L \odot \cdots \odot w_1$.
 
@@ -42,11 +33,12 @@ def diagonal_network(width: int, depth: int) -> Architecture:
         >>> diagonal_network(3, 2)
         Architecture(diagonal 3, depth 2: w1[3], w2[3] -> z[3], 6 parameters)
     """
-    n, layers = checked_size("width", width), checked_size("depth", depth)
+    n, layers = integer(width, "width"), integer(depth, "depth")
     shapes = {f"w{layer}": (n,) for layer in range(1, layers + 1)}
     return Architecture(_entrywise_product, shapes, name=f"diagonal {n}, depth {layers}")
 
 
+@family("difference-of-squares", "width", example=(3,), laws=3)
 def difference_of_squares(width: int) -> Architecture:
     r"""The diagonal network with both signs, $z = u \odot u - v \odot v$.
 
@@ -68,10 +60,11 @@ def difference_of_squares(width: int) -> Architecture:
         >>> difference_of_squares(3)
         Architecture(difference of squares 3: u[3], v[3] -> z[3], 6 parameters)
     """
-    n = checked_size("width", width)
+    n = integer(width, "width")
     return Architecture(_difference_of_squares, {"u": (n,), "v": (n,)}, name=f"difference of squares {n}")
 
 
+@family("power", "width, power", example=(3, 2), laws=0)
 def power_network(width: int, power: int) -> Architecture:
     r"""The diagonal network with shared weights, $z = u^{\odot k}$.
 
@@ -91,8 +84,8 @@ def power_network(width: int, power: int) -> Architecture:
         >>> power_network(3, 4)
         Architecture(power 3, exponent 4: u[3] -> z[3], 3 parameters)
     """
-    n, exponent = checked_size("width", width), checked_size("power", power)
-    return Architecture(_EntrywisePower(exponent), {"u": (n,)}, name=f"power {n}, exponent {exponent}")
+    n, exponent = integer(width, "width"), integer(power, "power")
+    return Architecture(lambda p: p["u"] ** exponent, {"u": (n,)}, name=f"power {n}, exponent {exponent}")
 
 
 def _entrywise_product(params: Params):

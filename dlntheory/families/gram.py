@@ -2,10 +2,12 @@ r"""Symmetric factorisations: $W^\top W$, $U U^\top - V V^\top$, and quadratic a
 
 from __future__ import annotations
 
+from .._checks import integer
 from ..architecture import Architecture
-from ._sizes import checked_size
+from .registry import family
 
 
+@family("gram", "rows of W, size of z", example=(2, 3), laws=0)
 def gram_factorisation(rank: int, size: int) -> Architecture:
     r"""The positive semidefinite factorisation $z = W^\top W$ with $W$ of shape (k, n).
 
@@ -29,10 +31,11 @@ def gram_factorisation(rank: int, size: int) -> Architecture:
         >>> gram_factorisation(2, 3)
         Architecture(gram 2x3: W[2, 3] -> z[3, 3], 6 parameters)
     """
-    k, n = checked_size("rank", rank), checked_size("size", size)
+    k, n = integer(rank, "rank"), integer(size, "size")
     return Architecture(lambda p: p["W"].T @ p["W"], {"W": (k, n)}, name=f"gram {k}x{n}")
 
 
+@family("difference-of-grams", "size, rank", example=(3, 2), laws=4)
 def difference_of_grams(size: int, rank: int) -> Architecture:
     r"""Symmetric matrices of any signature, $z = U U^\top - V V^\top$ with $U$ and $V$ of shape (n, k).
 
@@ -53,7 +56,7 @@ def difference_of_grams(size: int, rank: int) -> Architecture:
         >>> difference_of_grams(3, 2).size
         12
     """
-    n, k = checked_size("size", size), checked_size("rank", rank)
+    n, k = integer(size, "size"), integer(rank, "rank")
     return Architecture(
         lambda p: p["U"] @ p["U"].T - p["V"] @ p["V"].T,
         {"U": (n, k), "V": (n, k)},
@@ -61,6 +64,7 @@ def difference_of_grams(size: int, rank: int) -> Architecture:
     )
 
 
+@family("quadratic", "inputs, hidden", example=(3, 2), laws=2)
 def quadratic_activation(inputs: int, hidden: int) -> Architecture:
     r"""Two layers with the activation $x^2$: $z = \sum_k a_k w_k w_k^\top$, so that the output at x is $x^\top z x$.
 
@@ -83,7 +87,7 @@ def quadratic_activation(inputs: int, hidden: int) -> Architecture:
         >>> quadratic_activation(3, 2).shapes
         {'W': (2, 3), 'a': (2,)}
     """
-    d, m = checked_size("inputs", inputs), checked_size("hidden", hidden)
+    d, m = integer(inputs, "inputs"), integer(hidden, "hidden")
     return Architecture(
         lambda p: (p["W"].T * p["a"][None, :]) @ p["W"],
         {"W": (m, d), "a": (m,)},

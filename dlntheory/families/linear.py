@@ -9,15 +9,16 @@ from operator import matmul
 
 import jax.numpy as jnp
 
+from .._checks import integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_sizes, dashed
+from .registry import dashed, family, one_sequence
 
 
 @dataclasses.dataclass(frozen=True)
 class MatrixProduct:
     r"""φ of a chain: the product $W_L \cdots W_1$ of the named factors, first layer first.
 
-    A frozen dataclass rather than a lambda, so that two networks of equal depth share one compiled function.
+    Whoever reads φ by its type knows a chain by this class.
     """
 
     names: tuple[str, ...]
@@ -26,20 +27,14 @@ class MatrixProduct:
         return reduce(matmul, (params[name] for name in reversed(self.names)))
 
 
-@dataclasses.dataclass(frozen=True)
-class AffineProduct:
-    r"""φ of a chain of affine maps $x \mapsto W_l x + b_l$: the matrix $[\,A \mid c\,]$ of $x \mapsto A x + c$."""
-
-    weights: tuple[str, ...]
-    biases: tuple[str, ...]
-
-    def __call__(self, params: Params):
-        linear, shift = params[self.weights[0]], params[self.biases[0]]
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            linear, shift = params[weight] @ linear, params[weight] @ shift + params[bias]
-        return jnp.concatenate([linear, shift[:, None]], axis=1)
-
-
+@family(
+    "linear",
+    "widths from input to output",
+    example=(3, 4, 2),
+    laws=10,
+    counts=(2, None),
+    arguments=one_sequence,
+)
 def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | None = None) -> Architecture:
     r"""The deep linear network $z = W_L \cdots W_1$ with $W_l$ of shape $(d_l, d_{l-1})$.
 
@@ -73,7 +68,7 @@ def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | Non
         >>> linear_network((3, 4, 2), bias=True).output_shape
         (2, 4)
     """
-    entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
+    entries = integers(widths, "widths", at_least=2, meaning="input width first")
     names = tuple(f"W{layer}" for layer in range(1, len(entries)))
     shapes: dict[str, tuple[int, ...]] = {name: (entries[i + 1], entries[i]) for i, name in enumerate(names)}
     label = name or "linear " + dashed(entries)
@@ -82,4 +77,11 @@ def linear_network(widths: Sequence[int], bias: bool = False, *, name: str | Non
     biases = tuple(f"b{layer}" for layer in range(1, len(entries)))
     shapes |= {bias: (width,) for bias, width in zip(biases, entries[1:], strict=True)}
     label = name or f"linear {dashed(entries)} with biases"
-    return Architecture(AffineProduct(names, biases), shapes, name=label, try_out=False)
+
+    def affine_product(params: Params):
+        linear, shift = params[names[0]], params[biases[0]]
+        for weight, bias in zip(names[1:], biases[1:], strict=True):
+            linear, shift = params[weight] @ linear, params[weight] @ shift + params[bias]
+        return jnp.concatenate([linear, shift[:, None]], axis=1)
+
+    return Architecture(affine_product, shapes, name=label, try_out=False)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from .._checks import integer
 from ..architecture import Architecture
-from ._sizes import checked_size
+from .registry import family
 
 
+@family("weight-normalised", "inputs, neurons", example=(3, 2), laws=2)
 def weight_normalised(inputs: int, neurons: int) -> Architecture:
     r"""Weight normalisation, $w_k = g_k v_k/\lVert v_k \rVert$ for each neuron, as $z_k = w_k w_k^\top$.
 
@@ -38,7 +40,7 @@ def weight_normalised(inputs: int, neurons: int) -> Architecture:
         >>> weight_normalised(3, 2)
         Architecture(weight normalised 3-2: V[2, 3], g[2] -> z[2, 3, 3], 8 parameters)
     """
-    d, m = checked_size("inputs", inputs), checked_size("neurons", neurons)
+    d, m = integer(inputs, "inputs"), integer(neurons, "neurons")
 
     def phi(p):
         v, g = p["V"], p["g"]
@@ -48,6 +50,7 @@ def weight_normalised(inputs: int, neurons: int) -> Architecture:
     return Architecture(phi, {"V": (m, d), "g": (m,)}, name=f"weight normalised {d}-{m}")
 
 
+@family("scale-invariant", "size", example=(3,), laws=1)
 def scale_invariant(size: int) -> Architecture:
     r"""A weight that counts by its direction only, $v/\lVert v \rVert$, as $z = v v^\top/\lVert v \rVert^2$.
 
@@ -71,7 +74,7 @@ def scale_invariant(size: int) -> Architecture:
         >>> scale_invariant(3)
         Architecture(scale invariant 3: v[3] -> z[3, 3], 3 parameters)
     """
-    d = checked_size("size", size, at_least=2)
+    d = integer(size, "size", minimum=2)
     return Architecture(
         lambda p: jnp.outer(p["v"], p["v"]) / jnp.vdot(p["v"], p["v"]),
         {"v": (d,)},

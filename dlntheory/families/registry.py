@@ -1,25 +1,17 @@
-"""`FAMILIES`: the catalogue by the names that the command line knows, with sizes as a list of integers."""
+"""`FAMILIES`: ready-made architectures by the names that the command line knows, with sizes as a list of integers."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._checks import integer
 from ..architecture import Architecture
-from .adapters import low_rank_adapter
-from .attention import attention, linear_attention, merged_attention
-from .convolutional import convolutional_network, multichannel_network
-from .diagonal import diagonal_network, difference_of_squares, power_network
-from .gram import difference_of_grams, gram_factorisation, quadratic_activation
-from .linear import linear_network
-from .mirror import input_convex, nonnegative_factorisation
-from .normalised import scale_invariant, weight_normalised
-from .relu import relu_network
-from .residual import residual_blocks, residual_network, shortcut_network
-from .shared_weights import recurrent_network, sandwich, tied_network
-from .softmax import softmax_output
-from .tensors import cp_decomposition, tensor_train, tucker_decomposition
+
+#: Every family by its key, in alphabetical order; a family made in a notebook comes last.
+FAMILIES: dict[str, Family] = {}
 
 
 @dataclass(frozen=True)
@@ -28,9 +20,12 @@ class Family:
 
     Attributes:
         key: its name there.
-        build: the architecture for some sizes, given as positional arguments; `bias=True` follows where asked.
+        build: the function that makes a member.
         usage: what the sizes mean.
         counts: the least and the largest number of sizes; `None` for no limit.
+        example: sizes of a small member, which every test of the families builds.
+        laws: the number of conservation laws of that member, trained with `metric`.
+        arguments: the positional arguments of `build` for some sizes.
         takes_bias: whether it can have biases.
         metric: the metric with which it is meant to be trained without momentum, by factor; empty for gradient flow.
 
@@ -43,6 +38,9 @@ class Family:
     build: Callable[..., Architecture]
     usage: str
     counts: tuple[int, int | None]
+    example: tuple[int, ...]
+    laws: int
+    arguments: Callable[[tuple[int, ...]], Sequence[Any]]
     takes_bias: bool = False
     metric: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,79 +60,71 @@ class Family:
             )
         if bias and not self.takes_bias:
             raise ValueError(f"Argument `bias` must not be set for {self.key}, but is: it has no biases.")
-        return self.build(*sizes, bias=True) if bias else self.build(*sizes)
+        arguments = self.arguments(tuple(sizes))
+        return self.build(*arguments, bias=True) if bias else self.build(*arguments)
 
     def metric_with(self, momentum: Any = None) -> dict[str, str]:
         r"""The metric for a training rule: with momentum diag(θ) becomes diag(τθ + θ'), the mirror flow's own."""
         return dict(self.metric) if momentum is None else dict.fromkeys(self.metric, "mirror")
 
 
-def _circular(length: int, *filters: int) -> Architecture:
-    return convolutional_network(filters, length)
+def dashed(sizes: Sequence[int]) -> str:
+    """Sizes as they are written in the names of architectures: `3-4-2`."""
+    return "-".join(map(str, sizes))
 
 
-def _tucker(*sizes: int) -> Architecture:
-    if len(sizes) % 2:
-        raise ValueError(
-            f"Argument `sizes` of tucker must be a shape and as many ranks, but has {len(sizes)} entries."
+def one_sequence(sizes: tuple[int, ...]) -> tuple[tuple[int, ...]]:
+    """All sizes as one argument, such as the widths of a network."""
+    return (sizes,)
+
+
+def family(
+    key: str,
+    usage: str,
+    *,
+    example: Sequence[int],
+    laws: int,
+    counts: tuple[int, int | None] | None = None,
+    arguments: Callable[[tuple[int, ...]], Sequence[Any]] = tuple,
+    metric: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Architecture]], Callable[..., Architecture]]:
+    """Register the function below as a family: this decorator is all that a new family needs beside its function.
+
+    `dlntheory.families` exports the function, the command line knows it by `key`, and the tests of the families read
+    its φ exactly and in floats, count its laws and build it twice, all at the sizes of `example`.
+
+    Args:
+        key: its name on the command line.
+        usage: what the sizes mean, in the order of the command line.
+        example: sizes of a small member.
+        laws: the number of conservation laws of that member.
+        counts: the least and the largest number of sizes; by default those of the positional parameters.
+        arguments: turns the tuple of sizes into the positional arguments of the function; by default one each.
+        metric: see `Family`.
+
+    Returns:
+        The decorator, which returns the function as it is.
+    """
+
+    def register(build: Callable[..., Architecture]) -> Callable[..., Architecture]:
+        known = FAMILIES.get(key)
+        if known is not None and known.build.__qualname__ != build.__qualname__:
+            raise ValueError(
+                f"Argument `key` must be new, but {key!r} is {known.build.__qualname__} already."
+            )
+        parameters = inspect.signature(build).parameters
+        sized = [p for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "bias"]
+        FAMILIES[key] = Family(
+            key=key,
+            build=build,
+            usage=usage,
+            counts=counts or (sum(p.default is p.empty for p in sized), len(sized)),
+            example=tuple(example),
+            laws=integer(laws, "laws", minimum=0),
+            arguments=arguments,
+            takes_bias="bias" in parameters,
+            metric=dict(metric or {}),
         )
-    return tucker_decomposition(sizes[: len(sizes) // 2], sizes[len(sizes) // 2 :])
+        return build
 
-
-def _train(*sizes: int) -> Architecture:
-    if not len(sizes) % 2:
-        raise ValueError(
-            f"Argument `sizes` of tensor-train must be a shape and one rank less, but has {len(sizes)} entries."
-        )
-    return tensor_train(sizes[: len(sizes) // 2 + 1], sizes[len(sizes) // 2 + 1 :])
-
-
-_WIDTHS = "widths from input to output"
-
-FAMILIES: dict[str, Family] = {
-    family.key: family
-    for family in (
-        Family("linear", lambda *n, bias=False: linear_network(n, bias), _WIDTHS, (2, None), takes_bias=True),
-        Family("relu", lambda *n, bias=False: relu_network(n, bias), _WIDTHS, (2, None), takes_bias=True),
-        Family("residual", residual_network, "width, depth", (2, 2)),
-        Family("blocks", lambda n, *h: residual_blocks(n, h), "width, hidden width of each block", (2, None)),
-        Family("shortcut", shortcut_network, "inputs, hidden, outputs", (3, 3)),
-        Family("tied", tied_network, "width, power", (2, 2)),
-        Family("sandwich", sandwich, "inputs, width, outputs", (3, 3)),
-        Family("recurrent", recurrent_network, "inputs, state, outputs, and steps (2 x state)", (3, 4)),
-        Family("gram", gram_factorisation, "rows of W, size of z", (2, 2)),
-        Family("difference-of-grams", difference_of_grams, "size, rank", (2, 2)),
-        Family("quadratic", quadratic_activation, "inputs, hidden", (2, 2)),
-        Family("weight-normalised", weight_normalised, "inputs, neurons", (2, 2)),
-        Family("scale-invariant", scale_invariant, "size", (1, 1)),
-        Family("diagonal", diagonal_network, "width, depth", (2, 2)),
-        Family("difference-of-squares", difference_of_squares, "width", (1, 1)),
-        Family("power", power_network, "width, power", (2, 2)),
-        Family("convolution", lambda *k: convolutional_network(k), "filter lengths", (1, None)),
-        Family("circular", _circular, "length, then filter lengths", (2, None)),
-        Family(
-            "multichannel",
-            lambda k, *c: multichannel_network(c, k),
-            "taps, then channels from input to output",
-            (3, None),
-        ),
-        Family("adapter", lambda *n: low_rank_adapter(n[:-1], n[-1]), f"{_WIDTHS}, then rank", (3, None)),
-        Family("attention", attention, "dimension, head width, and heads (1)", (2, 3)),
-        Family("linear-attention", linear_attention, "dimension, head width, and heads (1)", (2, 3)),
-        Family("merged-attention", merged_attention, "dimension, and heads (1)", (1, 2)),
-        Family("cp", lambda *n: cp_decomposition(n[:-1], n[-1]), "shape, then rank", (2, None)),
-        Family("tucker", _tucker, "shape, then as many ranks", (2, None)),
-        Family("tensor-train", _train, "shape, then one rank less", (3, None)),
-        Family("softmax", lambda *n: softmax_output(n), "widths from input to classes", (2, None)),
-        Family(
-            "nmf",
-            nonnegative_factorisation,
-            "rows, rank, columns",
-            (3, 3),
-            metric={"U": "theta", "V": "theta"},
-        ),
-        Family(
-            "icnn", input_convex, "outputs, hidden, inputs", (3, 3), takes_bias=True, metric={"U": "theta"}
-        ),
-    )
-}
+    return register

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from .._checks import integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_sizes, dashed
+from .registry import dashed, family, one_sequence
 
 MAX_PATHS = 1_000_000
 
@@ -35,6 +36,9 @@ class PathLifting:
         return paths
 
 
+@family(
+    "relu", "widths from input to output", example=(3, 4, 2), laws=4, counts=(2, None), arguments=one_sequence
+)
 def relu_network(widths: Sequence[int], bias: bool = False) -> Architecture:
     r"""The ReLU network by its path lifting: $z_p = \prod_{e \in p} w_e$ over the paths p from inputs to outputs.
 
@@ -65,7 +69,7 @@ def relu_network(widths: Sequence[int], bias: bool = False) -> Architecture:
         >>> relu_network((2, 3, 1), bias=True)
         Architecture(ReLU 2-3-1 with biases: W1[3, 2], W2[1, 3], b1[3] -> z[1, 9], 12 parameters)
     """
-    entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
+    entries = integers(widths, "widths", at_least=2, meaning="input width first")
     bias = bool(bias)
     if (count := path_count(entries, bias)) > MAX_PATHS:
         raise ValueError(

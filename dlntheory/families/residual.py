@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from .._checks import integer, integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_size, checked_sizes, dashed
+from .registry import dashed, family
 
 
+@family("residual", "width, depth", example=(3, 2), laws=6)
 def residual_network(width: int, depth: int) -> Architecture:
     r"""The deep linear residual network $z = (I + W_L) \cdots (I + W_1)$, all layers square.
 
@@ -34,11 +36,19 @@ def residual_network(width: int, depth: int) -> Architecture:
         >>> residual_network(3, 2)
         Architecture(residual 3, depth 2: W1[3, 3], W2[3, 3] -> z[3, 3], 18 parameters)
     """
-    n, layers = checked_size("width", width), checked_size("depth", depth)
+    n, layers = integer(width, "width"), integer(depth, "depth")
     shapes = {f"W{layer}": (n, n) for layer in range(1, layers + 1)}
     return Architecture(_product_of_residuals, shapes, name=f"residual {n}, depth {layers}")
 
 
+@family(
+    "blocks",
+    "width, hidden width of each block",
+    example=(3, 2, 4),
+    laws=13,
+    counts=(2, None),
+    arguments=lambda n: (n[0], n[1:]),
+)
 def residual_blocks(width: int, hidden: Sequence[int]) -> Architecture:
     r"""Two-layer residual blocks, $z = (I + B_L A_L) \cdots (I + B_1 A_1)$.
 
@@ -63,13 +73,14 @@ def residual_blocks(width: int, hidden: Sequence[int]) -> Architecture:
         >>> residual_blocks(2, (3, 1)).shapes
         {'A1': (3, 2), 'B1': (2, 3), 'A2': (1, 2), 'B2': (2, 1)}
     """
-    n, inner = checked_size("width", width), checked_sizes("hidden", hidden, at_least=1)
+    n, inner = integer(width, "width"), integers(hidden, "hidden", at_least=1)
     shapes: dict[str, tuple[int, int]] = {}
     for block, h in enumerate(inner, start=1):
         shapes |= {f"A{block}": (h, n), f"B{block}": (n, h)}
     return Architecture(_product_of_blocks, shapes, name=f"residual blocks {n}, hidden {dashed(inner)}")
 
 
+@family("shortcut", "inputs, hidden, outputs", example=(3, 4, 2), laws=10)
 def shortcut_network(inputs: int, hidden: int, outputs: int) -> Architecture:
     r"""Two layers beside a trainable shortcut, $z = W_2 W_1 + W_3$.
 
@@ -94,7 +105,7 @@ def shortcut_network(inputs: int, hidden: int, outputs: int) -> Architecture:
         >>> shortcut_network(3, 4, 2).shapes
         {'W1': (4, 3), 'W2': (2, 4), 'W3': (2, 3)}
     """
-    d, h, m = checked_size("inputs", inputs), checked_size("hidden", hidden), checked_size("outputs", outputs)
+    d, h, m = integer(inputs, "inputs"), integer(hidden, "hidden"), integer(outputs, "outputs")
     shapes = {"W1": (h, d), "W2": (m, h), "W3": (m, d)}
     return Architecture(lambda p: p["W2"] @ p["W1"] + p["W3"], shapes, name=f"shortcut {dashed((d, h, m))}")
 

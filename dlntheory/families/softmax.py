@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._checks import integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_sizes, dashed
+from .registry import dashed, family, one_sequence
 
 
+@family(
+    "softmax",
+    "widths from input to classes",
+    example=(3, 2, 4),
+    laws=5,
+    counts=(2, None),
+    arguments=one_sequence,
+)
 def softmax_output(widths: Sequence[int]) -> Architecture:
     r"""A linear network before a softmax, by its logit differences: rows of $W_L \cdots W_1$ less the last row.
 
@@ -28,7 +37,7 @@ def softmax_output(widths: Sequence[int]) -> Architecture:
         >>> softmax_output((2, 3))
         Architecture(softmax 2-3: W1[3, 2] -> z[2, 2], 6 parameters)
     """
-    entries = checked_sizes("widths", widths, at_least=2, meaning="input width first")
+    entries = integers(widths, "widths", at_least=2, meaning="input width first")
     if entries[-1] < 2:
         raise ValueError(f"Argument `widths` must end in at least two classes, but is {widths!r}.")
     shapes = {f"W{i + 1}": (entries[i + 1], entries[i]) for i in range(len(entries) - 1)}

@@ -7,12 +7,37 @@ from functools import reduce
 
 import jax.numpy as jnp
 
+from .._checks import integer, integers
 from ..architecture import Architecture, Params
-from ._sizes import checked_size, checked_sizes, dashed
+from .registry import dashed, family
 
 _AXES = "abcdefghijkl"
 
 
+def _shape_and_ranks(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if len(sizes) % 2:
+        raise ValueError(
+            f"Argument `sizes` of tucker must be a shape and as many ranks, but has {len(sizes)} entries."
+        )
+    return sizes[: len(sizes) // 2], sizes[len(sizes) // 2 :]
+
+
+def _shape_and_bonds(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if not len(sizes) % 2:
+        raise ValueError(
+            f"Argument `sizes` of tensor-train must be a shape and one rank less, but has {len(sizes)} entries."
+        )
+    return sizes[: len(sizes) // 2 + 1], sizes[len(sizes) // 2 + 1 :]
+
+
+@family(
+    "cp",
+    "shape, then rank",
+    example=(2, 3, 2, 4),
+    laws=8,
+    counts=(2, None),
+    arguments=lambda n: (n[:-1], n[-1]),
+)
 def cp_decomposition(shape: Sequence[int], rank: int) -> Architecture:
     r"""The canonical polyadic decomposition $z = \sum_{r=1}^R a^1_r \otimes \cdots \otimes a^q_r$.
 
@@ -39,11 +64,19 @@ def cp_decomposition(shape: Sequence[int], rank: int) -> Architecture:
         >>> cp_decomposition((2, 3, 4), 2)
         Architecture(CP 2x3x4, rank 2: A1[2, 2], A2[3, 2], A3[4, 2] -> z[2, 3, 4], 18 parameters)
     """
-    sizes, terms = _checked_shape(shape), checked_size("rank", rank)
+    sizes, terms = _checked_shape(shape), integer(rank, "rank")
     shapes = {f"A{i}": (n, terms) for i, n in enumerate(sizes, start=1)}
     return Architecture(_sum_of_outer_products, shapes, name=f"CP {_crossed(sizes)}, rank {terms}")
 
 
+@family(
+    "tucker",
+    "shape, then as many ranks",
+    example=(4, 3, 2, 2),
+    laws=6,
+    counts=(2, None),
+    arguments=_shape_and_ranks,
+)
 def tucker_decomposition(shape: Sequence[int], ranks: Sequence[int]) -> Architecture:
     r"""The Tucker decomposition $z = G \times_1 U_1 \cdots \times_q U_q$.
 
@@ -67,7 +100,7 @@ def tucker_decomposition(shape: Sequence[int], ranks: Sequence[int]) -> Architec
         >>> tucker_decomposition((4, 3), (2, 2)).shapes
         {'G': (2, 2), 'U1': (4, 2), 'U2': (3, 2)}
     """
-    sizes, core = _checked_shape(shape), checked_sizes("ranks", ranks, at_least=1)
+    sizes, core = _checked_shape(shape), integers(ranks, "ranks", at_least=1)
     if len(core) != len(sizes):
         raise ValueError(f"Argument `ranks` must be {len(sizes)} integers as `shape` is, but is {ranks!r}.")
     shapes: dict[str, tuple[int, ...]] = {"G": core}
@@ -75,6 +108,14 @@ def tucker_decomposition(shape: Sequence[int], ranks: Sequence[int]) -> Architec
     return Architecture(_tucker, shapes, name=f"Tucker {_crossed(sizes)}, core {_crossed(core)}")
 
 
+@family(
+    "tensor-train",
+    "shape, then one rank less",
+    example=(4, 3, 2, 2, 1),
+    laws=4,
+    counts=(3, None),
+    arguments=_shape_and_bonds,
+)
 def tensor_train(shape: Sequence[int], ranks: Sequence[int]) -> Architecture:
     r"""The tensor train $z_{i_1 … i_q} = G_1(i_1)\, G_2(i_2) \cdots G_q(i_q)$, a product of matrices for each entry.
 
@@ -100,7 +141,7 @@ def tensor_train(shape: Sequence[int], ranks: Sequence[int]) -> Architecture:
         {'G1': (4, 2), 'G2': (2, 3, 2), 'G3': (2, 2)}
     """
     sizes = _checked_shape(shape, at_least=2)
-    bonds = checked_sizes("ranks", ranks, at_least=1)
+    bonds = integers(ranks, "ranks", at_least=1)
     if len(bonds) != len(sizes) - 1:
         raise ValueError(
             f"Argument `ranks` must be {len(sizes) - 1} integers, one less than `shape`, but is {ranks!r}."
@@ -132,7 +173,7 @@ def _train(params: Params):
 
 
 def _checked_shape(shape: Sequence[int], at_least: int = 1) -> tuple[int, ...]:
-    sizes = checked_sizes("shape", shape, at_least=at_least)
+    sizes = integers(shape, "shape", at_least=at_least)
     if len(sizes) > len(_AXES):
         raise ValueError(f"Argument `shape` must have at most {len(_AXES)} entries, but has {len(sizes)}.")
     return sizes

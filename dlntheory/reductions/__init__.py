@@ -28,12 +28,15 @@ from .intrinsicity import (
     two_layer_level_set as two_layer_level_set,
     two_layer_table as two_layer_table,
 )
-from .intrinsicity.elimination import Relation as Relation, eliminate_parameters as eliminate_parameters
 from .intrinsicity.fibre_divergence import (
     FibreDivergence as FibreDivergence,
     fibre_divergence as fibre_divergence,
 )
 from .intrinsicity.implicit_flow import ImplicitFlow as ImplicitFlow
+from .intrinsicity.parameter_elimination import (
+    Relation as Relation,
+    eliminate_parameters as eliminate_parameters,
+)
 from .mirror import kkt_residual as kkt_residual, mirror_potential as mirror_potential
 from .parsimony import (
     CompressedFlow as CompressedFlow,

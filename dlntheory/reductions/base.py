@@ -14,7 +14,7 @@ from .._errors import ConditionError
 from ..architecture import Architecture
 from ..citations import in_words
 from ..display.text import card, format_number, key_values
-from ..training import AbstractDynamics, Training
+from ..training import AbstractFlow, Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Condition:
         )
 
 
-class AbstractReduction(AbstractDynamics):
+class AbstractReduction(AbstractFlow):
     """A smaller dynamics that yields the same $z(t)$ as the full flow, where its condition holds.
 
     A new reduction is one file with one final subclass. `training` may be `None` until `bind` is called, so that a

@@ -16,7 +16,7 @@ from .chain.mixed import MixedBalancedFlow
 from .chain.relaxed import RelaxedBalancedFlow
 from .chain.two_layer_scalar import TwoLayerScalarFlow
 from .closure import find_closure
-from .closure.result import FULL_SPACE
+from .closure.closure_result import FULL_SPACE
 from .entrywise import entrywise_flow
 from .intrinsicity.implicit_flow import ImplicitFlow
 from .products import GramBlocksFlow, RelaxedBlocksFlow, TiedFlow

@@ -1,21 +1,26 @@
-"""Flows and iterations, and the two verbs that run them. diffrax is imported in this room only.
+"""Training rules, and the two verbs that run them. diffrax is imported in this package only.
 
 References:
     [bradbury2018jax].
 """
 
-from .base import AbstractDynamics as AbstractDynamics, Limit as Limit, State as State, Training as Training
+from .base import (
+    AbstractFlow as AbstractFlow,
+    AbstractIteration as AbstractIteration,
+    AbstractTrainingRule as AbstractTrainingRule,
+    Limit as Limit,
+    State as State,
+)
 from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState
 from .iterate import iterate as iterate
-from .rules.gradient_descent import AbstractIteration as AbstractIteration, GradientDescent as GradientDescent
+from .rules.cayley_descent import CayleyDescent as CayleyDescent
+from .rules.gradient_descent import GradientDescent as GradientDescent, imbalance_drift as imbalance_drift
 from .rules.gradient_flow import GradientFlow as GradientFlow
-from .rules.invariant_steps import (
-    CayleyDescent as CayleyDescent,
-    ImplicitMidpoint as ImplicitMidpoint,
-    ModifiedFlow as ModifiedFlow,
-    imbalance_drift as imbalance_drift,
-)
-from .rules.momentum_flow import MirrorFlow as MirrorFlow, MomentumFlow as MomentumFlow
+from .rules.implicit_midpoint import ImplicitMidpoint as ImplicitMidpoint
+from .rules.mirror_flow import MirrorFlow as MirrorFlow
+from .rules.modified_flow import ModifiedFlow as ModifiedFlow
+from .rules.momentum_flow import MomentumFlow as MomentumFlow
 from .save_times import log_times as log_times
+from .settings import Training as Training
 from .solve import solve as solve
 from .trajectory import Stats as Stats, Trajectory as Trajectory

@@ -1,125 +1,36 @@
-"""`AbstractDynamics`: the one numerical abstraction, and `Training`, the factors that every simulation shares."""
+"""`AbstractTrainingRule`, `AbstractFlow` and `AbstractIteration`: what moves, in continuous and in discrete time."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from .._errors import NotApplicableError
 from ..architecture import Architecture
-from ..display.text import card, format_number, key_values
+from ..display.displayed import Displayed
+from ..display.text import format_number
+from .settings import Training as Training
+
+if TYPE_CHECKING:
+    from ..laws.law import Law
+    from .law_change import LawChange
 
 State = dict[str, Any]
 
 
-class Training(eqx.Module):
-    r"""What is minimised and at which speed: the one source of every factor in a flow or a closed form.
-
-    $\theta_l' = -e_l\,(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\,\theta_l)$, in gradient-flow time.
-
-    Args:
-        loss: the loss $f(z)$, any callable from $z$ to a scalar.
-        weight_decay: $\gamma \ge 0$, the penalty being $\frac{\gamma}{2} \sum_l \|\theta_l\|^2$.
-        rates: learning rate $e_l > 0$ of a factor by name; factors not named have rate 1.
-    """
-
-    loss: Any
-    weight_decay: np.ndarray
-    rates: dict[str, Any]
-    is_decaying: bool = eqx.field(static=True)
-
-    _STATEMENT: ClassVar[str] = (
-        r"\dot\theta_l = -e_l \left(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\,\theta_l\right)"
-    )
-
-    def __init__(self, loss, *, weight_decay: float = 0.0, rates: Mapping[str, float] | None = None):
-        if not callable(loss):
-            raise ValueError(f"Argument `loss` must be a function of z, but is {loss!r}.")
-        decay = float(weight_decay)
-        if not (np.isfinite(decay) and decay >= 0):
-            raise ValueError(
-                f"Argument `weight_decay` must be a finite number of at least 0, but is {weight_decay}."
-            )
-        self.loss = loss
-        self.weight_decay = np.asarray(decay)
-        self.is_decaying = decay > 0
-        self.rates = {}
-        for factor, rate in (rates or {}).items():
-            if not (np.isfinite(float(rate)) and float(rate) > 0):
-                raise ValueError(
-                    f"Argument `rates['{factor}']` must be a finite positive number, but is {rate}."
-                )
-            if float(rate) != 1.0:
-                self.rates[factor] = np.asarray(float(rate))
-
-    def rate(self, factor: str):
-        """The learning rate of one factor."""
-        return self.rates.get(factor, 1.0)
-
-    def check(self, arch: Architecture) -> None:
-        """Raise unless the loss is a scalar function of the architecture's $z$ and the rates name its factors.
-
-        Raises:
-            ValueError: the loss fails or is no scalar on a $z$ of this shape, or a rate names no factor.
-        """
-        if unknown := [factor for factor in self.rates if factor not in arch.shapes]:
-            raise ValueError(
-                f"Argument `rates` must name factors of {arch.name}, {list(arch.shapes)}, but has {unknown}."
-            )
-        struct = jax.ShapeDtypeStruct(arch.output_shape, jnp.result_type(float))
-        try:
-            value = jax.eval_shape(self.loss, struct)
-        except Exception as error:
-            error.add_note(f"(while evaluating `loss` on a z of shape {arch.output_shape}, from {arch.name})")
-            raise
-        if getattr(value, "shape", None) != ():
-            raise ValueError(
-                f"Argument `loss` must map z of shape {arch.output_shape} to a scalar, but gives {value}."
-            )
-
-    @property
-    def conventions(self) -> str:
-        """The factors in words, for printing beside every result."""
-        parts = [str(getattr(self.loss, "conventions", "loss f(z) as given"))]
-        if float(self.weight_decay):
-            parts.append(f"weight decay {float(self.weight_decay):g}/2 * sum |W_l|^2")
-        if self.rates:
-            parts.append("rates " + ", ".join(f"{k}: {float(v):g}" for k, v in self.rates.items()))
-        return "; ".join(parts) + "; theta' = -grad, t in gradient-flow time"
-
-    def __repr__(self) -> str:
-        return f"Training({self.conventions})"
-
-    def __str__(self) -> str:
-        return key_values([("equation", self._STATEMENT), *self._facts()])
-
-    def _repr_html_(self) -> str:
-        return card("Training", formulas=self._STATEMENT, facts=self._facts())
-
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self._STATEMENT}$"
-
-    def _facts(self) -> list[tuple[str, str]]:
-        rates = ", ".join(f"{factor}: {float(rate):g}" for factor, rate in self.rates.items())
-        return [
-            ("loss f", str(getattr(self.loss, "conventions", "f(z) as given"))),
-            ("weight decay gamma", format_number(float(self.weight_decay))),
-            ("rates e_l", f"{rates}; all others 1" if rates else "all 1"),
-        ]
-
-
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """A monitor that must stay above a level for a dynamics to be what it claims to be.
+    """A monitor that must stay above a level for a flow to be what it claims to be.
 
     Attributes:
-        monitor: its name in `AbstractDynamics.monitors`.
+        monitor: its name in `AbstractTrainingRule.monitors`.
         warn_below: below this the result carries a warning.
         stop_below: at this the run ends with an `IntegrationError`.
         advice: why, and what to use instead.
@@ -131,25 +42,80 @@ class Limit:
     advice: str
 
 
-class AbstractDynamics(eqx.Module):
-    """A differential equation for something that determines $z$: the full flow, a reduced flow, a closed system.
+class _NameInWords:
+    """The label of a class that states none: its own name in words."""
 
-    The state is a dict of named arrays. Every subclass is final. `solve` runs any of them.
+    def __get__(self, instance: object, owner: type) -> str:
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", owner.__name__).lower()
+
+
+class AbstractTrainingRule(Displayed, eqx.Module):
+    """How the state of a training run moves. The state is a dict of named arrays; every concrete class is final.
+
+    A rule of one's own is one class with the two fields below and one method: `velocity` of an `AbstractFlow`,
+    `step` of an `AbstractIteration`. All other methods have defaults, for a state that holds the parameters.
+
+    Attributes:
+        architecture: the network whose training this describes.
+        training: loss, decay, rates and schedule; `None` while a reduction is not yet bound to a flow.
+        label: a short name for tables and legends; by default the name of the class in words.
     """
 
-    @property
-    @abc.abstractmethod
-    def label(self) -> str:
-        """A short name for tables and legends."""
+    architecture: eqx.AbstractVar[Architecture]
+    training: eqx.AbstractVar[Training | None]
+    label: ClassVar[Any] = _NameInWords()
+
+    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """`theta0` checked and as arrays. Not jit-compatible (it looks at values).
+
+        Raises:
+            ValueError: a malformed `theta0`.
+            ConditionError: the condition of a reduction is broken, with the measured violation.
+        """
+        return self.architecture.check(theta0)
+
+    def initial(self, theta0: Mapping[str, Any]) -> State:
+        """The state at checked parameters `theta0`. Pure: jit- and vmap-compatible."""
+        return dict(theta0)
+
+    def parameters(self, state: State) -> State:
+        """The network's parameters in a state. Pure."""
+        return {name: state[name] for name in self.architecture.shapes}
+
+    def output(self, state: State) -> Any:
+        r"""$z$ of the state, in the shape of $\varphi(\theta)$. Pure."""
+        return self.architecture(self.parameters(state))
+
+    def conserved(self, state: State) -> dict[str, Any]:
+        """Quantities that this flow, or the flow behind these steps, conserves, by name. Pure."""
+        return {}
+
+    def monitors(self, state: State) -> dict[str, Any]:
+        """Further scalars to record, which tell whether the state is inside the domain of validity. Pure."""
+        return {}
+
+    def law_coordinates(self, t: Any, state: State) -> State:
+        """The arrays in which conservation laws are written, by name. Pure."""
+        return state
+
+    def law_change(self, law: Law) -> LawChange:
+        """How this rule changes a conservation law, as an exact identity; `law.change(rule)` calls it.
+
+        Raises:
+            NotApplicableError: no identity is known for this rule, or for this law.
+        """
+        raise NotApplicableError(
+            f"Argument `rule` must be a training rule whose change of a law is known, but for {type(self).__name__} "
+            "no exact law change is known. Define its method `law_change(law)`.",
+            requirement="a method `law_change`",
+            measured=type(self).__name__,
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.architecture.name})"
 
-    def __str__(self) -> str:
-        return key_values([("dynamics", f"{self.label} of {self.architecture.name}"), *self._facts()])
-
-    def _repr_html_(self) -> str:
-        return card(f"{self.label} of {self.architecture.name}", facts=self._facts())
+    def _title(self) -> str:
+        return f"{self.label} of {self.architecture.name}"
 
     def _facts(self) -> list[tuple[str, Any]]:
         training = self.training
@@ -158,45 +124,41 @@ class AbstractDynamics(eqx.Module):
             ("loss", "not bound yet" if training is None else training.conventions),
         ]
 
-    @property
-    @abc.abstractmethod
-    def architecture(self) -> Architecture:
-        """The network whose training this describes."""
 
-    @property
-    @abc.abstractmethod
-    def training(self) -> Training | None:
-        """Loss and factors; `None` while a reduction is not yet bound to a flow."""
+class AbstractFlow(AbstractTrainingRule):
+    """A differential equation for something that determines $z$: the full flow, a reduced flow, a closed system.
+
+    `solve` runs any of them.
+    """
 
     @abc.abstractmethod
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        """The state at checked parameters `theta0`. Pure: goes through jit and vmap."""
-
-    @abc.abstractmethod
-    def velocity(self, t, state: State) -> State:
+    def velocity(self, t: Any, state: State) -> State:
         """The time derivative of the state, in gradient-flow time. Pure."""
-
-    @abc.abstractmethod
-    def output(self, state: State):
-        r"""$z$ of the state, in the shape of $\varphi(\theta)$. Pure."""
-
-    @abc.abstractmethod
-    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
-        """`theta0` checked and as arrays; a host verb that raises if this dynamics does not hold there.
-
-        Raises:
-            ValueError: a malformed `theta0`.
-            ConditionError: the condition of a reduction is broken, with the measured violation.
-        """
-
-    @abc.abstractmethod
-    def conserved(self, state: State) -> dict[str, Any]:
-        """Quantities that this dynamics conserves exactly, by name; `{}` if none is known. Pure."""
-
-    @abc.abstractmethod
-    def monitors(self, state: State) -> dict[str, Any]:
-        """Scalars that tell whether the state is still inside the domain of validity; may be `{}`. Pure."""
 
     def limits(self) -> tuple[Limit, ...]:
         """Monitors at whose level `solve` ends a run, since the equation is not valid beyond; none by default."""
         return ()
+
+
+class AbstractIteration(AbstractTrainingRule):
+    """A training rule in discrete time; step k is at time k * `time_step`. `iterate` runs any of them.
+
+    Attributes:
+        learning_rate: the size of a step; also its time unless a subclass defines `time_step`.
+    """
+
+    @abc.abstractmethod
+    def step(self, k: Any, state: State) -> State:
+        """The state after step number `k` (counted from 0). Pure."""
+
+    @property
+    def time_step(self) -> Any:
+        """Gradient-flow time of one step."""
+        return self.learning_rate  # pyright: ignore[reportAttributeAccessIssue]
+
+    def time_of(self, k: Any) -> Any:
+        """Gradient-flow time at step number `k`. Pure."""
+        return jnp.asarray(k, dtype=float) * self.time_step
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [*super()._facts(), ("time of a step", format_number(self.time_step))]

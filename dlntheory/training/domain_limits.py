@@ -11,7 +11,7 @@ import numpy as np
 
 from .._errors import ConditionError
 from .backends.diffrax_backend import RawRun
-from .base import AbstractDynamics, Limit, State
+from .base import AbstractFlow, Limit, State
 from .events import AbstractEvent
 
 
@@ -24,11 +24,11 @@ class LimitReached(AbstractEvent):
     def label(self) -> str:
         return f"{self.limit.monitor} fell to {self.limit.stop_below:g}"
 
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         return dynamics.monitors(state)[self.limit.monitor] - self.limit.stop_below
 
 
-def limit_events(dynamics: AbstractDynamics, state0: State) -> tuple[LimitReached, ...]:
+def limit_events(dynamics: AbstractFlow, state0: State) -> tuple[LimitReached, ...]:
     """One event for each limit of a dynamics, checked at the start.
 
     Raises:
@@ -48,7 +48,7 @@ def limit_events(dynamics: AbstractDynamics, state0: State) -> tuple[LimitReache
     return tuple(LimitReached(limit) for limit in limits)
 
 
-def enforce(dynamics: AbstractDynamics, raw: RawRun, user_events: int) -> tuple[RawRun, str | None]:
+def enforce(dynamics: AbstractFlow, raw: RawRun, user_events: int) -> tuple[RawRun, str | None]:
     """A run cut where a monitor fell below its level, and the warning for one that came near it.
 
     Where every save is a step no event can watch the run, so that the recorded rows are looked at as well.

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .base import AbstractDynamics, State
+from .base import AbstractFlow, State
 
 
 class AbstractEvent(eqx.Module):
@@ -26,7 +26,7 @@ class AbstractEvent(eqx.Module):
         """What happened, in words, for `Trajectory.stats.stopped_by`."""
 
     @abc.abstractmethod
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         """Positive before the event, zero at it. Pure."""
 
 
@@ -48,7 +48,7 @@ class LossBelow(AbstractEvent):
     def label(self) -> str:
         return "loss level reached"
 
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         training = dynamics.training
         assert training is not None  # `solve` refuses an unbound reduction before any event is evaluated
         return training.loss(dynamics.output(state)) - self.level
@@ -76,7 +76,7 @@ class SteadyState(AbstractEvent):
     def label(self) -> str:
         return "steady state reached"
 
-    def value(self, dynamics: AbstractDynamics, t, state: State) -> Any:
+    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
         velocity = dynamics.velocity(t, state)
         return _norm(velocity) - (self.atol + self.rtol * _norm(state))
 

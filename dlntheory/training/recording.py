@@ -31,14 +31,16 @@ class LawMonitor:
         system = getattr(self.laws, "system", None)
         if not isinstance(system, MomentumSystem) or not isinstance(process, MomentumFlow):
             return
-        if isinstance(system.friction, tuple) or float(system.friction) != float(process.friction):
+        over_t = isinstance(system.friction, tuple)
+        friction = system.friction[1] if over_t else system.friction
+        if over_t != process.over_t or float(friction) != float(process.friction):
             raise ValueError(
-                f"Argument `laws` must be those of friction {float(process.friction):g}, but are of "
-                f"{system.label}."
+                f"Argument `laws` must be those of friction {float(process.friction):g}"
+                f"{'/t' if process.over_t else ''}, but are of {system.label}."
             )
 
     def __call__(self, process: Any, t, state: dict[str, Any]) -> dict[str, Any]:
-        values = self.laws(_coordinates(process, t, state))
+        values = self.laws(process.law_coordinates(t, state))
         if isinstance(values, dict):
             return values
         name = getattr(self.laws, "name", None) or getattr(self.laws, "__name__", "law")
@@ -63,7 +65,7 @@ def record(
     """One row of a trajectory: $z$, loss, largest change of each conserved quantity, monitors, state. Pure.
 
     Args:
-        process: an `AbstractDynamics` or `AbstractIteration`.
+        process: an `AbstractFlow` or `AbstractIteration`.
         t: gradient-flow time.
         state: its state.
         reference: its conserved quantities at the start, see `quantities`.
@@ -90,11 +92,3 @@ def quantities(process: Any, t: Any, state: dict[str, Any], monitor: LawMonitor 
 def number_count(state: Any, rows: int) -> int:
     """How many numbers `rows` recorded states take."""
     return rows * sum(leaf.size for leaf in jax.tree.leaves(state))
-
-
-def _coordinates(process: Any, t: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """The arrays in which laws are written: the state, for momentum flows with s = t or exp(friction t) beside it."""
-    if not isinstance(process, MomentumFlow):
-        return state
-    s = jnp.exp(process.friction * t) if process.has_friction else jnp.asarray(t)
-    return {"s": s, **state}

@@ -1,4 +1,4 @@
-"""`solve`: the one verb that runs any `AbstractDynamics`."""
+"""`solve`: the one verb that runs any `AbstractFlow`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..display.progress import keeps_partial, progress_bar
 from .backends.diffrax_backend import SOLVERS, RawRun, run_explicit
 from .backends.rebased import AbstractAnchored, run_anchored
 from .backends.scipy_backend import run_stiff
-from .base import AbstractDynamics, State
+from .base import AbstractFlow, State
 from .domain_limits import enforce, limit_events
 from .events import AbstractEvent
 from .recording import LawMonitor, number_count
@@ -29,19 +29,19 @@ MAX_RECORDED = 2**26
 
 
 def solve(
-    dynamics: AbstractDynamics,
+    dynamics: AbstractFlow,
     theta0: Mapping[str, Any],
     t1: float,
     *,
     t0: float = 0.0,
-    saves: int | str | Sequence[float] | np.ndarray = 200,
+    ts: int | str | Sequence[float] | np.ndarray = 200,
     method: str = "tsit5",
     rtol: float = 1e-8,
     atol: float | None = None,
     clock: str = "t",
     stop: AbstractEvent | Sequence[AbstractEvent] = (),
     laws: Callable[[dict[str, Any]], Any] | None = None,
-    step_to_saves: bool = False,
+    step_to_ts: bool = False,
     save_states: bool | None = None,
     check: bool = True,
     max_steps: int = 1_000_000,
@@ -58,11 +58,11 @@ def solve(
     drift of the second run counts from its own start.
 
     Args:
-        dynamics: a `GradientFlow`, a reduction bound to a loss, or any `AbstractDynamics`.
+        dynamics: a `GradientFlow`, a reduction bound to a loss, or any `AbstractFlow`.
         theta0: the network's parameters; the dynamics maps them to its own state.
         t1: end of the run, in units of `clock`.
         t0: start of the run, likewise.
-        saves: number of evenly spaced saves, or increasing times in `[t0, t1]`; see `log_times`. With a stiff method
+        ts: number of evenly spaced save times, or increasing times in `[t0, t1]`; see `log_times`. With a stiff method
             also `"steps"`: every accepted step, which follows plateaus and jumps of unknown times.
         method: `"tsit5"`, `"dopri8"` (tight references) or, for long plateaus with at most 1000 state variables,
             `"stiff"` (LSODA) and `"radau"`; with more variables `"krylov"` (Kvaerno5 with GMRES, no Jacobian is
@@ -75,7 +75,7 @@ def solve(
         stop: events that end the run early: `LossBelow(level)`, `SteadyState(rtol)`.
         laws: conservation laws to watch, a function of the dict of factors (`conservation_laws(arch)` or one of its
             laws): their drift is recorded beside what the dynamics itself is known to conserve.
-        step_to_saves: make every save a step of the solver. Otherwise saves are interpolated, which adds an error of
+        step_to_ts: make every save time a step of the solver. Otherwise states are interpolated, which adds an error of
             its own order and shows in the drift of conserved quantities. Explicit methods only; no events.
         save_states: keep the state at every save; by default if that takes at most 0.5 GB. The last one is always
             kept.
@@ -113,13 +113,13 @@ def solve(
     if method not in methods:
         raise ValueError(f"Argument `method` must be one of {methods}, but is {method!r}.")
     run_clock = clock_named(clock)
-    every_step = isinstance(saves, str)
-    if every_step and (saves != "steps" or method not in STIFF_METHODS):
+    every_step = isinstance(ts, str)
+    if every_step and (ts != "steps" or method not in STIFF_METHODS):
         raise ValueError(
-            'Argument `saves` must be a number, increasing times or, with a stiff method, "steps", '
-            f"but is {saves!r} with method {method!r}."
+            'Argument `ts` must be a number, increasing times or, with a stiff method, "steps", '
+            f"but is {ts!r} with method {method!r}."
         )
-    ts = save_grid(2 if every_step else saves, float(t0), float(t1))
+    ts = save_grid(2 if every_step else ts, float(t0), float(t1))
     if ts[-1] > (last := run_clock.last_for(dynamics)):
         raise ValueError(
             f'Argument `t1` must be at most {last:g} with clock "{clock}" for {dynamics.label}, but is {t1:g}: beyond, '
@@ -128,8 +128,8 @@ def solve(
     if max_steps < 1:
         raise ValueError(f"Argument `max_steps` must be at least 1, but is {max_steps}.")
     events = (stop,) if isinstance(stop, AbstractEvent) else tuple(stop)
-    if step_to_saves and (events or method in STIFF_METHODS):
-        raise ValueError("Argument `step_to_saves` must be False with events or a stiff method, but is True.")
+    if step_to_ts and (events or method in STIFF_METHODS):
+        raise ValueError("Argument `step_to_ts` must be False with events or a stiff method, but is True.")
     arch = dynamics.architecture
     checked = dynamics.check_start(theta0) if check else arch.check(theta0)
     state0 = {name: jax.numpy.asarray(leaf) for name, leaf in dynamics.initial(checked).items()}
@@ -139,7 +139,7 @@ def solve(
         if not float(event.value(dynamics, t_start, state0)) > 0:
             raise ValueError(f"Argument `stop` must not hold at the start already, but: {event.label}.")
     user_events, domain_events = len(events), limit_events(dynamics, state0)
-    if not step_to_saves:
+    if not step_to_ts:
         events = (*events, *domain_events)
     monitor = None
     if laws is not None:
@@ -152,7 +152,7 @@ def solve(
     if save_states is None:
         save_states = number_count(state0, len(ts)) <= MAX_RECORDED
 
-    def run(moving: AbstractDynamics, state: State, times: np.ndarray, begin: float) -> RawRun:
+    def run(moving: AbstractFlow, state: State, times: np.ndarray, begin: float) -> RawRun:
         if method in STIFF_METHODS:
             return run_stiff(
                 moving,
@@ -181,7 +181,7 @@ def solve(
             atol=atol,
             events=events,
             monitor=monitor,
-            step_to_saves=step_to_saves,
+            step_to_ts=step_to_ts,
             save_states=bool(save_states),
             max_steps=max_steps,
             tell=tell,
@@ -239,7 +239,7 @@ def _tolerances(state0: State, rtol: float, atol: float | None, float64: bool) -
 
 
 def _finish(
-    dynamics: AbstractDynamics, clock: str, raw: RawRun, stats: Stats, end: float, max_steps: int
+    dynamics: AbstractFlow, clock: str, raw: RawRun, stats: Stats, end: float, max_steps: int
 ) -> Trajectory:
     """Cut padding and non-finite rows, add the event's row, and raise if the run did not reach its end."""
     finite = np.isfinite(raw.ts) & np.isfinite(raw.rows["loss"])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..losses.log_form import LogLoss
-from .base import AbstractDynamics, State
+from .base import AbstractFlow, State
 from .rules.gradient_flow import GradientFlow
 
 #: Where the logarithmic clock ends for flows whose velocity it scales without overflow. Margins are then of the size
@@ -35,7 +35,7 @@ class Clock:
     log_rate: Callable[[Any], Any]
     last: float
 
-    def velocity(self, dynamics: AbstractDynamics, s, state: State) -> State:
+    def velocity(self, dynamics: AbstractFlow, s, state: State) -> State:
         r"""$dy/ds = t'(s)\,y'$ at $s$; pure.
 
         For a gradient flow of a loss with a logarithm the rate and the loss enter one exponential,
@@ -48,7 +48,7 @@ class Clock:
         rate = jnp.exp(self.log_rate(s))
         return {name: rate * v for name, v in dynamics.velocity(self.time(s), state).items()}
 
-    def last_for(self, dynamics: AbstractDynamics) -> float:
+    def last_for(self, dynamics: AbstractFlow) -> float:
         """The largest $s$ up to which this clock can drive these dynamics."""
         return LAST_LOG_FORM if self.name == "log_t" and has_log_form(dynamics) else self.last
 
@@ -73,7 +73,7 @@ CLOCKS = {
 }
 
 
-def has_log_form(dynamics: AbstractDynamics) -> bool:
+def has_log_form(dynamics: AbstractFlow) -> bool:
     """Whether the velocity is a gradient of a loss with a logarithm, and nothing but that (no weight decay)."""
     training = dynamics.training
     return (
@@ -81,10 +81,11 @@ def has_log_form(dynamics: AbstractDynamics) -> bool:
         and training is not None
         and isinstance(training.loss, LogLoss)
         and not training.is_decaying
+        and training.schedule is None
     )
 
 
-def _log_form_velocity(dynamics: AbstractDynamics, exponent, state: State) -> State:
+def _log_form_velocity(dynamics: AbstractFlow, exponent, state: State) -> State:
     training, arch = dynamics.training, dynamics.architecture
     assert training is not None  # `has_log_form`
     log_loss, gradient = jax.value_and_grad(lambda p: training.loss.log_value(arch(p)))(state)

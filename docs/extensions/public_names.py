@@ -87,6 +87,13 @@ def exports(package: str) -> dict[str, tuple[str, str]]:
             for alias in node.names:
                 if alias.asname == alias.name and not alias.name.startswith("_"):
                     found[alias.name] = (module, alias.name)
+    # A package that lists itself: its names are known where it is imported only.
+    listed = (
+        getattr(importlib.import_module(package), "__all__", ()) if module_file(package).is_file() else ()
+    )
+    for name in listed:
+        if name not in found:
+            found[name] = (_value(package, name).__module__, _value(package, name).__name__)
     return found
 
 

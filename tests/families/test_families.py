@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from families.references import FROZEN, ROWS
 
-from dlntheory import families as catalogue
+from dlntheory import families
 from dlntheory.exact import Rationals, interpret
 from dlntheory.families import FAMILIES
 from dlntheory.families.relu import PathLifting
@@ -43,84 +43,51 @@ def test_number_of_laws(name):
     assert row.arch.size - found.rank == row.laws
 
 
-SIZES = {
-    "linear": [3, 4, 2],
-    "relu": [3, 4, 2],
-    "residual": [3, 2],
-    "blocks": [3, 2, 4],
-    "shortcut": [3, 4, 2],
-    "tied": [3, 2],
-    "sandwich": [2, 3, 2],
-    "recurrent": [1, 2, 1],
-    "gram": [2, 3],
-    "difference-of-grams": [3, 2],
-    "quadratic": [3, 2],
-    "weight-normalised": [3, 2],
-    "scale-invariant": [3],
-    "diagonal": [3, 2],
-    "difference-of-squares": [3],
-    "power": [3, 2],
-    "convolution": [3, 2],
-    "circular": [4, 4, 2],
-    "multichannel": [2, 1, 2, 1],
-    "adapter": [3, 2, 1],
-    "attention": [3, 2, 2],
-    "linear-attention": [2, 1],
-    "merged-attention": [2, 2],
-    "cp": [2, 3, 2, 4],
-    "tucker": [4, 3, 2, 2],
-    "tensor-train": [4, 3, 2, 2, 1],
-    "softmax": [3, 2, 4],
-    "nmf": [3, 2, 4],
-    "icnn": [3, 2, 4],
-}
-OUTPUTS = {
-    "linear": (2, 3),
-    "relu": (2, 12),
-    "residual": (3, 3),
-    "blocks": (3, 3),
-    "shortcut": (2, 3),
-    "tied": (3, 3),
-    "sandwich": (2, 2),
-    "recurrent": (4, 1, 1),
-    "gram": (3, 3),
-    "difference-of-grams": (3, 3),
-    "quadratic": (3, 3),
-    "weight-normalised": (2, 3, 3),
-    "scale-invariant": (3, 3),
-    "diagonal": (3,),
-    "difference-of-squares": (3,),
-    "power": (3,),
-    "convolution": (4,),
-    "circular": (4,),
-    "multichannel": (1, 1, 3),
-    "adapter": (2, 3),
-    "attention": (2, 2, 3, 3),
-    "linear-attention": (2, 2, 2, 2),
-    "merged-attention": (2, 2, 2, 2),
-    "cp": (2, 3, 2),
-    "tucker": (4, 3),
-    "tensor-train": (4, 3, 2),
-    "softmax": (3, 3),
-    "nmf": (3, 4),
-    "icnn": (3, 8),
-}
+# --- what holds for every family, those of a file that somebody adds included ---
 
 
 @pytest.mark.parametrize("key", FAMILIES)
 def test_registry(key):
     family = FAMILIES[key]
-    arch = family(SIZES[key])
+    arch = family(family.example)
     assert family.key == key
-    assert arch.output_shape == OUTPUTS[key]
+    assert getattr(families, family.build.__name__) is family.build
     assert set(family.metric) <= set(arch.shapes)
     assert family.metric_with() == family.metric
     assert set(family.metric_with(momentum=0).values()) <= {"mirror"}
     if family.takes_bias:
-        assert any(name.startswith("b") for name in family(SIZES[key], bias=True).shapes)
+        assert any(name.startswith("b") for name in family(family.example, bias=True).shapes)
     else:
         with pytest.raises(ValueError, match=f"`bias` must not be set for {key}, but is"):
-            family(SIZES[key], bias=True)
+            family(family.example, bias=True)
+
+
+@pytest.mark.parametrize("key", FAMILIES)
+def test_example_reads_exactly_as_in_floats_and_has_its_laws(key):
+    family = FAMILIES[key]
+    arch = family(family.example)
+    rng = np.random.default_rng(1)
+    # No zeros: a product of many factors would vanish, and a normalised one would not be defined.
+    point = {name: rng.choice([-3, -2, -1, 1, 2, 3], shape) for name, shape in arch.shapes.items()}
+    exact = interpret(arch.phi, Q, {factor: Q.constant(x) for factor, x in point.items()})
+    floats = np.asarray(arch({factor: jnp.asarray(x, float) for factor, x in point.items()}))
+    assert np.any(floats)
+    np.testing.assert_allclose(floats, np.vectorize(float)(exact), rtol=4e-16, atol=0)
+    found = lie_rank(GradientSystem(arch, metric=family.metric))
+    assert (arch.size - found.rank, found.status in ("saturated", "full")) == (family.laws, True)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_family_built_twice_is_one_value_and_compiles_once(bias):
+    """Equal calls are equal architectures with one hash, and a function compiled for one serves the other."""
+    members = [f for f in FAMILIES.values() if f.takes_bias or not bias]
+    for family in members:
+        first, second = (family(family.example, bias=bias) for _ in range(2))
+        assert first == second, family.key
+        assert hash(first) == hash(second), family.key
+    different = {family(family.example, bias=bias) for family in members}
+    # A product of two matrices is one architecture by any name of its factors only if names and shapes agree.
+    assert len(different) == len(members)
 
 
 def test_registry_refuses_other_numbers_of_sizes():
@@ -142,11 +109,11 @@ def test_registry_refuses_other_numbers_of_sizes():
 
 def test_what_is_declared():
     """What faster algorithms dispatch on: products of matrices are chains, ReLU networks path liftings."""
-    chains = {key for key in FAMILIES if FAMILIES[key](SIZES[key]).chain}
+    chains = {key for key in FAMILIES if FAMILIES[key](FAMILIES[key].example).chain}
     assert chains == {"linear", "nmf"}
-    assert FAMILIES["nmf"](SIZES["nmf"]).widths == (4, 2, 3)
-    assert catalogue.linear_network((3, 4, 2), bias=True).chain is None
-    liftings = {key for key in FAMILIES if isinstance(FAMILIES[key](SIZES[key]).phi, PathLifting)}
+    assert FAMILIES["nmf"](FAMILIES["nmf"].example).widths == (4, 2, 3)
+    assert families.linear_network((3, 4, 2), bias=True).chain is None
+    liftings = {key for key in FAMILIES if isinstance(FAMILIES[key](FAMILIES[key].example).phi, PathLifting)}
     assert liftings == {"relu", "icnn"}
 
 
@@ -158,23 +125,23 @@ def test_two_architectures_of_equal_sizes_share_a_compiled_function():
         traces.append(arch.name)
         return arch(params)
 
-    for build in (
-        lambda: catalogue.linear_network((2, 2), bias=True),
-        lambda: catalogue.relu_network((2, 2), bias=True),
-        lambda: catalogue.residual_network(2, 2),
-        lambda: catalogue.convolutional_network((2, 2), 3),
-        lambda: catalogue.cp_decomposition((2, 2), 1),
-        lambda: catalogue.tied_network(2, 2),
-    ):
+    for family in FAMILIES.values():
         before = len(traces)
-        for arch in (build(), build()):
-            value(arch, {name: jnp.ones(shape) for name, shape in arch.shapes.items()})
+        for _ in range(2):
+            arch = family(family.example)
+            jax.eval_shape(value, arch, {name: jnp.ones(shape) for name, shape in arch.shapes.items()})
         assert len(traces) == before + 1, traces
+
+
+def test_every_ready_made_family_has_a_reference_in_numpy():
+    """A family that is added needs none; its docstring holds a number instead."""
+    built = {row.arch.name.split()[0] for row in ROWS.values()}
+    assert {f(f.example).name.split()[0] for f in FAMILIES.values()} <= built
 
 
 def test_adapters_are_seeded_and_take_weights():
     def values(**options):
-        arch = catalogue.low_rank_adapter((2, 3, 2), 1, **options)
+        arch = families.low_rank_adapter((2, 3, 2), 1, **options)
         return np.asarray(arch({name: jnp.zeros(shape) for name, shape in arch.shapes.items()}))
 
     assert np.array_equal(values(seed=1), values(seed=1))
@@ -184,7 +151,7 @@ def test_adapters_are_seeded_and_take_weights():
 
 def test_path_lifting_predicts_the_network():
     """The definition of a path lifting: with the gates of an input, z and the input give the network's output."""
-    arch = catalogue.relu_network((2, 3, 2, 2), bias=True)
+    arch = families.relu_network((2, 3, 2, 2), bias=True)
     rng = np.random.default_rng(1)
     p = {name: rng.standard_normal(shape) for name, shape in arch.shapes.items()}
     z = np.asarray(arch({name: jnp.asarray(x) for name, x in p.items()}))
@@ -200,7 +167,7 @@ def test_path_lifting_predicts_the_network():
 
 
 def test_biased_linear_network_acts_on_inputs_with_a_one():
-    arch = catalogue.linear_network((2, 3, 1), bias=True)
+    arch = families.linear_network((2, 3, 1), bias=True)
     p = {name: jnp.asarray(x, float) for name, x in integers(arch).items()}
     x = np.array([0.5, -2.0])
     hidden = p["W1"] @ x + p["b1"]

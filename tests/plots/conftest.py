@@ -14,9 +14,9 @@ from dlntheory.theory.alignment import AlignmentRun, DescentRun, SeparableProble
 from dlntheory.theory.landscape import critical_points
 from dlntheory.theory.mean_field.comparison import compare
 from dlntheory.theory.mean_field.config import MeanFieldConfig
-from dlntheory.theory.mean_field.rates import BestRate, RateTransfer
-from dlntheory.theory.mean_field.simulator import simulate
-from dlntheory.theory.mean_field.solving import solve
+from dlntheory.theory.mean_field.rate_transfer import BestRate, RateTransfer
+from dlntheory.theory.mean_field.simulation import simulate
+from dlntheory.theory.mean_field.solver import solve
 from dlntheory.theory.mean_field.sweeps import data_modes, width_sweep
 from dlntheory.theory.saddles import (
     ApproachStudy,

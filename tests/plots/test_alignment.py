@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.plotting import alignment as figures
 from dlntheory.plotting.style import COLOURS, shade
-from dlntheory.theory.alignment import SeparableProblem, admissible, gradient_descent, log_time_flow
+from dlntheory.theory.alignment import (
+    SeparableProblem,
+    admissible,
+    gradient_descent,
+    log_time_flow,
+    plots as figures,
+)
 
 
 @pytest.fixture(scope="module")
 def task():
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, 0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, 0.3)
     return SeparableProblem(data.inputs, data.targets, "logistic", name=data.name)
 
 
@@ -29,7 +34,7 @@ def start(task):
 
 @pytest.fixture(scope="module")
 def run(task, start):
-    return log_time_flow(task, start, 1e3, saves=40, rtol=1e-7)
+    return log_time_flow(task, start, 1e3, ts=40, rtol=1e-7)
 
 
 def test_alignment(run):
@@ -62,7 +67,7 @@ def test_spectra(run):
 
 
 def test_descent(task, start):
-    runs = [gradient_descent(task, start, "normalised", 50, saves=[0, 1, 10, 50])]
+    runs = [gradient_descent(task, start, "normalised", 50, ts=[0, 1, 10, 50])]
     ax = figures.plot_descent(runs)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 10, 50])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), runs[0].s[1:])

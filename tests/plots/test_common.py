@@ -11,18 +11,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dlntheory.plotting import (
-    alignment,
-    landscape,
-    mean_field,
-    parsimony,
-    phase_diagram,
-    saddles,
-    style,
-    training,
-)
+from dlntheory.plotting import style
+from dlntheory.reductions.parsimony import plots as parsimony
+from dlntheory.theory.alignment import plots as alignment
+from dlntheory.theory.collapse import plots as collapse
+from dlntheory.theory.landscape import plots as landscape
+from dlntheory.theory.mean_field import plots as mean_field
+from dlntheory.theory.saddles import phase_diagram_plots as phase_diagram, plots as saddles
+from dlntheory.training import plots as training
 
-MODULES = (training, alignment, saddles, phase_diagram, landscape, parsimony, mean_field)
+MODULES = (collapse, training, alignment, saddles, phase_diagram, landscape, parsimony, mean_field)
 TARGET = np.diag([2.0, 1.0])
 SLOPES = {(0.5, 6): 11.0 * np.exp(-1.2 * np.arange(6)), (0.25, 6): 11.0 * np.exp(-2.5 * np.arange(6))}
 
@@ -42,7 +40,7 @@ ONE = {
     saddles.plot_path: lambda m, ax: saddles.plot_path(m.path, ax, found=m.found),
     saddles.plot_plateaus: lambda m, ax: saddles.plot_plateaus(m.path, m.found, ax),
     saddles.plot_approach: lambda m, ax: saddles.plot_approach(m.approach, ax),
-    saddles.plot_completion: lambda m, ax: saddles.plot_completion(m.completed, ax),
+    saddles.plot_recovery: lambda m, ax: saddles.plot_recovery(m.completed, ax),
     saddles.plot_bottleneck: lambda m, ax: saddles.plot_bottleneck([(3, 3), (4, 2)], [1e-3, 1e-2, 1e-1], ax),
     phase_diagram.plot_phase_diagram: lambda m, ax: phase_diagram.plot_phase_diagram(
         TARGET, 2, ax, studies=m.studies
@@ -54,14 +52,14 @@ ONE = {
         m.ts[1:], m.weights[1:], m.basis, ax
     ),
     parsimony.plot_completion: lambda m, ax: parsimony.plot_completion(m.completions, ax),
-    parsimony.plot_collapse: lambda m, ax: parsimony.plot_collapse(SLOPES, 10, ax),
+    collapse.plot_collapse: lambda m, ax: collapse.plot_collapse(SLOPES, 10, ax),
     parsimony.plot_leakage: lambda m, ax: parsimony.plot_leakage([1e-3, 1e-2], [2e-3, 2e-2], ax),
     parsimony.plot_closure_dimensions: lambda m, ax: parsimony.plot_closure_dimensions(
         [10, 12], {"a": [4, 8], "b": [4, 4]}, {"a": [4, 8]}, ax
     ),
     mean_field.plot_sweep: lambda m, ax: mean_field.plot_sweep(m.sweep, ax),
     mean_field.plot_rate_transfer: lambda m, ax: mean_field.plot_rate_transfer(m.transfer, ax),
-    mean_field.plot_comparison: lambda m, ax: mean_field.plot_comparison(m.mean_field, ax),
+    mean_field.plot_against_networks: lambda m, ax: mean_field.plot_against_networks(m.mean_field, ax),
     mean_field.plot_rates: lambda m, ax: mean_field.plot_rates(m.grid, ax),
 }
 TWO = {
@@ -293,10 +291,10 @@ REFUSED = {
     "predicted": lambda m: parsimony.plot_compression(m.ts, m.weights, m.weights, m.weights, [1.0]),
     "seconds": lambda m: parsimony.plot_completion_cost([5, 10], {"a": [1, 2]}, {"a": [1]}),
     "completions": lambda m: parsimony.plot_completion({}),
-    "lines": lambda m: parsimony.plot_collapse({(0.5, 2): [1.0, 0.0]}, 10),
+    "lines": lambda m: collapse.plot_collapse({(0.5, 2): [1.0, 0.0]}, 10),
     "leakages": lambda m: parsimony.plot_leakage([0.1], [0.0]),
     "dims": lambda m: parsimony.plot_closure_dimensions([10], {"a": [1, 2]}),
-    "quantities": lambda m: mean_field.plot_comparison(m.mean_field, quantities=("z",)),
+    "quantities": lambda m: mean_field.plot_against_networks(m.mean_field, quantities=("z",)),
     "grid": lambda m: mean_field.plot_rates([]),
 }
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from dlntheory.plotting import landscape as figures
 from dlntheory.plotting.style import COLOURS
-from dlntheory.theory.landscape import critical_points, decay_thresholds, decayed_mode
+from dlntheory.theory.landscape import critical_points, decay_thresholds, decayed_mode, plots as figures
 
 
 def test_critical_points_by_rank_loss_and_kind(made):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dlntheory.plotting import mean_field as figures
 from dlntheory.plotting.style import COLOURS, MARKERS, ROLES, SERIES, shade
+from dlntheory.theory.mean_field import plots as figures
 
 
 def texts(ax):
@@ -40,7 +40,7 @@ def test_alignment_is_linear(made):
 
 
 def test_theory_is_dashed_and_networks_are_points_in_bands(made):
-    ax = figures.plot_comparison(made.mean_field)
+    ax = figures.plot_against_networks(made.mean_field)
     points, theory, more, _ = ax.lines
     one = made.mean_field["gen"]
     np.testing.assert_array_equal(theory.get_ydata(), one.predicted)
@@ -58,7 +58,7 @@ def test_theory_is_dashed_and_networks_are_points_in_bands(made):
 
 
 def test_order_parameters_are_no_errors(made):
-    ax = figures.plot_comparison(made.mean_field, quantities=("H1", "G1"))
+    ax = figures.plot_against_networks(made.mean_field, quantities=("H1", "G1"))
     assert ax.get_ylabel() == "order parameter"
 
 

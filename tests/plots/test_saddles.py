@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.plotting import saddles as figures
 from dlntheory.plotting.style import COLOURS, shade
 from dlntheory.theory.saddles import (
     ApproachStudy,
@@ -16,6 +15,7 @@ from dlntheory.theory.saddles import (
     Plateau,
     Plateaus,
     bottleneck_time,
+    plots as figures,
 )
 
 
@@ -120,7 +120,7 @@ def test_approach():
 def test_completion():
     alphas = np.array([1e-1, 1e-2])
     study = CompletionStudy(2, alphas, np.ones((2, 2)), np.array([0.2, 0.1]), None, np.ones(3))  # pyright: ignore
-    ax = figures.plot_completion([study])
+    ax = figures.plot_recovery([study])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.2, 0.1])
     assert ax.lines[0].get_label() == "$L = 2$"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory.plotting import training as figures
 from dlntheory.plotting.style import COLOURS, shade
+from dlntheory.training import plots as figures
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def both():
         dln.reduce(arch, theta0),
         theta0,
         10.0,
-        saves=30,
+        ts=30,
         timing=False,
         method="tsit5",
         rtol=1e-8,

@@ -84,7 +84,7 @@ def test_what_no_closed_form_covers_is_closed_automatically():
     found = try_reductions(arch, theta0)
     assert found.best is not None
     assert found.attempts[-1].kind == "automatic closure"
-    both = dln.compare(flow, found.best, theta0, 1.0, saves=5, timing=False)
+    both = dln.compare(flow, found.best, theta0, 1.0, ts=5, timing=False)
     assert both.max_error < 1e-9
 
 

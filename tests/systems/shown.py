@@ -14,26 +14,26 @@ from dlntheory.claims.showcase import MainJob
 from dlntheory.data import Dataset
 from dlntheory.exact.rings.polynomials import SparsePolynomial
 from dlntheory.exact.words.reading import read_words
-from dlntheory.reductions.intrinsicity.classification import two_layer_level_set, two_layer_table
-from dlntheory.reductions.intrinsicity.elimination import Relation
 from dlntheory.reductions.intrinsicity.fibre_divergence import FibreDivergence
-from dlntheory.reductions.intrinsicity.level_sets import LevelSetTest
-from dlntheory.reductions.mirror.bias import BiasReport
-from dlntheory.reductions.mirror.commuting import BracketTest
-from dlntheory.reductions.mirror.find import NoPotential
-from dlntheory.reductions.mirror.potentials import EntropyScalars, MirrorPotential
-from dlntheory.reductions.parsimony.completion import Completion
+from dlntheory.reductions.intrinsicity.level_set_tests import LevelSetTest
+from dlntheory.reductions.intrinsicity.parameter_elimination import Relation
+from dlntheory.reductions.intrinsicity.two_layer_classification import two_layer_level_set, two_layer_table
+from dlntheory.reductions.mirror.commuting_fields import BracketTest
+from dlntheory.reductions.mirror.kkt_condition import BiasReport
+from dlntheory.reductions.mirror.mirror_potentials import EntropyScalars, MirrorPotential
+from dlntheory.reductions.mirror.potential_search import NoPotential
+from dlntheory.reductions.parsimony.matrix_completion import Completion
 from dlntheory.reductions.select import ReductionAttempt, ReductionReport
-from dlntheory.solutions.destination import Destination
+from dlntheory.solutions.limit_points import Destination
 from dlntheory.theory import alignment, landscape, saddles
 from dlntheory.theory.alignment.report import AlignmentReport, Finding, Outcome
 from dlntheory.theory.geometry.langevin import LangevinReport
 from dlntheory.theory.geometry.measures import REFERENCES, MeasureReport
 from dlntheory.theory.mean_field.comparison import Deviation, MeanFieldComparison
-from dlntheory.theory.mean_field.rates import BestRate, RateTransfer
-from dlntheory.theory.mean_field.simulator import Simulation
+from dlntheory.theory.mean_field.rate_transfer import BestRate, RateTransfer
+from dlntheory.theory.mean_field.simulation import Simulation
 from dlntheory.theory.mean_field.sweeps import Sweep
-from dlntheory.theory.saddles.greedy import GreedyPoint
+from dlntheory.theory.saddles.greedy_path import GreedyPoint
 from dlntheory.theory.saddles.plateaus import Plateau
 from dlntheory.training.trajectory import Stats
 

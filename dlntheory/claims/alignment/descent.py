@@ -25,7 +25,7 @@ from ...theory.alignment import (
     predicted_exponents,
     sharper_smoothness,
 )
-from ...theory.alignment.descent import CHANGE, SeparableDescent
+from ...theory.alignment.separable_descent import CHANGE, SeparableDescent
 from ...training import iterate
 from ..base import claim
 from ..curves import Curves, power_law
@@ -50,7 +50,7 @@ def descent_monotone(length: float) -> Evidence:
     changes, series = {}, {}
     for name, rows in {"separable": problem.signed_inputs, "both labels": both_labels(problem)}.items():
         loss = LogisticLoss(length * rows, np.ones(SIZE[1]))
-        run = iterate(SeparableDescent(arch, loss, "paper"), start, 2000, saves=100)
+        run = iterate(SeparableDescent(arch, loss, "paper"), start, 2000, ts=100)
         changes[name] = float(run.final[CHANGE])
         series[name] = run.ts, run.loss
     largest = max(changes.values())
@@ -94,7 +94,7 @@ def clocks_agree(read: float) -> Evidence:
     problem, errors = problem_of("exponential"), []
     for depth in (2, 3):
         start = admissible_start(problem, problem.network(depth), jax.random.key(1))
-        first = log_time_flow(problem, start, 50.0, saves=150, rtol=1e-10)
+        first = log_time_flow(problem, start, 50.0, ts=150, rtol=1e-10)
         second = log_time_flow(problem, start, read, clock="risk_normalised", rtol=1e-10)
         errors.append(clock_disagreement(second.trajectory.final, first.trajectory.final))
     return Evidence(0.0, max(errors), detail="relative distance")

@@ -13,7 +13,7 @@ from ...theory.alignment import (
     limit_constants,
     predicted_exponents,
 )
-from ...theory.alignment.descent import SeparableDescent
+from ...theory.alignment.separable_descent import SeparableDescent
 from ...training import iterate
 from ..base import claim
 from ..curves import Curves, power_law
@@ -115,7 +115,7 @@ def risk_falls_like_time(separable: bool) -> Evidence:
         problem = problem_of("logistic")
         arch, loss = problem.network(2), LogisticLoss(both_labels(problem), np.ones(SIZE[1]))
         start = admissible_start(problem, arch, jax.random.key(1))
-        run = iterate(SeparableDescent(arch, loss, "normalised"), start, 5000, saves=100)
+        run = iterate(SeparableDescent(arch, loss, "normalised"), start, 5000, ts=100)
         ratio = float(np.log(run.loss[-1]) / run.final["log_time"])
         assert run.states is not None  # iterate keeps them
         points = run.states["log_time"], -np.log(run.loss)

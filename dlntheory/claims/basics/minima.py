@@ -36,7 +36,7 @@ def stability_edge(factor: float) -> Evidence:
         for name, k in zip(arch.shapes, key, strict=True)
     }
     descent = GradientDescent(arch, SquaredLoss.from_target(target), eta)
-    run = iterate(descent, start, 50, saves=np.array([40, 50]))
+    run = iterate(descent, start, 50, ts=np.array([40, 50]))
     # The unstable mode multiplies the residual by 1 - eta * lambda in each step.
     growth = (np.linalg.norm(run.z[1] - target) / np.linalg.norm(run.z[0] - target)) ** (1 / 10)
     measured = (1 + growth) / eta

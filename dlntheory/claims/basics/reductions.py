@@ -35,7 +35,7 @@ def balanced_end_to_end_digits(start: str) -> Evidence:
         arch = linear_network((64, 100, 10))
         theta0 = gaussian(arch, jax.random.key(0), scale=0.1)
         flow = BalancedFlow(arch, digits(centred=True).loss())
-        reduced = solve(flow, theta0, full.ts[-1], check=False, **{**TIGHT, "saves": 60})
+        reduced = solve(flow, theta0, full.ts[-1], check=False, **{**TIGHT, "ts": 60})
     return same_flow(full.ts, full.z, reduced.z)
 
 

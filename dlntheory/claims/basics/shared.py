@@ -11,7 +11,7 @@ from ...initial import balanced
 from ...laws import imbalances
 from ...training import Trajectory
 
-TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 20}
+TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-10, "step_to_ts": True, "ts": 20}
 
 
 def imbalances_at(arch, params, rates=None) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from ..evidence import Evidence
 from ..reference import LogCosh
 from .systems import FAMILIES, Velocities, architecture, closure_of, start, velocities
 
-_TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-11, "step_to_saves": True, "saves": 6}
+_TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-11, "step_to_ts": True, "ts": 6}
 _WORDS = ("two layers", "shared query", "residual")
 _ENTRIES = ("diagonal", "neuron", "scalar chain")
 

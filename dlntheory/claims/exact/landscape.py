@@ -240,8 +240,7 @@ def cayley_step_keeps_imbalance(rule: str) -> Evidence:
 
     from ...families import linear_network
     from ...losses import SquaredLoss
-    from ...training import GradientDescent
-    from ...training.rules.invariant_steps import CayleyDescent
+    from ...training import CayleyDescent, GradientDescent
 
     arch = linear_network((3, 4, 2))
     loss = SquaredLoss.from_target(np.random.default_rng(8).standard_normal((2, 3)))

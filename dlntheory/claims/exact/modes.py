@@ -6,15 +6,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...solutions.depth import depth_mode, depth_mode_time, next_mode
-from ...solutions.modes import (
+from ...solutions.depth_modes import depth_mode, depth_mode_time, next_mode
+from ...solutions.two_layer_modes import (
     balanced_mode,
     balanced_mode_time,
     infinite_depth_mode,
     scalar_network,
     unbalanced_mode,
 )
-from ...solutions.wide import wide_product
+from ...solutions.wide_networks import wide_product
 from ..base import claim
 from ..curves import TIME, Curves, power_law
 from ..evidence import Evidence

@@ -8,10 +8,10 @@ import numpy as np
 from ...families import linear_network
 from ...initial import lambda_balanced
 from ...losses import SquaredLoss
-from ...solutions.destination import destination
-from ...solutions.interpolation import neuron_interpolation
-from ...solutions.neuron import neuron, neuron_branch
-from ...solutions.riccati import RiccatiSolution, riccati_gram
+from ...solutions.limit_points import destination
+from ...solutions.neuron_limit import neuron_interpolation
+from ...solutions.neuron_solution import neuron, neuron_branch
+from ...solutions.riccati_solution import RiccatiSolution, riccati_gram
 from ..base import claim
 from ..curves import Curves
 from ..evidence import Evidence
@@ -95,7 +95,7 @@ def riccati_stable_form(form: str) -> Evidence:
             z = vectors.T @ np.concatenate([first.T, second])
             grown = np.exp(values * t)[:, None] * z
             inner = np.eye(3) + z.T @ (((np.exp(2 * values * t) - 1) / (2 * values))[:, None] * z)
-            gram = vectors @ (grown @ np.linalg.solve(inner, grown.T)) @ vectors.T
+            gram = vectors @ (grown @ np.linalg.lstsq(inner, grown.T, rcond=None)[0]) @ vectors.T
         parts.append(Evidence(target, gram[3:, :3]))
     return Evidence.worst(parts, detail="an entry of W and of its limit S at t = 40 and t = 1e5")
 

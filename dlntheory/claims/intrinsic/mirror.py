@@ -11,7 +11,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...families import linear_network
 from ...reductions.entrywise import PowersFlow, ScalarChainFlow
-from ...reductions.intrinsicity.elimination import eliminate_parameters
+from ...reductions.intrinsicity.parameter_elimination import eliminate_parameters
 from ...reductions.mirror import kkt_residual, mirror_potential
 from ...reductions.products import GramBlocksFlow, TiedFlow
 from ...training import GradientFlow, solve
@@ -19,7 +19,7 @@ from ..base import claim
 from ..evidence import Evidence
 from ..reference import LogCosh, flow, same_flow
 
-TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-12, "step_to_saves": True, "saves": 5}
+TIGHT: dict[str, Any] = {"method": "dopri8", "rtol": 1e-12, "step_to_ts": True, "ts": 5}
 MATRIX = np.array([[1.0, 0.5, -0.3, 0.4], [0.2, -1.0, 0.6, 0.1]])
 TARGETS = np.array([0.7, -0.4])
 
@@ -226,8 +226,6 @@ def metric_of_a_chain_by_elimination(shift: float) -> Evidence:
     z = float(np.prod(list(weights.values())))
     parts = {
         "degree": Evidence(3, relation.degree or 0),
-        "residual after training": Evidence(
-            0.0, relation.residual((1 + shift) * k, float(np.prod(list(weights.values()))))
-        ),
+        "residual after training": Evidence(0.0, relation.residual((1 + shift) * k, z)),
     }
     return Evidence.worst(parts)

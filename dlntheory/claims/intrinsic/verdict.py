@@ -23,10 +23,10 @@ from ...families import (
 from ...initial import gaussian, lambda_balanced
 from ...laws import ConservationLaws, conservation_laws
 from ...reductions.intrinsicity import IntrinsicityResult, fibre_companions, intrinsic, two_layer_table
-from ...reductions.intrinsicity.classification import level_set_point
-from ...reductions.intrinsicity.floats import InterpretedMetric
+from ...reductions.intrinsicity.float_metric import InterpretedMetric
 from ...reductions.intrinsicity.implicit_flow import ImplicitFlow
-from ...reductions.intrinsicity.kernel import ModularMetric, kernel_test
+from ...reductions.intrinsicity.kernel_criterion import ModularMetric, kernel_test
+from ...reductions.intrinsicity.two_layer_classification import level_set_point
 from ..base import claim
 from ..curves import TIME, Curves
 from ..evidence import Evidence, Interval

@@ -11,8 +11,8 @@ import numpy as np
 
 from ...theory.mean_field import MeanFieldConfig, solve
 from ...theory.mean_field.comparison import compare
-from ...theory.mean_field.rates import best_rate
-from ...theory.mean_field.simulator import Simulation, simulate
+from ...theory.mean_field.rate_transfer import best_rate
+from ...theory.mean_field.simulation import Simulation, simulate
 from ...theory.mean_field.sweeps import data_sweep, width_sweep
 from ..base import claim
 from ..curves import Curves, power_law

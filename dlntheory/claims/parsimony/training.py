@@ -11,7 +11,13 @@ import numpy as np
 from ...families import linear_network
 from ...initial import gaussian, orthogonal
 from ...losses import MatrixCompletionLoss, SquaredLoss
-from ...reductions.parsimony import ObservedEntries, active_subspaces, complete, compress, descent
+from ...reductions.parsimony import (
+    ObservedEntries,
+    active_subspaces,
+    complete,
+    compress,
+    descent,
+)
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
 from ...training import GradientDescent, iterate, solve
 from ..base import claim
@@ -40,7 +46,7 @@ def parsimony_momentum_exact(momentum: float) -> Evidence:
     arch, theta0, parts = linear_network((size,) * 4), named(layers), {}
     flow = compress(arch, SquaredLoss.from_target(target), theta0, weight_decay=decay)
     for rule in ("heavy ball", "nesterov"):
-        run = iterate(descent(flow, 0.03, rule=rule, momentum=0.5), theta0, steps, saves=2)
+        run = iterate(descent(flow, 0.03, rule=rule, momentum=0.5), theta0, steps, ts=2)
         full = runs.train(layers, target, rate=0.03, steps=steps, decay=decay, rule=rule, momentum=momentum)
         parts[rule] = same_product(run.z[-1], product(full))
     return Evidence.worst(parts)
@@ -99,7 +105,7 @@ def parsimony_flow_compression(rate: float) -> Evidence:
         runs.low_rank(size, size, 2),
     )
     flow = compress(linear_network((size,) * 4), SquaredLoss.from_target(target), named(layers))
-    small = solve(flow, named(layers), 15.0, method="dopri8", rtol=1e-10, saves=2)
+    small = solve(flow, named(layers), 15.0, method="dopri8", rtol=1e-10, ts=2)
     full = product(runs.full_flow(layers, target, 15.0, rates=(1.0, rate, 1.0)))
     return same_product(small.z[-1], full)
 
@@ -294,7 +300,7 @@ def parsimony_completion_full(scale: float) -> Evidence:
         GradientDescent(arch, loss, 1.0),
         theta0,
         8000,
-        saves=np.arange(0, 8001, 100),
+        ts=np.arange(0, 8001, 100),
         stop_loss=level,
         save_states=False,
     )

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...display.text import card, format_number, text_table
-from .flow import AlignmentRun
+from .log_time_flow import AlignmentRun
 
 #: Relative slack for rounding and integration error, in units of $(1 + \|W\|^2)/\|W\|^2$.
 SLACK = 1e-9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from ...plotting.style import (
     shade,
     slope_guide,
 )
-
-if TYPE_CHECKING:
-    from . import AlignmentRun, DescentRun
+from .bounds import alignment_bounds
+from .log_time_flow import AlignmentRun
+from .separable_descent import DescentRun
 
 #: The published rule is what theory prescribes; the others are measured against it.
 RULES: dict[str, dict[str, Any]] = {
@@ -45,8 +45,6 @@ def plot_alignment(run: AlignmentRun, ax=None):
     Raises:
         ValueError: a network of one layer.
     """
-    from . import alignment_bounds
-
     if run.depth < 2:
         raise ValueError("Argument `run` must have at least 2 layers, but has 1: nothing can align.")
     ax = ax if ax is not None else new_axes()

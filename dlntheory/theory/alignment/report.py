@@ -8,9 +8,9 @@ from enum import StrEnum
 import numpy as np
 
 from ...display.text import card, text_table
+from .alignment_rates import fitted_rates, predicted_exponents
 from .bounds import alignment_bounds
-from .flow import AlignmentRun
-from .rates import fitted_rates, predicted_exponents
+from .log_time_flow import AlignmentRun
 
 #: A run must get this far for its limits to be read off.
 LEAST_END = 1000.0

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...plotting.checks import finite, require_some
 from ...plotting.style import COLOURS, legend, new_axes, role, shade
-
-if TYPE_CHECKING:
-    from . import CriticalPoint
+from .critical import CriticalPoint
+from .decay import decay_thresholds, decayed_mode
 
 #: Above this many points the fitted modes are not written next to each.
 MAX_NAMED = 16
@@ -88,8 +87,6 @@ def plot_mode_landscape(sigma: float, depth: int, decays: Sequence[float], ax=No
         3
         >>> import matplotlib.pyplot as plt; plt.close("all")
     """
-    from . import decay_thresholds, decayed_mode
-
     require_some(decays, "decays")
     gammas = finite(decays, "decays")
     thresholds = decay_thresholds(sigma, depth)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...display.text import card, key_values
-from ...solutions.whitened import WhitenedProblem
+from ...solutions.whitened_problem import WhitenedProblem
 from ...training import Training
 from .critical import CriticalPoint, critical_points
 from .decay import DecayThresholds, decay_thresholds, decayed_mode

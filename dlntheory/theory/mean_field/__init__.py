@@ -4,7 +4,7 @@ References:
     [bordelon2025deep].
 """
 
-from .anchors import (
+from .closed_form_limits import (
     infinite_one_layer as infinite_one_layer,
     initial_error as initial_error,
     lazy_finite_data as lazy_finite_data,
@@ -16,14 +16,10 @@ from .comparison import (
     MeanFieldComparison as MeanFieldComparison,
     compare as compare,
 )
-from .config import MeanFieldConfig as MeanFieldConfig
-from .conventions import (
-    FiniteSize as FiniteSize,
-    finite_size as finite_size,
-    gamma0_from as gamma0_from,
-)
+from .config import MeanFieldConfig as MeanFieldConfig, gamma0_from as gamma0_from
+from .finite_networks import FiniteSize as FiniteSize, finite_size as finite_size
 from .marchenko_pastur import marchenko_pastur as marchenko_pastur
-from .optimiser import memory as memory
+from .optimiser_memory import memory as memory
 from .power_laws import (
     lazy_exponent as lazy_exponent,
     log_slope as log_slope,
@@ -31,16 +27,18 @@ from .power_laws import (
     rich_exponent as rich_exponent,
 )
 from .rank_one import RankOneRun as RankOneRun, rank_one_flow as rank_one_flow
-from .rates import (
+from .rate_transfer import (
     BestRate as BestRate,
+    DivergesError as DivergesError,
+    GridEndError as GridEndError,
     RateTransfer as RateTransfer,
     best_rate as best_rate,
     depth_transfer as depth_transfer,
     width_transfer as width_transfer,
 )
 from .result import MeanFieldResult as MeanFieldResult, TwoTime as TwoTime
-from .simulator import Simulation as Simulation, simulate as simulate
-from .solving import solve as solve
+from .simulation import Simulation as Simulation, simulate as simulate
+from .solver import solve as solve
 from .stability import (
     advice as advice,
     largest_curvature as largest_curvature,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...display.text import card, one_line, text_table
+from .plots import plot_against_networks
 from .result import MeanFieldResult
-from .simulator import Simulation
+from .simulation import Simulation
 
 #: Where a curve has fallen below this share of its start, few slow networks carry the mean: not compared.
 SMALLEST_SHARE = 0.01
@@ -110,9 +111,7 @@ class MeanFieldComparison:
 
     def plot(self, ax=None, quantities: tuple[str, ...] = ("gen", "train")):
         """Theory as lines, networks as bands of two standard errors; returns the axes."""
-        from .plots import plot_comparison
-
-        return plot_comparison(self, ax, quantities)
+        return plot_against_networks(self, ax, quantities)
 
 
 def compare(theory: MeanFieldResult, simulation: Simulation) -> MeanFieldComparison:

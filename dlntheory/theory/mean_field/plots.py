@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...plotting.checks import require_one_of, require_some
 from ...plotting.style import COLOURS, as_text, legend, new_axes, readable_ticks, role, series, shade
-
-if TYPE_CHECKING:
-    from .comparison import MeanFieldComparison
-    from .rates import RateTransfer
-    from .sweeps import Sweep
 
 LABELS = {
     "gen": "test error (noise-free)",
@@ -28,7 +23,7 @@ ERRORS = {"gen", "test", "train"}
 UPDATES = "updates $t$ (optimiser steps)"
 
 
-def plot_sweep(sweep: Sweep, ax=None, name: str = "gen", **style: Any):
+def plot_sweep(sweep: Any, ax=None, name: str = "gen", **style: Any):
     """One curve for each value of the parameter, dark to light; an infinite value is dashed black.
 
     Args:
@@ -65,7 +60,7 @@ def plot_sweep(sweep: Sweep, ax=None, name: str = "gen", **style: Any):
     return ax
 
 
-def plot_rate_transfer(transfer: RateTransfer, ax=None, **style: Any):
+def plot_rate_transfer(transfer: Any, ax=None, **style: Any):
     """The best learning rate of each way of scaling against the parameter, both logarithmic.
 
     Args:
@@ -87,7 +82,7 @@ def plot_rate_transfer(transfer: RateTransfer, ax=None, **style: Any):
     return ax
 
 
-def plot_comparison(comparison: MeanFieldComparison, ax=None, quantities: Sequence[str] = ("gen", "train")):
+def plot_against_networks(comparison: Any, ax=None, quantities: Sequence[str] = ("gen", "train")):
     """The theory as dashed lines; the mean over finite networks as points with bands of two standard errors.
 
     Args:

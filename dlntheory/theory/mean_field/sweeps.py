@@ -12,8 +12,9 @@ import numpy as np
 from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, text_table
 from .config import MeanFieldConfig
+from .plots import plot_sweep
 from .result import MeanFieldResult
-from .solving import solve
+from .solver import solve
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, math.inf)
 AMOUNTS = (0.25, 0.5, 1.0, 2.0, 4.0, math.inf)
@@ -96,8 +97,6 @@ class Sweep:
 
     def plot(self, ax=None, name: str = "gen", **style: Any):
         """One curve for each value; returns the axes."""
-        from .plots import plot_sweep
-
         return plot_sweep(self, ax, name, **style)
 
 

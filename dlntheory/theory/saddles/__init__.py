@@ -4,16 +4,18 @@ References:
     [jacot2021saddle].
 """
 
-from .approach import (
-    ApproachStudy as ApproachStudy,
-    approach_exponent as approach_exponent,
-    approach_study as approach_study,
-    closest_approach as closest_approach,
-)
 from .bottleneck import (
     bottleneck_law as bottleneck_law,
     bottleneck_slope as bottleneck_slope,
     bottleneck_time as bottleneck_time,
+)
+from .chain_inputs import LeadingPair as LeadingPair, leading_pair as leading_pair
+from .closest_approach import (
+    ApproachStudy as ApproachStudy,
+    approach_exponent as approach_exponent,
+    approach_study as approach_study,
+    closest_approach as closest_approach,
+    closest_approach_of_modes as closest_approach_of_modes,
 )
 from .completion import (
     CompletionProblem as CompletionProblem,
@@ -44,31 +46,30 @@ from .escape import (
     measured_half_time as measured_half_time,
     second_constant as second_constant,
 )
-from .greedy import (
+from .greedy_path import (
     GreedyPath as GreedyPath,
     GreedyPoint as GreedyPoint,
     greedy_low_rank as greedy_low_rank,
     matched_distances as matched_distances,
 )
-from .integration import (
+from .norm_imbalance import ImbalanceRates as ImbalanceRates, imbalance_rates as imbalance_rates
+from .path_integration import (
     ModeReaches as ModeReaches,
     PathRun as PathRun,
     StiffCostWarning as StiffCostWarning,
     estimated_steps as estimated_steps,
     follow_path as follow_path,
 )
-from .network import LeadingPair as LeadingPair, leading_pair as leading_pair
-from .norm_imbalance import ImbalanceRates as ImbalanceRates, imbalance_rates as imbalance_rates
-from .plateaus import (
-    CONJECTURE as CONJECTURE,
-    Plateau as Plateau,
-    Plateaus as Plateaus,
-    plateaus as plateaus,
-)
-from .regimes import (
+from .phase_transition import (
     PhaseTransition as PhaseTransition,
     PredictedDistance as PredictedDistance,
     phase_transition as phase_transition,
     predicted_minimum as predicted_minimum,
     predicted_saddle as predicted_saddle,
+)
+from .plateaus import (
+    CONJECTURE as CONJECTURE,
+    Plateau as Plateau,
+    Plateaus as Plateaus,
+    plateaus as plateaus,
 )

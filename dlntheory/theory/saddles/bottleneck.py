@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .network import check_depth
+from .chain_inputs import check_depth
 
 
 def bottleneck_time(depth: int, small: int, eps: float, level: float = 0.5) -> float:

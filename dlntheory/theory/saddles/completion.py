@@ -11,10 +11,10 @@ import numpy as np
 from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, one_line, text_table
 from ...losses import MatrixCompletionLoss
-from .approach import closest_approach
-from .greedy import GreedyPath, greedy_low_rank
-from .integration import follow_path
-from .network import layers_of
+from .chain_inputs import layers_of
+from .closest_approach import closest_approach
+from .greedy_path import GreedyPath, greedy_low_rank
+from .path_integration import follow_path
 from .plateaus import CONJECTURE
 
 

@@ -163,11 +163,11 @@ def discriminant_flow(
         flow,
         start,
         t1,
-        saves=100,
+        ts=100,
         method="dopri8",
         rtol=rtol,
         atol=1e-13,
-        step_to_saves=True,
+        step_to_ts=True,
         save_states=True,
     )
     states = run.states or {}

@@ -12,8 +12,8 @@ from ..._errors import ConditionError
 from ...display.progress import waiting
 from ...display.text import card, key_values, one_line
 from ...losses.base import checked_array
+from .chain_inputs import as_params, check_reachable, layers_of, product_of
 from .far_minimum import augmented_lagrangian
-from .network import as_params, check_reachable, layers_of, product_of
 
 #: The residual $\|A - A_*\|_F$, relative to $\max(1, \|A_*\|_F)$, at which a point counts as on the fibre.
 RESIDUAL = 1e-11

@@ -16,9 +16,9 @@ from ...architecture import Architecture
 from ...display.progress import whole_runs
 from ...display.text import card, key_values, one_line
 from ...losses import SquaredLoss
-from ...training import AbstractDynamics, GradientFlow, State, Training, solve
-from .integration import ModeReaches, accurate_atol
-from .network import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
+from ...training import AbstractFlow, GradientFlow, State, Training, solve
+from .chain_inputs import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
+from .path_integration import ModeReaches, accurate_atol
 
 
 class LinearCost:
@@ -43,7 +43,7 @@ class LinearCost:
         return isinstance(other, LinearCost) and np.array_equal(self.gradient, other.gradient)
 
 
-class EscapeFlow(AbstractDynamics):
+class EscapeFlow(AbstractFlow):
     r"""The homogeneous flow near the origin in polar coordinates, in the clock $d\sigma = \|\theta\|^{L-2} dt$.
 
     With $\theta = e^{\rho} n$, $\|n\| = 1$ and $F = -\nabla H$, $H(\theta) = -\langle G(0), W_L \cdots W_1\rangle$:
@@ -302,7 +302,7 @@ def measured_half_time(target: Any, theta0: Mapping[str, Any], alpha: float, *, 
         flow,
         start,
         horizon,
-        saves=2,
+        ts=2,
         method="stiff",
         rtol=rtol,
         atol=accurate_atol(alpha),
@@ -333,7 +333,7 @@ def _settled(flow: EscapeFlow, theta0: dict[str, np.ndarray], speed: float, pair
     rate = min(speed, depth ** (-(depth - 2) / 2) * pair.gap)
     length = 25.0 / rate
     for _ in range(4):
-        run = solve(flow, theta0, length, saves=2, method="dopri8", rtol=1e-11, atol=1e-13, save_states=False)
+        run = solve(flow, theta0, length, ts=2, method="dopri8", rtol=1e-11, atol=1e-13, save_states=False)
         final = run.final
         turning = flow.velocity(0.0, {name: jnp.asarray(leaf) for name, leaf in final.items()})
         moving = max(float(jnp.max(jnp.abs(turning[name]))) for name in flow.arch.shapes)

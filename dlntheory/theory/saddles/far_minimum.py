@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .network import product_of
+from .chain_inputs import product_of
 
 MAX_ROUNDS = 30
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..._precision import require_float64
 from ...display.text import one_line
 from ...losses.base import checked_rows
-from .network import layers_of
+from .chain_inputs import layers_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...plotting.checks import finite
 from ...plotting.style import COLOURS, legend, new_axes, readable_ticks, role
-
-if TYPE_CHECKING:
-    from . import PhaseTransition
+from .phase_transition import PhaseTransition, predicted_minimum, predicted_saddle
 
 #: Light to dark, so that black text and lines can be read on all of it and grey print keeps the order.
 MAP, DARKEST = "Blues", 0.6
@@ -51,8 +49,6 @@ def plot_phase_diagram(
         [jacot2021saddle].
     """
     from matplotlib.colors import BoundaryNorm, ListedColormap
-
-    from . import predicted_minimum, predicted_saddle
 
     for study in studies:
         if study.depth != depth:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from ...plotting.style import (
     role,
     shade,
 )
-
-if TYPE_CHECKING:
-    from . import ApproachStudy, CompletionStudy, EscapeTime, PathRun, PhaseTransition, Plateaus
+from .bottleneck import bottleneck_law, bottleneck_time
+from .closest_approach import ApproachStudy
+from .completion import CompletionStudy
+from .escape import EscapeTime
+from .path_integration import PathRun
+from .phase_transition import PhaseTransition
+from .plateaus import Plateaus
 
 PATH_LABELS = {
     "loss": "loss $C$",
@@ -253,7 +257,7 @@ def plot_approach(studies: Sequence[ApproachStudy], ax=None, **style: Any):
     return ax
 
 
-def plot_completion(studies: Sequence[CompletionStudy], ax=None, **style: Any):
+def plot_recovery(studies: Sequence[CompletionStudy], ax=None, **style: Any):
     r"""Relative recovery error of matrix completion against $\alpha$, one line for each depth.
 
     Args:
@@ -288,8 +292,6 @@ def plot_bottleneck(cases: Sequence[tuple[int, int]], eps: Sequence[float], ax=N
     Raises:
         ValueError: no case, or starts that are not positive.
     """
-    from . import bottleneck_law, bottleneck_time
-
     require_some(cases, "cases")
     scales = finite(eps, "eps", positive=True)
     ax = ax if ax is not None else new_axes()

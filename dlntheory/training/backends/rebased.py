@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ..._errors import IntegrationError
-from ..base import AbstractDynamics, State
+from ..base import AbstractFlow, State
 from .diffrax_backend import RawRun
 
 _MAX_HALVINGS = 12
@@ -34,7 +34,7 @@ class Anchoring:
     failure: str | None
 
 
-class AbstractAnchored(AbstractDynamics):
+class AbstractAnchored(AbstractFlow):
     """A dynamics with an anchor among its arrays, which `solve` moves along from one save to the next at least."""
 
     @abc.abstractmethod
@@ -43,7 +43,7 @@ class AbstractAnchored(AbstractDynamics):
 
 
 def run_anchored(
-    run: Callable[[AbstractDynamics, State, np.ndarray, float], RawRun],
+    run: Callable[[AbstractFlow, State, np.ndarray, float], RawRun],
     dynamics: AbstractAnchored,
     state0: State,
     ts: np.ndarray,
@@ -104,7 +104,7 @@ def run_anchored(
             raise
         return _joined(kept, saved, counts, chunks, compiled, interrupted=True)
     if raw is None:
-        raise ValueError(f"Argument `saves` must reach beyond the start {t0:g} for {dynamics.label}.")
+        raise ValueError(f"Argument `ts` must reach beyond the start {t0:g} for {dynamics.label}.")
     return _joined(raw, saved, counts, chunks, compiled)
 
 

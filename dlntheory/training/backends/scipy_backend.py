@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ..base import AbstractDynamics, State
+from ..base import AbstractFlow, State
 from ..events import AbstractEvent
 from ..recording import LawMonitor, quantities, record
 from ..time_reparametrisation import Clock
@@ -27,26 +27,24 @@ MAX_PARAMETERS = 1000
 
 @eqx.filter_jit
 @eqx.debug.assert_max_traces(max_traces=None)
-def _field(dynamics: AbstractDynamics, clock: Clock, like: State, s, vector):
+def _field(dynamics: AbstractFlow, clock: Clock, like: State, s, vector):
     _, unravel = ravel_pytree(like)
     return ravel_pytree(clock.velocity(dynamics, s, unravel(vector)))[0]
 
 
 @eqx.filter_jit
-def _jacobian(dynamics: AbstractDynamics, clock: Clock, like: State, s, vector):
+def _jacobian(dynamics: AbstractFlow, clock: Clock, like: State, s, vector):
     return jax.jacfwd(lambda y: _field(dynamics, clock, like, s, y))(vector)
 
 
 @eqx.filter_jit
-def _event_value(dynamics: AbstractDynamics, clock: Clock, event: AbstractEvent, like: State, s, vector):
+def _event_value(dynamics: AbstractFlow, clock: Clock, event: AbstractEvent, like: State, s, vector):
     _, unravel = ravel_pytree(like)
     return event.value(dynamics, clock.time(s), unravel(vector))
 
 
 @eqx.filter_jit
-def _rows(
-    dynamics: AbstractDynamics, clock: Clock, monitor: LawMonitor | None, reference, like: State, points
-):
+def _rows(dynamics: AbstractFlow, clock: Clock, monitor: LawMonitor | None, reference, like: State, points):
     _, unravel = ravel_pytree(like)
 
     def row(point):
@@ -73,7 +71,7 @@ class _March:
 
 
 def run_stiff(
-    dynamics: AbstractDynamics,
+    dynamics: AbstractFlow,
     state0: State,
     ts: np.ndarray,
     t0: float,

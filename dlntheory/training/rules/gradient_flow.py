@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import jax
+from typing import Any, ClassVar, Unpack
 
 from ...architecture import Architecture
 from ...laws.balancedness import imbalances
-from ..base import AbstractDynamics, State, Training
+from ..base import AbstractFlow, State
+from ..settings import Settings, Training
 
 
-class GradientFlow(AbstractDynamics):
-    r"""The full gradient flow $\theta_l' = -e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\theta_l)$.
+class GradientFlow(AbstractFlow):
+    r"""The full gradient flow $\theta_l' = -a(t)\,e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\theta_l)$.
 
     The state is the dict of factors. For a chain of matrices without weight decay the imbalances
     $D_l = W_{l+1}^\top W_{l+1}/e_{l+1} - W_l W_l^\top/e_l$ are monitored: they are constant for every loss.
 
+    Under weight decay a law $h$ obeys $h' = -a\langle\nabla h, \Gamma\theta\rangle$; with one decay for all factors a
+    homogeneous law of degree $k$, polynomial or rational, is $e^{-k\int a\gamma}$ times its start.
+
     Args:
         arch: the architecture.
         loss: a function of $z$, for example `SquaredLoss(inputs, targets)`; its factors set the unit of time.
-        weight_decay: $\gamma \ge 0$, penalty $\frac{\gamma}{2}\sum_l\|\theta_l\|^2$.
-        rates: learning rate $e_l$ by factor name; 1 where not named.
+        **settings: `weight_decay`, `rates`, `schedule` and `decoupled` of `Training`.
 
     Raises:
         ValueError: the loss is no scalar function of this architecture's $z$, a negative decay or rate.
@@ -37,63 +37,28 @@ class GradientFlow(AbstractDynamics):
         'gradient flow'
     """
 
-    arch: Architecture
-    settings: Training
+    architecture: Architecture
+    training: Training
+    label: ClassVar[str] = "gradient flow"
 
-    def __init__(
-        self,
-        arch: Architecture,
-        loss: Any,
-        *,
-        weight_decay: float = 0.0,
-        rates: Mapping[str, float] | None = None,
-    ):
-        self.arch = arch
-        self.settings = Training(loss, weight_decay=weight_decay, rates=rates)
-        self.settings.check(arch)
+    def __init__(self, arch: Architecture, loss: Any, **settings: Unpack[Settings]):
+        self.architecture, self.training = arch, Training.of(arch, loss, **settings)
 
-    @property
-    def label(self) -> str:
-        return "gradient flow"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self.arch.check(theta0)
-
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return dict(theta0)
-
-    def velocity(self, t, state: State) -> State:
-        return layer_velocity(self.arch, self.settings, state)
-
-    def output(self, state: State):
-        return self.arch(state)
+    def velocity(self, t: Any, state: State) -> State:
+        return self.training.velocity(self.architecture, state, t)
 
     def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.arch, self.settings, state)
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
+        return chain_imbalances(self.architecture, self.training, state)
 
 
 def layer_velocity(arch: Architecture, training: Training, params: State) -> State:
-    """Minus the gradient with respect to each factor, with its rate and weight decay. Pure."""
-    gradient = jax.grad(lambda p: training.loss(arch(p)))(params)
-    if training.is_decaying:
-        gradient = {name: gradient[name] + training.weight_decay * params[name] for name in params}
-    return {name: -training.rate(name) * gradient[name] for name in params}
+    """Minus the gradient with respect to each factor, with its rate and weight decay, at time 0. Pure."""
+    return training.velocity(arch, params)
 
 
 def chain_imbalances(arch: Architecture, training: Training, params: State) -> dict[str, Any]:
     """The imbalances by name where the flow conserves them (a chain, no weight decay), else `{}`. Pure."""
     if arch.chain is None or training.is_decaying or len(arch.chain) < 2:
         return {}
-    rates = {name: training.rate(name) for name in arch.chain}
+    rates = {name: training.rates.get(name, 1.0) for name in arch.chain}
     return {f"D_{i}": value for i, value in enumerate(imbalances(arch, params, rates), start=1)}

@@ -1,166 +1,92 @@
-"""`MomentumFlow` and `MirrorFlow`: second-order training, and training in another metric."""
+"""`MomentumFlow`: second-order training, the heavy-ball and Nesterov differential equations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import real_array
 from ...architecture import Architecture
-from ..base import AbstractDynamics, State, Training
-from .gradient_flow import layer_velocity
+from ..base import AbstractFlow, State
+from ..settings import Settings, Training, checked_number
 
 
-class MomentumFlow(AbstractDynamics):
-    r"""Training with inertia, $\theta'' + \tau\,\theta' = -\nabla_\theta f(\varphi(\theta))$.
+class MomentumFlow(AbstractFlow):
+    r"""Training with inertia, $\theta'' + \tau\,\theta' = -a\,e_l(\nabla_\theta f + \gamma_l\theta_l)$.
 
-    The state holds each factor and its velocity (named with a prime). Imbalances are not conserved here; what is:
+    The state holds each factor and its velocity (named with a prime). Imbalances are not conserved here; what is,
+    without weight decay and with equal rates:
     $e^{\tau t}[(W_l Z_l^\top - Z_l W_l^\top) + (W_{l+1}^\top Z_{l+1} - Z_{l+1}^\top W_{l+1})]$ with velocities $Z_l$.
 
     Args:
         arch: the architecture.
         loss: a function of $z$.
-        friction: $\tau \ge 0$.
-        velocity: initial velocity by factor name; zero where not named.
+        friction: $\tau \ge 0$, or `("over_t", c)` for the friction $c/t$, $c = 3$ in the limit of Nesterov's method.
+        velocity: initial velocity by factor name; zero where not named, and everywhere for friction $c/t$.
+        **settings: `weight_decay`, `rates` and `schedule` of `Training`.
 
     Raises:
         ValueError: a negative friction, a velocity of wrong name or shape, or a loss that does not fit.
 
     References:
-        [marcotte2024keep] (laws of momentum flows).
+        [marcotte2024keep] (laws of momentum flows); Su, Boyd, Candès 2016 (friction 3/t).
     """
 
-    arch: Architecture
-    settings: Training
-    friction: np.ndarray
+    architecture: Architecture
+    training: Training
+    friction: Any
+    over_t: bool = eqx.field(static=True)
     has_friction: bool = eqx.field(static=True)
     start_velocity: dict[str, np.ndarray]
+    label: ClassVar[str] = "momentum flow"
 
     def __init__(
         self,
         arch: Architecture,
         loss: Any,
         *,
-        friction: float = 0.0,
+        friction: Any = 0.0,
         velocity: Mapping[str, Any] | None = None,
+        **settings: Unpack[Settings],
     ):
-        if not (np.isfinite(float(friction)) and float(friction) >= 0):
-            raise ValueError(f"Argument `friction` must be a finite number of at least 0, but is {friction}.")
-        self.arch = arch
-        self.settings = Training(loss)
-        self.settings.check(arch)
-        self.friction = np.asarray(float(friction))
-        self.has_friction = float(friction) > 0
-        given = {name: np.asarray(value, dtype=float) for name, value in (velocity or {}).items()}
+        self.over_t = isinstance(friction, (tuple, list)) and len(friction) == 2 and friction[0] == "over_t"
+        self.friction = checked_number(friction[1] if self.over_t else friction, "friction", minimum=0)
+        self.has_friction = not isinstance(self.friction, np.ndarray) or bool(self.friction > 0)
+        if settings.get("decoupled"):
+            raise ValueError("Argument `decoupled` must be False for a momentum flow, but is True.")
+        self.architecture, self.training = arch, Training.of(arch, loss, **settings)
+        given = {name: real_array(value, f"velocity['{name}']") for name, value in (velocity or {}).items()}
+        if self.over_t and any(np.any(value != 0) for value in given.values()):
+            raise ValueError("Argument `velocity` must be zero for friction c/t, which is infinite at t = 0.")
         at_rest = {name: np.zeros(shape) for name, shape in arch.named_shapes}
         checked = arch.check({**at_rest, **given}, "velocity")
         self.start_velocity = {name: np.asarray(value) for name, value in checked.items()}
 
-    @property
-    def label(self) -> str:
-        return "momentum flow"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self.arch.check(theta0)
-
     def initial(self, theta0: Mapping[str, Any]) -> State:
         return dict(theta0) | {f"{name}'": v for name, v in self.start_velocity.items()}
 
-    def velocity(self, t, state: State) -> State:
-        force = layer_velocity(self.arch, self.settings, self._factors(state))
-        out = {name: state[f"{name}'"] for name, _ in self.arch.named_shapes}
-        for name, _ in self.arch.named_shapes:
-            out[f"{name}'"] = force[name] - self.friction * state[f"{name}'"]
+    def velocity(self, t: Any, state: State) -> State:
+        force = self.training.velocity(self.architecture, self.parameters(state), t)
+        out = {name: state[f"{name}'"] for name in force}
+        for name, push in force.items():
+            if not self.over_t:
+                out[f"{name}'"] = push - self.friction * state[f"{name}'"]
+                continue
+            # From rest theta' = theta''(0) t + ..., so that c theta'/t tends to c theta''(0).
+            started = t > 0
+            damping = self.friction / jnp.where(started, t, 1.0)
+            later = push - damping * state[f"{name}'"]
+            out[f"{name}'"] = jnp.where(started, later, push / (1.0 + self.friction))
         return out
 
-    def output(self, state: State):
-        return self.arch(self._factors(state))
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
-
     def monitors(self, state: State) -> dict[str, Any]:
-        speeds = [jnp.sum(state[f"{name}'"] ** 2) for name, _ in self.arch.named_shapes]
+        speeds = [jnp.sum(state[f"{name}'"] ** 2) for name in self.architecture.shapes]
         return {"kinetic energy": 0.5 * sum(speeds)}
 
-    def _factors(self, state: State) -> State:
-        return {name: state[name] for name, _ in self.arch.named_shapes}
-
-
-class MirrorFlow(AbstractDynamics):
-    r"""Mirror flow of the entropy on some factors, $\theta_l' = -\theta_l \odot \nabla_{\theta_l} f$.
-
-    Entries keep their sign: a zero entry stays zero. Factors not named move by plain gradient flow.
-
-    Args:
-        arch: the architecture.
-        loss: a function of $z$.
-        metric: `{"U": "theta"}` puts the metric diag(U) on the factor U.
-
-    Raises:
-        ValueError: an unknown factor or metric, or a loss that does not fit.
-
-    References:
-        [marcotte2024keep] (laws in non-Euclidean metrics).
-    """
-
-    arch: Architecture
-    settings: Training
-    multiplicative: frozenset[str] = eqx.field(static=True)
-
-    def __init__(self, arch: Architecture, loss: Any, *, metric: Mapping[str, str]):
-        for name, kind in metric.items():
-            if name not in arch.shapes or kind != "theta":
-                raise ValueError(
-                    f'Argument `metric` must map factors of {arch.name}, {list(arch.shapes)}, to "theta", '
-                    f"but has {name!r}: {kind!r}."
-                )
-        self.arch = arch
-        self.settings = Training(loss)
-        self.settings.check(arch)
-        self.multiplicative = frozenset(metric)
-
-    @property
-    def label(self) -> str:
-        return "mirror flow"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self.arch.check(theta0)
-
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return dict(theta0)
-
-    def velocity(self, t, state: State) -> State:
-        force = layer_velocity(self.arch, self.settings, state)
-        return {
-            name: state[name] * force[name] if name in self.multiplicative else force[name] for name in state
-        }
-
-    def output(self, state: State):
-        return self.arch(state)
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
+    def law_coordinates(self, t: Any, state: State) -> State:
+        grows = self.has_friction and not self.over_t
+        return {"s": jnp.exp(self.friction * t) if grows else jnp.asarray(t), **state}

@@ -24,7 +24,7 @@ def test_gram_flow_equals_the_full_flow(problem, decay, rates):
     arch, theta0, loss, gradient = problem
     reduced = dln.GramFlow(arch, loss, weight_decay=decay, rates=rates)
     ts = np.linspace(0, 2, 6)
-    run = dln.solve(reduced, theta0, 2.0, saves=ts, rtol=1e-11, method="dopri8", step_to_saves=True)
+    run = dln.solve(reduced, theta0, 2.0, ts=ts, rtol=1e-11, method="dopri8", step_to_ts=True)
     speeds = [rates.get(name, 1.0) for name in arch.chain]
     reference, layers = chain_flow([theta0["W1"], theta0["W2"]], gradient, ts, decay=decay, rates=speeds)
     assert np.max(np.abs(run.z - reference)) < 1e-10 * np.max(np.abs(reference))
@@ -87,6 +87,6 @@ def test_compare_refuses_to_mix_factors(problem):
         with pytest.raises(ValueError, match="must train with the loss, weight decay and rates of `full`"):
             dln.compare(flow, bad, theta0, 1.0)
     again = dln.GramFlow(arch, dln.SquaredLoss(inputs, inputs @ target.T))
-    assert dln.compare(flow, again, theta0, 0.5, timing=False, saves=3).max_error < 1e-10
+    assert dln.compare(flow, again, theta0, 0.5, timing=False, ts=3).max_error < 1e-10
     with pytest.raises(ValueError, match="one network"):
         dln.compare(flow, dln.GramFlow(dln.linear_network((4, 6, 3)), mean), theta0, 1.0)

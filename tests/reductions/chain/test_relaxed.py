@@ -91,7 +91,7 @@ def test_rates_by_rescaling_and_solve_and_compare():
     bound = RelaxedBalancedFlow(arch, lambdas=[0.5, -0.2])
     with pytest.raises(dln.ConditionError, match=r"\|D_1 - 0\.5 I\| = "):
         bound.check_start(theta0)
-    both = dln.compare(flow, bound, theta0, 2.0, saves=4, timing=False, rtol=1e-11)
+    both = dln.compare(flow, bound, theta0, 2.0, ts=4, timing=False, rtol=1e-11)
     assert both.max_error < 2e-10
     assert np.allclose(RelaxedBalancedFlow.at(arch, theta0, loss, rates=rates).lambdas, [0.5, -0.2])
     ts = both.full.ts
@@ -127,7 +127,7 @@ def test_a_wrong_lambda_gives_an_error_of_first_order():
         flow = RelaxedBalancedFlow(arch, loss, lambdas=[0.5 + delta, -0.2])
         condition = flow.condition(arch.check(theta0))
         assert condition.measured == pytest.approx(np.sqrt(2) * delta, rel=1e-6)
-        run = dln.solve(flow, theta0, 2.0, saves=ts, check=False, rtol=1e-10)
+        run = dln.solve(flow, theta0, 2.0, ts=ts, check=False, rtol=1e-10)
         off.append(np.max(np.linalg.norm(run.z - reference, axis=(1, 2))))
         assert condition.expected_error / 10 < off[-1] < 10 * condition.expected_error
     assert 0.9 < np.log10(off[0] / off[1]) < 1.1
@@ -254,20 +254,20 @@ def dropping():
     "options",
     [
         pytest.param({}, marks=pytest.mark.slow),
-        pytest.param({"step_to_saves": True}, marks=pytest.mark.slow),
+        pytest.param({"step_to_ts": True}, marks=pytest.mark.slow),
         pytest.param({"method": "stiff"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_rank_drop_ends_the_run_with_a_way_out(dropping, options):
     arch, loss, theta0 = dropping
-    full = dln.solve(dln.GradientFlow(arch, loss), theta0, 2.0, saves=50)
+    full = dln.solve(dln.GradientFlow(arch, loss), theta0, 2.0, ts=50)
     assert full.z[0, 0, 0] * full.z[-1, 0, 0] < 0, "the full flow passes through 0"
     flow = RelaxedBalancedFlow.at(arch, theta0, loss)
     assert flow.is_stratum
     with pytest.raises(
         dln.IntegrationError, match="no continuous extension to lower rank.*GramFlow"
     ) as caught:
-        dln.solve(flow, theta0, 2.0, saves=50, max_steps=20_000, **options)
+        dln.solve(flow, theta0, 2.0, ts=50, max_steps=20_000, **options)
     part = caught.value.trajectory
     assert part.monitors[DROP][-1] < 1e-6
     crossing = full.ts[np.argmax(full.z[:, 0, 0] * full.z[0, 0, 0] < 0)]
@@ -283,15 +283,15 @@ def test_a_rank_drop_ends_the_run_with_a_way_out(dropping, options):
 def test_the_neighbourhood_of_a_rank_drop_is_warned_of(dropping):
     arch, loss, theta0 = dropping
     flow = RelaxedBalancedFlow.at(arch, theta0, loss)
-    full = dln.solve(dln.GradientFlow(arch, loss), theta0, 2.0, saves=2000)
+    full = dln.solve(dln.GradientFlow(arch, loss), theta0, 2.0, ts=2000)
     index = np.argmax(full.z[:, 0, 0] * full.z[0, 0, 0] < 0)
     before = full.ts[index - 1] - full.z[index - 1, 0, 0] * (full.ts[index] - full.ts[index - 1]) / (
         full.z[index, 0, 0] - full.z[index - 1, 0, 0]
     )
-    run = dln.solve(flow, theta0, float(before) * (1 - 1e-3), saves=10)
+    run = dln.solve(flow, theta0, float(before) * (1 - 1e-3), ts=10)
     assert "below 0.001" in run.stats.warning
     assert "warning" in str(run)
-    assert dln.solve(flow, theta0, 0.5 * float(before), saves=10).stats.warning is None
+    assert dln.solve(flow, theta0, 0.5 * float(before), ts=10).stats.warning is None
     tiny = {"W1": np.array([[1e-12]]), "W2": np.sqrt(0.7) * np.array([[0.6], [0.0], [0.8]])}
     with pytest.raises(dln.ConditionError, match="above 1e-08 for relaxed balanced flow, but it is"):
         dln.solve(RelaxedBalancedFlow(arch, loss, lambdas=0.7), tiny, 1.0)

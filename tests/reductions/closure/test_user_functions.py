@@ -181,7 +181,7 @@ def test_more_user_functions_close(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_models_close(name):
     model, shapes, inputs, numbers = MODELS[name]
-    arch = dln.Architecture.from_model(model, shapes, inputs)
+    arch = dln.from_model(model, shapes, inputs)
     closure = find_closure(arch)
     assert closure.sizes.state == numbers
     _check(arch, closure, start(shapes))

@@ -26,7 +26,7 @@ from dlntheory.reductions.entrywise.roots import chain_metric, smallest_square
 
 N = 3
 TS = np.linspace(0, 2, 5)
-TIGHT = {"saves": TS, "rtol": 1e-12, "method": "dopri8", "step_to_saves": True}
+TIGHT = {"ts": TS, "rtol": 1e-12, "method": "dopri8", "step_to_ts": True}
 MIX = np.random.default_rng(1).standard_normal((N, N))
 TARGET = 2 * np.random.default_rng(2).standard_normal(N)
 

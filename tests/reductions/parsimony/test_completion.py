@@ -7,7 +7,12 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.reductions.parsimony import ObservedEntries, complete
-from dlntheory.reductions.parsimony.entries import dense_layout, dense_pull, sparse_layout, sparse_pull
+from dlntheory.reductions.parsimony.observed_entries import (
+    dense_layout,
+    dense_pull,
+    sparse_layout,
+    sparse_pull,
+)
 
 
 def problem(shape=(40, 40), rank=2, density=0.5):

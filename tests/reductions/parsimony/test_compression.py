@@ -9,7 +9,7 @@ from systems.reference import chain_flow
 import dlntheory as dln
 from dlntheory.claims.parsimony import runs
 from dlntheory.reductions.parsimony import aligned_orthogonal, compress, descent
-from dlntheory.reductions.parsimony.core import projected_loss
+from dlntheory.reductions.parsimony.compressed_factors import projected_loss
 
 # widths, kind of covariance: scalars alone, spare directions, none at all, several classes, a narrow level inside.
 CASES = [
@@ -52,7 +52,7 @@ def test_descent_equals_the_full_network_layer_by_layer(widths, kind):
     flow = compress(arch, loss, runs.named(layers), weight_decay=0.03)
     rule, momentum = ("nesterov", 0.5) if len(widths) == 4 else ("gradient descent", 0.0)
     rule_run = descent(flow, 0.05, rule=rule, momentum=momentum)
-    run = dln.iterate(rule_run, runs.named(layers), 150, saves=2)
+    run = dln.iterate(rule_run, runs.named(layers), 150, ts=2)
     full = runs.train(
         layers, target, rate=0.05, steps=150, decay=0.03, covariance=covariance, rule=rule, momentum=momentum
     )
@@ -85,7 +85,7 @@ def flows():
     found = []
     for decay, rates in ((0.0, {}), (0.04, {"W1": 1.5, "W3": 0.5})):
         flow = compress(arch, loss, runs.named(layers), weight_decay=decay, rates=rates)
-        options = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 5}
+        options = {"method": "dopri8", "rtol": 1e-10, "step_to_ts": True, "ts": 5}
         run = dln.solve(flow, runs.named(layers), 8.0, **options)
         reference = chain_flow(
             layers, lambda z: z - target, run.ts, decay=decay, rates=[rates.get(n, 1.0) for n in arch.chain]
@@ -114,7 +114,7 @@ def test_scalars_of_the_flow_are_conserved_and_closed_in_form():
     arch, loss, layers, _, _ = problem((14, 14, 14, 14), "white")
     equal = [0.6 * layer / np.linalg.norm(layer, 2) for layer in layers]
     flow = compress(arch, loss, runs.named(layers))
-    options = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 4}
+    options = {"method": "dopri8", "rtol": 1e-10, "step_to_ts": True, "ts": 4}
     run = dln.solve(flow, runs.named(layers), 8.0, **options)
     assert run.drift["differences of rho^2"].max() < 1e-10
     assert run.monitors["largest product of rho"][0] == pytest.approx(0.6 * 0.8 * 0.5)
@@ -155,7 +155,7 @@ def test_compare_through_the_public_door():
     arch, loss, layers, _, _ = problem((14, 14, 14, 14), "white")
     full = dln.GradientFlow(arch, loss)
     both = dln.compare(
-        full, compress(arch, loss, runs.named(layers)), runs.named(layers), 4.0, saves=4, timing=False
+        full, compress(arch, loss, runs.named(layers)), runs.named(layers), 4.0, ts=4, timing=False
     )
     assert both.max_error < 2e-10
     assert "compressed flow: 54 variables" in str(both)

@@ -21,7 +21,7 @@ from dlntheory.reductions.products import (
 )
 
 TS = np.linspace(0, 1.5, 4)
-TIGHT = {"saves": TS, "rtol": 1e-12, "method": "dopri8", "step_to_saves": True}
+TIGHT = {"ts": TS, "rtol": 1e-12, "method": "dopri8", "step_to_ts": True}
 
 
 def stacked(p):

@@ -1,4 +1,0 @@
-"""Architectures read off models: what a function of parameters and inputs depends on."""
-
-from .from_model import Coefficients as Coefficients, from_model as from_model
-from .relu_layers import LayerPaths as LayerPaths, ReluLayer as ReluLayer

@@ -1,0 +1,66 @@
+"""`MirrorFlow`: training in another metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
+
+import equinox as eqx
+
+from ...architecture import Architecture
+from ..base import AbstractFlow, State
+from ..settings import Settings, Training
+
+
+class MirrorFlow(AbstractFlow):
+    r"""Mirror flow of the entropy on some factors, $\theta_l' = -\theta_l \odot \nabla_{\theta_l} f$.
+
+    Entries keep their sign: a zero entry stays zero. Factors not named move by plain gradient flow. Weight decay is
+    part of the gradient, $\theta_l' = -a\,e_l\,\theta_l \odot (\nabla_{\theta_l} f + \gamma_l\theta_l)$.
+
+    Args:
+        arch: the architecture.
+        loss: a function of $z$.
+        metric: `{"U": "theta"}` puts the metric diag(U) on the factor U.
+        **settings: `weight_decay`, `rates` and `schedule` of `Training`.
+
+    Raises:
+        ValueError: an unknown factor or metric, or a loss that does not fit.
+
+    References:
+        [marcotte2024keep] (laws in non-Euclidean metrics).
+    """
+
+    architecture: Architecture
+    training: Training
+    multiplicative: frozenset[str] = eqx.field(static=True)
+    label: ClassVar[str] = "mirror flow"
+
+    def __init__(
+        self, arch: Architecture, loss: Any, *, metric: Mapping[str, str], **settings: Unpack[Settings]
+    ):
+        self.multiplicative = checked_metric(arch, metric)
+        if settings.get("decoupled"):
+            raise ValueError("Argument `decoupled` must be False for a mirror flow, but is True.")
+        self.architecture, self.training = arch, Training.of(arch, loss, **settings)
+
+    def velocity(self, t: Any, state: State) -> State:
+        force = self.training.velocity(self.architecture, state, t)
+        return {
+            name: state[name] * force[name] if name in self.multiplicative else force[name] for name in state
+        }
+
+
+def checked_metric(arch: Architecture, metric: Mapping[str, str]) -> frozenset[str]:
+    """The factors with the metric diag(theta).
+
+    Raises:
+        ValueError: an unknown factor or metric.
+    """
+    for name, kind in metric.items():
+        if name not in arch.shapes or kind != "theta":
+            raise ValueError(
+                f'Argument `metric` must map factors of {arch.name}, {list(arch.shapes)}, to "theta", '
+                f"but has {name!r}: {kind!r}."
+            )
+    return frozenset(metric)

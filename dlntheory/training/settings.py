@@ -1,0 +1,232 @@
+"""`Training`: loss, weight decay, learning rates and schedule, the settings that every training rule shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypedDict, Unpack
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import real_number
+from .._errors import NotApplicableError
+from ..architecture import Architecture
+from ..display.displayed import Displayed
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `Training`, which every rule takes."""
+
+    weight_decay: Any
+    rates: Mapping[str, float] | None
+    schedule: Callable[[Any], Any] | None
+    decoupled: bool
+
+
+class Training(Displayed, eqx.Module):
+    r"""What is minimised and at which speed: the one source of every factor in a flow, a step or a closed form.
+
+    $\theta_l' = -a(t)\,e_l\,(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\,\theta_l)$, in gradient-flow time. A rule
+    with steps of size $\eta$ takes every function of time at $t = k\eta$.
+
+    Args:
+        loss: the loss $f(z)$, any callable from $z$ to a scalar.
+        weight_decay: $\gamma \ge 0$, the penalty being $\frac{\gamma}{2} \sum_l \|\theta_l\|^2$; one number, numbers by
+            name of the factor (0 where not named), or a function of $t$ that returns either.
+        rates: learning rate $e_l > 0$ of a factor by name; factors not named have rate 1.
+        schedule: a function $a(t) \ge 0$ that multiplies all rates, and the weight decay with them.
+        decoupled: the decay is $-a\,\gamma_l\theta_l$ and no part of the gradient: rates do not multiply it, and no
+            momentum or adaptive scale sees it (as in AdamW).
+    """
+
+    loss: Any
+    decay: Any
+    rates: dict[str, Any]
+    schedule: Callable[[Any], Any] | None
+    is_decaying: bool = eqx.field(static=True)
+    decoupled: bool = eqx.field(static=True)
+
+    _STATEMENT: ClassVar[str] = (
+        r"\dot\theta_l = -e_l \left(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma\,\theta_l\right)"
+    )
+
+    def __init__(
+        self,
+        loss: Any,
+        *,
+        weight_decay: Any = 0.0,
+        rates: Mapping[str, float] | None = None,
+        schedule: Callable[[Any], Any] | None = None,
+        decoupled: bool = False,
+    ):
+        if not callable(loss):
+            raise ValueError(f"Argument `loss` must be a function of z, but is {loss!r}.")
+        if schedule is not None and not callable(schedule):
+            raise ValueError(f"Argument `schedule` must be a function of time, but is {schedule!r}.")
+        self.loss = loss
+        self.decay = _checked_decay(weight_decay)
+        named = {name: real_number(rate, f"rates['{name}']", above=0) for name, rate in (rates or {}).items()}
+        self.rates = {name: np.asarray(rate) for name, rate in named.items() if rate != 1.0}
+        self.schedule = schedule
+        self.decoupled = bool(decoupled)
+        self.is_decaying = callable(self.decay) or bool(np.any([*jax.tree.leaves(self.decay)]))
+
+    @classmethod
+    def of(cls, arch: Architecture, loss: Any, **settings: Unpack[Settings]) -> Training:
+        """The settings of the training of an architecture, checked against it."""
+        training = cls(loss, **settings)
+        training.check(arch)
+        return training
+
+    @property
+    def weight_decay(self) -> Any:
+        r"""The one constant $\gamma$ of all factors.
+
+        Raises:
+            NotApplicableError: the decay differs between factors, depends on time, or is multiplied by a schedule.
+        """
+        self.require_constant("one constant weight decay")
+        return self.decay
+
+    def require_constant(self, what: str) -> None:
+        """Raise unless the settings are those of a plain flow: no function of time, one decay for all factors.
+
+        Raises:
+            NotApplicableError: they are not; `what` says for what that is needed.
+        """
+        found = [
+            ("a schedule", self.schedule is not None),
+            ("a weight decay that depends on time", callable(self.decay)),
+            ("weight decay by factor", isinstance(self.decay, Mapping)),
+            ("decoupled weight decay with rates", self.decoupled and self.is_decaying and bool(self.rates)),
+        ]
+        for name, is_there in found:
+            if is_there:
+                raise NotApplicableError(
+                    f"Argument `training` must have constant settings for {what}, but has {name}.",
+                    requirement="no schedule and one constant weight decay",
+                    measured=name,
+                )
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether nothing depends on time."""
+        return self.schedule is None and not callable(self.decay)
+
+    def rate(self, factor: str) -> Any:
+        """The constant learning rate of one factor.
+
+        Raises:
+            NotApplicableError: a schedule multiplies it; see `require_constant`.
+        """
+        if self.schedule is not None:
+            self.require_constant("a constant learning rate")
+        return self.rates.get(factor, 1.0)
+
+    def speed(self, t: Any) -> Any:
+        r"""The schedule $a(t)$; 1 without one."""
+        return 1.0 if self.schedule is None else self.schedule(t)
+
+    def decay_of(self, factor: str, t: Any = 0.0) -> Any:
+        r"""$\gamma_l$ of one factor at a time, without rate and schedule."""
+        decay = self.decay(t) if callable(self.decay) else self.decay
+        return decay.get(factor, 0.0) if isinstance(decay, Mapping) else decay
+
+    def velocity(self, arch: Architecture, params: Mapping[str, Any], t: Any = 0.0) -> dict[str, Any]:
+        r"""$\theta' = -a(t)\,e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\theta_l)$ at a time. Pure."""
+        gradient = jax.grad(lambda p: self.loss(arch(p)))(dict(params))
+        out = {}
+        for name, slope in gradient.items():
+            force = slope
+            if self.is_decaying and not self.decoupled:
+                force = force + self.decay_of(name, t) * params[name]
+            if name in self.rates:
+                force = self.rates[name] * force
+            if self.is_decaying and self.decoupled:
+                force = force + self.decay_of(name, t) * params[name]
+            out[name] = -force if self.schedule is None else -self.schedule(t) * force
+        return out
+
+    def check(self, arch: Architecture) -> None:
+        """Raise unless the loss is a scalar function of the architecture's $z$ and all names are those of factors.
+
+        Raises:
+            ValueError: the loss fails or is no scalar on a $z$ of this shape, or a rate or decay names no factor.
+        """
+        decay = self.decay(jnp.zeros(())) if callable(self.decay) else self.decay
+        names = {"rates": self.rates, "weight_decay": decay if isinstance(decay, Mapping) else {}}
+        for argument, given in names.items():
+            if unknown := [factor for factor in given if factor not in arch.shapes]:
+                raise ValueError(
+                    f"Argument `{argument}` must name factors of {arch.name}, {list(arch.shapes)}, but has {unknown}."
+                )
+        struct = jax.ShapeDtypeStruct(arch.output_shape, jnp.result_type(float))
+        try:
+            value = jax.eval_shape(self.loss, struct)
+        except Exception as error:
+            error.add_note(f"(while evaluating `loss` on a z of shape {arch.output_shape}, from {arch.name})")
+            raise
+        if getattr(value, "shape", None) != ():
+            raise ValueError(
+                f"Argument `loss` must map z of shape {arch.output_shape} to a scalar, but gives {value}."
+            )
+
+    @property
+    def conventions(self) -> str:
+        """The factors in words, for printing beside every result."""
+        parts = [str(getattr(self.loss, "conventions", "loss f(z) as given"))]
+        if self.is_decaying:
+            kind = "decoupled weight decay" if self.decoupled else "weight decay"
+            decay = self._decay_text
+            parts.append(f"{kind} {decay}/2 * sum |W_l|^2" if _is_number(decay) else f"{kind} {decay}")
+        if self.rates:
+            parts.append("rates " + ", ".join(f"{k}: {float(v):g}" for k, v in self.rates.items()))
+        if self.schedule is not None:
+            parts.append("a schedule a(t) on all rates")
+        return "; ".join(parts) + "; theta' = -grad, t in gradient-flow time"
+
+    @property
+    def _decay_text(self) -> str:
+        if callable(self.decay):
+            return "gamma(t)"
+        if isinstance(self.decay, Mapping):
+            return ", ".join(f"{name}: {float(value):g}" for name, value in self.decay.items())
+        return f"{float(self.decay):g}"
+
+    def __repr__(self) -> str:
+        return f"Training({self.conventions})"
+
+    def _formulas(self) -> list[str]:
+        return [self._STATEMENT]
+
+    def _facts(self) -> list[tuple[str, str]]:
+        rates = ", ".join(f"{factor}: {float(rate):g}" for factor, rate in self.rates.items())
+        facts = [
+            ("loss f", str(getattr(self.loss, "conventions", "f(z) as given"))),
+            ("weight decay gamma", self._decay_text + (", decoupled" if self.decoupled else "")),
+            ("rates e_l", f"{rates}; all others 1" if rates else "all 1"),
+        ]
+        return facts + [("schedule", "a(t) multiplies all rates")] * (self.schedule is not None)
+
+
+def checked_number(value: Any, argument: str, **bounds: Any) -> Any:
+    """A number of a rule as an array, checked by `real_number`; a traced one, inside `vmap` or `grad`, as it is."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    return np.asarray(real_number(value, argument, **bounds))
+
+
+def _checked_decay(decay: Any) -> Any:
+    if callable(decay):
+        return decay
+    if isinstance(decay, Mapping):
+        return {
+            name: checked_number(value, f"weight_decay['{name}']", minimum=0) for name, value in decay.items()
+        }
+    return checked_number(decay, "weight_decay", minimum=0)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("e-", "", 1).replace("e+", "", 1).isdigit()
