@@ -178,7 +178,7 @@ def _compared(predicted: Any, measured: Any, scale: Any) -> tuple[Any, Any, floa
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, (list, tuple)) and any(np.ndim(part) for part in value):
+    if isinstance(value, (list, tuple)) and len({np.shape(part) for part in value}) > 1:
         # Matrices of several shapes, one after another.
         return np.concatenate([_numbers(name, part).ravel() for part in value])
     array = np.asarray(value)
