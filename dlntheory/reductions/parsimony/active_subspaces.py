@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ...display.text import card, format_number, key_values
 from ...losses.base import checked_array
 from .rangefinder import low_rank_factor
@@ -181,7 +182,7 @@ def _checked(weights, target, covariance) -> tuple[list[np.ndarray], np.ndarray,
                 f"{[w.shape for w in layers]}."
             )
         if not np.any(layer):
-            raise ValueError(
+            raise NotApplicableError(
                 f"Argument `weights` must not hold a layer that is 0, but layer {i + 1} is (scale 0): the subspaces "
                 "are not determined by the start, and from more than one such layer nothing moves. Use a small "
                 "positive scale."

@@ -42,7 +42,7 @@ class CompressedDescent(AbstractIteration):
 
     @property
     def training(self) -> Training:
-        return self.compressed.settings
+        return self.compressed.training
 
     @property
     def time_step(self) -> Any:
@@ -59,7 +59,7 @@ class CompressedDescent(AbstractIteration):
         return state | {f"{name}'": jax.numpy.zeros_like(value) for name, value in state.items()}
 
     def step(self, k, state: State) -> State:
-        core, training = self.compressed.core, self.compressed.settings
+        core, training = self.compressed.core, self.compressed.training
         if self.rule == "gradient descent":
             velocity = core.velocity(training, state)
             return {name: state[name] + self.learning_rate * velocity[name] for name in state}
