@@ -11,8 +11,8 @@ import numpy as np
 
 from ..._checks import real_number
 from ..._errors import NotApplicableError
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, progress_bar, whole_runs
-from ...display.text import card, text_table
 from .config import MeanFieldConfig
 from .plots import plot_rate_transfer
 from .solver import solve
@@ -133,7 +133,7 @@ def _final_error(config: MeanFieldConfig, eta: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RateTransfer:
+class RateTransfer(Displayed):
     """Best learning rates along a parameter, for one or more ways of scaling.
 
     Attributes:
@@ -169,16 +169,12 @@ class RateTransfer:
             rows.append(tuple(cells))
         return rows, header
 
-    def __str__(self) -> str:
-        rows, header = self._rows()
-        table = text_table(rows, header, "l" + "r" * (len(header) - 1))
-        return table + "\n(interrupted)" if self.interrupted else table
+    def _title(self) -> str:
+        return f"best learning rates along {self.parameter}{' (interrupted)' if self.interrupted else ''}"
 
-    def _repr_html_(self) -> str:
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows, header = self._rows()
-        align = "l" + "r" * (len(header) - 1)
-        mark = " (interrupted)" if self.interrupted else ""
-        return card(f"Best learning rates along {self.parameter}{mark}", tables=[(rows, header, align)])
+        return [(rows, header, "l" + "r" * (len(header) - 1))]
 
     def __repr__(self) -> str:
         values = ", ".join(f"{value:g}" for value in self.values)
