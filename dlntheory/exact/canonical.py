@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -87,10 +88,11 @@ class _Writer:
     def closed(self, closed: Any, constants: bool = True) -> None:
         jaxpr, consts = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
         numbers: dict[Any, int] = {}
+        counter = itertools.count()
 
         def define(variables: Any) -> None:
             for variable in variables:
-                numbers[variable] = len(numbers)
+                numbers[variable] = next(counter)
                 self.text(_type(variable.aval))
 
         def use(atom: Any) -> None:
@@ -107,6 +109,12 @@ class _Writer:
                 self.value(const)
         define(jaxpr.invars)
         for eqn in _live(jaxpr):
+            if eqn.primitive.name == "convert_element_type":
+                (source,), (target,) = eqn.invars, eqn.outvars
+                if source.aval.dtype == target.aval.dtype and not isinstance(source, core.Literal):
+                    # It only drops a weak type.
+                    numbers[target] = numbers[source]
+                    continue
             self.text(eqn.primitive.name)
             for atom in eqn.invars:
                 use(atom)
