@@ -134,8 +134,19 @@ class Law:
     @functools.cached_property
     def rank(self) -> int:
         """The number of functionally independent entries: the rank of the gradients at a random point mod p."""
-        point = np.random.default_rng(0).integers(1, DEFAULT_PRIME, size=self.dimension)
-        return modular_rank(self.gradients_mod_p(point, DEFAULT_PRIME))
+        return self.rank_at(np.random.default_rng(0).integers(1, DEFAULT_PRIME, size=self.dimension))
+
+    def rank_at(self, point: np.ndarray, prime: int = DEFAULT_PRIME) -> int:
+        """The rank of the gradients at a point modulo a prime: at most `rank`, and equal to it almost everywhere."""
+        return modular_rank(self.gradients_mod_p(point, prime), prime)
+
+    def __hash__(self) -> int:
+        # Polynomials of thousands of terms are hashed once, not at each call of what is compiled for the law.
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.name, self.blocks, self.terms, self.entries, self.verified))
 
     def gradients_mod_p(self, point: np.ndarray, prime: int = DEFAULT_PRIME) -> np.ndarray:
         r"""The gradients of the entries modulo a prime, (entries, D).
