@@ -258,21 +258,17 @@ def _search(
     point = random_point(system, prime, seed)
     unused = _unmoved(system, prime, seed) if laws is None else ()
     if laws is None:
-        stages = search_stages(system, degree=degree, deadline=deadline, seed=seed)
+        # One point for the search and the certificate: of thousands of parameters each rank takes seconds.
+        shared = point if prime == DEFAULT_PRIME else None
+        stages = search_stages(system, degree=degree, deadline=deadline, seed=seed, point=shared)
     else:
-        stages = iter(
-            [
-                (
-                    "laws given",
-                    tuple(
-                        require(system, _as_law(system, law), seed=seed, deadline=deadline) for law in laws
-                    ),
-                )
-            ]
-        )
+        given = tuple(require(system, _as_law(system, law), seed=seed, deadline=deadline) for law in laws)
+        shared, stages = None, iter([("laws given", given, 0)])
     # One cheap stage of search, then the brackets, then as much more search as they call for.
-    name, found = next(stages, ("none", ()))
+    name, found, known = next(stages, ("none", (), 0))
     ranks = LawRanks(deadline)
+    if shared is not None:
+        ranks.note(found, point, prime, known)
     searched, found = [name], _with_unused(system, found, unused, point, prime, ranks)
     rank = ranks(found, point, prime)
     lie = lie_rank(
@@ -288,6 +284,8 @@ def _search(
             stage = next(stages, None)
             if stage is None:
                 break
+            if shared is not None:
+                ranks.note(stage[1], point, prime, stage[2])
             found = _with_unused(system, stage[1], unused, point, prime, ranks)
             rank = ranks(found, point, prime)
         except KeyboardInterrupt:

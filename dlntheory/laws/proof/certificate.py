@@ -323,9 +323,13 @@ class LawRanks:
         self._deadline = deadline
         self._known: dict[Any, int] = {}
 
+    def note(self, laws: Sequence[Law], point: np.ndarray, prime: int, rank: int) -> None:
+        """Remember a rank that was found elsewhere."""
+        self._known[frozenset(laws), np.asarray(point, dtype=np.int64).tobytes(), prime] = rank
+
     def __call__(self, laws: Sequence[Law], point: Sequence[int] | np.ndarray, prime: int) -> int:
         residues = np.asarray(point, dtype=np.int64)
-        key = tuple(laws), residues.tobytes(), prime
+        key = frozenset(laws), residues.tobytes(), prime
         if key not in self._known:
             span = RowSpace(len(residues), prime)
             rows = sum(law.size for law in laws)

@@ -26,10 +26,17 @@ RATIONAL_DEGREE = 3
 class Collection:
     """Verified laws whose gradients are independent at a random point modulo a prime, as they are found."""
 
-    def __init__(self, system: AbstractSystem, seed: int = 0, deadline: Deadline = UNLIMITED):
+    def __init__(
+        self,
+        system: AbstractSystem,
+        seed: int = 0,
+        deadline: Deadline = UNLIMITED,
+        point: np.ndarray | None = None,
+    ):
         self._system, self._seed, self._deadline = system, seed, deadline
         rng = np.random.default_rng([seed, 9])
-        self.point = rng.integers(1, DEFAULT_PRIME, size=system.dimension)
+        drawn = rng.integers(1, DEFAULT_PRIME, size=system.dimension)
+        self.point = drawn if point is None else point
         self.laws: list[Law] = []
         self._span = RowSpace(system.dimension, DEFAULT_PRIME)
         self._gradients: list[np.ndarray] = []
@@ -99,7 +106,7 @@ def find_laws(
     stages = search_stages(
         system, degree=degree, deadline=Deadline(time_limit), forms=forms, target=target, seed=seed
     )
-    for _, found in stages:
+    for _, found, _ in stages:
         laws = found
     return laws
 
@@ -112,13 +119,15 @@ def search_stages(
     forms: str = "auto",
     target: int | None = None,
     seed: int = 0,
-) -> Iterator[tuple[str, tuple[Law, ...]]]:
+    point: np.ndarray | None = None,
+) -> Iterator[tuple[str, tuple[Law, ...], int]]:
     """The search stage by stage, so that one can stop once enough laws are known.
 
-    Args and errors as for `find_laws`, with a deadline in place of a time limit.
+    Args and errors as for `find_laws`, with a deadline in place of a time limit, and the point (D,) modulo the default
+    prime at which ranks are taken.
 
     Yields:
-        Name of the stage, with the reason if it was skipped, and all laws so far.
+        Name of the stage, with the reason if it was skipped, all laws so far, and their rank at the point.
     """
     if forms not in FORMS:
         raise ValueError(f"Argument `forms` must be one of {FORMS}, but is {forms!r}.")
@@ -126,13 +135,13 @@ def search_stages(
     check_constants(system)
     if degree > 2 and forms in ("auto", "polynomial"):
         _refuse_large(system, degree)
-    collection = Collection(system, seed, deadline)
+    collection = Collection(system, seed, deadline, point)
     for name, candidates in _stages(system, collection, degree, forms, seed, deadline):
         try:
             collection.add(candidates)
         except OutOfTimeError:
             name = f"{name}, given up at the time limit"
-        yield name, sorted_laws(collection.laws)
+        yield name, sorted_laws(collection.laws), collection.rank
         if deadline.is_over() or (target is not None and collection.rank >= target):
             return
 
