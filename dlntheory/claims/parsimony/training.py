@@ -19,7 +19,7 @@ from ...reductions.parsimony import (
     descent,
 )
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
-from ...training import GradientDescent, iterate, solve
+from ...training import GradientDescent, LossBelow, iterate, solve
 from ..base import Evidence, claim
 from ..curves import Curves
 from . import runs
@@ -330,7 +330,7 @@ def parsimony_completion_full(scale: float) -> Evidence:
         theta0,
         8000,
         ts=np.arange(0, 8001, 100),
-        stop_loss=level,
+        stop=LossBelow(level),
         save_states=False,
     )
     error = float(np.linalg.norm(run.z[-1] - target) / np.linalg.norm(target))
