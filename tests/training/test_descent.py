@@ -97,7 +97,7 @@ def test_bad_calls(problem):
         with pytest.raises(ValueError, match="`learning_rate` must be a finite number above 0"):
             dln.GradientDescent(arch, loss, rate)
     descent = dln.GradientDescent(arch, loss, 0.1)
-    with pytest.raises(ValueError, match="`steps` must be an integer of at least 1, but is 0"):
+    with pytest.raises(ValueError, match="`steps` must be a positive integer, but is 0"):
         dln.iterate(descent, theta0, 0)
     with pytest.raises(ValueError, match="`ts` must be an integer of at least 2"):
         dln.iterate(descent, theta0, 5, ts=1)
