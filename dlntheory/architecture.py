@@ -203,8 +203,8 @@ class Architecture:
                     f"Argument `{label}` must be finite, but {bad} of {value.size} entries are not."
                 )
             checked[factor] = np.asarray(value, dtype=jnp.result_type(float))
-        # One transfer for all factors: this runs at every call of `solve`.
-        return jax.device_put(checked)
+        # One transfer for all factors: this runs at every call of `solve`. A dict would come back with sorted keys.
+        return dict(zip(checked, jax.device_put(list(checked.values())), strict=True))
 
     def as_pytree(self, params: Mapping[str, Any]) -> Any:
         """Parameters by name in the structure that φ takes: the inverse of `check`.

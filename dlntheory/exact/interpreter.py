@@ -12,6 +12,7 @@ from jax.extend import core
 
 from .._errors import UnsupportedPrimitiveError
 from .builder import Builder, Entry
+from .float_fractions import NotFiniteError
 from .program import Program
 from .rings.base import AbstractRing
 from .rules.control import nested_jaxpr
@@ -131,4 +132,7 @@ class Interpreter:
             return self.bind(eqn, inputs)
         if name not in RULES:
             raise self.refusal()
-        return RULES[name](self, eqn, inputs)
+        try:
+            return RULES[name](self, eqn, inputs)
+        except NotFiniteError as error:
+            raise self.refusal("a constant that meets parameters must be finite") from error

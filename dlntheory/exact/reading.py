@@ -16,6 +16,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -30,6 +32,13 @@ from .unsupported import source_line
 _ATTEMPTS = 6
 #: Numbers in the largest array that a comparison of several factors at once may form.
 _BATCH_NUMBERS = 4_000_000
+# Central differences with this step are right to about 1e-10 relative to φ.
+_STEP = 1e-5
+_FLOAT_TOLERANCE = 1e-7
+
+
+class DerivativeError(UnsupportedPrimitiveError):
+    """JAX's derivative of φ is not the derivative of its value, not even with some factors held fixed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,6 +95,40 @@ def read_program(phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, Any]
         frozenset({'W1'})
     """
     return _read(traced_map(phi, shapes))
+
+
+def require_derivative(
+    phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, Any] | None = None, *, forward: bool = False
+) -> frozenset[str]:
+    """The frozen factors of any φ, for those who evaluate both φ and its derivative in floats.
+
+    A φ that is neither polynomial nor rational is compared in floats, by central differences at a random point.
+
+    Args:
+        phi: as in `read_program`.
+        shapes: likewise.
+        forward: whether derivatives are taken in forward mode, which `custom_vjp` does not have.
+
+    Raises:
+        DerivativeError: JAX's derivative is not that of the value.
+        UnsupportedPrimitiveError: `forward` is asked of a φ with `custom_vjp`.
+    """
+    traced = traced_map(phi, shapes)
+    eqn = _first_cut(traced.jaxpr.jaxpr, "custom_vjp")
+    if forward and eqn is not None:
+        location = source_line(eqn) or "unknown line"
+        raise UnsupportedPrimitiveError(
+            "Argument `phi` must have derivatives in forward mode here, but uses `custom_vjp` at "
+            f"{location}. Hint: `jax.custom_jvp` has both; `stop_gradient` freezes a factor.",
+            primitive=eqn.primitive.name,
+            location=location,
+        )
+    try:
+        return read_program(traced).frozen
+    except DerivativeError:
+        raise
+    except UnsupportedPrimitiveError:
+        return frozenset() if _first_cut(traced.jaxpr.jaxpr) is None else _frozen_in_floats(traced)
 
 
 @functools.lru_cache(maxsize=128)
@@ -153,17 +196,44 @@ def _compared(
             if slope != from_jax[name][0]:
                 (wrong.append if np.any(gradient[name]) else frozen.add)(name)
     if wrong:
-        primitive, _, location = _cause(traced).partition(" at ")
-        raise UnsupportedPrimitiveError(
-            f"Argument `phi` must have the derivative of its value, but by {_listed(wrong)[:-4]} JAX's derivative "
-            f"differs "
-            f"because of `{primitive}` at {location}. Hint: freeze whole factors, or none; training and "
-            f"conservation laws "
-            "follow JAX's derivative and need no such thing.",
-            primitive=primitive,
-            location=location,
-        )
+        raise _differs(traced, wrong)
     return frozenset(frozen)
+
+
+def _frozen_in_floats(traced: TracedMap) -> frozenset[str]:
+    """The same comparison for a φ that has no meaning over a ring: central differences at a random float point."""
+    rng = np.random.default_rng(0)
+    theta = {name: rng.standard_normal(shape) for name, shape in traced.shapes.items()}
+    cotangent = rng.standard_normal(traced.output_shape)
+    with jax.enable_x64(True):
+        value, pull = jax.vjp(traced, theta)
+        (gradient,) = pull(jnp.asarray(cotangent))
+        frozen, wrong = set(), []
+        for name, shape in traced.shapes.items():
+            move = rng.standard_normal(shape)
+            ahead, behind = (
+                np.asarray(traced(theta | {name: theta[name] + sign * _STEP * move})) for sign in (1.0, -1.0)
+            )
+            change = (ahead - behind) / (2 * _STEP)
+            size = np.linalg.norm(cotangent) * (np.linalg.norm(change) + np.linalg.norm(value))
+            if abs(np.vdot(cotangent, change) - np.vdot(gradient[name], move)) > _FLOAT_TOLERANCE * size:
+                (wrong.append if np.any(gradient[name]) else frozen.add)(name)
+    if wrong:
+        raise _differs(traced, wrong)
+    return frozenset(frozen)
+
+
+def _differs(traced: TracedMap, names: list[str]) -> DerivativeError:
+    primitive, _, location = _cause(traced).partition(" at ")
+    return DerivativeError(
+        f"Argument `phi` must have the derivative of its value, but JAX's derivative by {', '.join(names)} "
+        f"differs from it "
+        f"because of `{primitive}` at {location}. Hint: freeze whole factors, or none; training and conservation "
+        f"laws "
+        "follow JAX's derivative and take every φ.",
+        primitive=primitive,
+        location=location,
+    )
 
 
 def _cause(traced: TracedMap) -> str:
@@ -174,12 +244,12 @@ def _cause(traced: TracedMap) -> str:
     return f"{eqn.primitive.name} at {source_line(eqn) or 'unknown line'}"
 
 
-def _first_cut(jaxpr: Any) -> Any:
+def _first_cut(jaxpr: Any, *names: str) -> Any:
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name.startswith(("stop_gradient", "custom_")):
+        if eqn.primitive.name.startswith(names or ("stop_gradient", "custom_")):
             return eqn
         for inner in core.jaxprs_in_params(eqn.params):
-            found = _first_cut(inner)
+            found = _first_cut(inner, *names)
             if found is not None:
                 return found
     return None

@@ -33,6 +33,7 @@ from dlntheory.reductions.parsimony import (  # noqa: E402
 from dlntheory.theory import alignment as separable, mean_field as limit, saddles as paths  # noqa: E402
 from dlntheory.theory.alignment import plots as alignment  # noqa: E402
 from dlntheory.theory.collapse import collapse_metrics  # noqa: E402
+from dlntheory.theory.collapse.plots import plot_collapse  # noqa: E402
 from dlntheory.theory.landscape import (  # noqa: E402
     critical_points,
     plots as landscape,
@@ -205,7 +206,7 @@ def parsimony_figures() -> Figures:
         "parsimony.plot_completion": lambda: parsimony.plot_completion(completions),
         "parsimony.plot_leakage": lambda: parsimony.plot_leakage(*leakage(arch, theta0, phi)),
         "parsimony.plot_closure_dimensions": lambda: parsimony.plot_closure_dimensions(*closure_dimensions()),
-        "parsimony.plot_collapse": lambda: parsimony.plot_collapse(collapse(), 4),
+        "collapse.plot_collapse": lambda: plot_collapse(collapse(), 4),
     }
 
 
@@ -253,7 +254,9 @@ def collapse() -> dict[tuple[float, int], np.ndarray]:
         start = orthogonal(rng, (12,) * depth, scale)
         start[f"W{depth}"] = scale * np.linalg.qr(rng.standard_normal((12, classes)))[0].T
         packed = compress(deep, loss, start)
-        end = dln.iterate(descent(packed, 0.02), start, 20_000, ts=2, stop_loss=1e-18, save_states=False)
+        end = dln.iterate(
+            descent(packed, 0.02), start, 20_000, ts=2, stop=dln.LossBelow(1e-18), save_states=False
+        )
         layers = packed.layers({name: jnp.asarray(value) for name, value in end.final.items()})
         metrics[scale, depth] = np.asarray(collapse_metrics(deep, layers, inputs, labels)[:-1])
     return metrics

@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import NoReductionError, NotApplicableError
 from ...architecture import Architecture
 from ...exact.words.reading import Word, word_value
+from ...families.relu import PathLifting
 from ...training import State, Training
-from ..base import AbstractReduction, Condition
+from ..base import CLOSURE, AbstractReduction, Condition, FormError
 from .closed_system import AbstractClosedSystem
 from .observable_laws import ObservableLaw
 from .words.matrix_system import WordSystem
@@ -41,12 +43,15 @@ class ClosedFlow(AbstractReduction):
         ValueError: a loss that is no scalar function of $z$, or weight decay with a rule whose λ is not zero.
     """
 
-    arch: Architecture
-    settings: Training | None
     system: AbstractClosedSystem = eqx.field(static=True)
     rules: tuple[Rule, ...] = eqx.field(static=True)
     laws: tuple[ObservableLaw, ...] = eqx.field(static=True)
     tolerance: float
+
+    label = "closed system"
+    source = "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
+    kind = CLOSURE
+    order = 300.0
 
     def __init__(
         self,
@@ -59,29 +64,41 @@ class ClosedFlow(AbstractReduction):
         weight_decay: float = 0.0,
         tolerance: float = 1e-10,
     ):
-        self.arch, self.system, self.rules, self.laws = arch, system, rules, laws
-        self.settings = None
+        self.system, self.rules, self.laws = system, rules, laws
         self.tolerance = float(tolerance)
-        if loss is not None:
-            self.settings = Training(loss, weight_decay=weight_decay)
-            self.settings.check(arch)
-            if self.settings.is_decaying and any(rule.value for rule in rules):
-                raise ValueError(
-                    "Argument `weight_decay` must be 0 for a closure that rests on λ-balance (λ decays then), but is "
-                    f"{weight_decay:g}."
-                )
+        super().__init__(arch, loss, weight_decay=weight_decay)
 
-    @property
-    def label(self) -> str:
-        return "closed system"
+    @classmethod
+    def from_start(
+        cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
+    ) -> Self:
+        # Imported here, since the search makes the flows that it finds.
+        from .closure_result import FULL_SPACE
+        from .closure_search import find_closure
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
+        if isinstance(arch.phi, PathLifting):
+            raise FormError(f"Argument `arch` must be no path lifting for a closure, but {arch.name} is one.")
+        found = find_closure(arch, time_limit=time_limit, progress=False)
+        if not found.is_closed:
+            raise NoReductionError(f"{found.status}: {found.explanation}")
+        if found.status == FULL_SPACE:
+            raise NoReductionError(
+                f"{found.status}: the observables determine the {arch.size} parameters up to finitely many choices"
+            )
+        return found.dynamics(loss)  # pyright: ignore[reportReturnType]
 
-    @property
-    def training(self) -> Training | None:
-        return self.settings
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        if training.is_decaying and any(rule.value for rule in self.rules):
+            raise NotApplicableError(
+                "Argument `weight_decay` must be 0 for a closure that rests on λ-balance (λ decays then), but is "
+                f"{float(training.weight_decay):g}."
+            )
+        if training.rates:
+            raise NotApplicableError(
+                "Argument `rates` must be empty for a closed system, which is derived for equal layer rates, but is "
+                f"{ {name: float(rate) for name, rate in training.rates.items()} }."
+            )
 
     @property
     def statement(self) -> str:
@@ -91,29 +108,9 @@ class ClosedFlow(AbstractReduction):
         return r"\begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}"
 
     @property
-    def source(self) -> str:
-        return "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
-
-    @property
     def exactness(self) -> str:
         where = "every start" if not self.rules else "starts where " + " and ".join(map(str, self.rules))
         return f"exact for every loss and {where}"
-
-    def bind(self, training: Training) -> Self:
-        if training.rates:
-            raise ValueError(
-                "Argument `rates` must be empty for a closed system, which is derived for equal layer rates, but is "
-                f"{ {name: float(rate) for name, rate in training.rates.items()} }."
-            )
-        return type(self)(
-            self.arch,
-            self.system,
-            self.rules,
-            self.laws,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            tolerance=self.tolerance,
-        )
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         if not self.rules or not isinstance(self.system, WordSystem):
@@ -140,7 +137,7 @@ class ClosedFlow(AbstractReduction):
         return self.system.initial(theta0)
 
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         change = self.system.velocity(state, jax.grad(training.loss)(self.system.output(state)))
         if training.is_decaying:
@@ -152,7 +149,7 @@ class ClosedFlow(AbstractReduction):
         return self.system.output(state)
 
     def conserved(self, state: State) -> dict[str, Any]:
-        if self.settings is None or self.settings.is_decaying:
+        if self.training is None or self.training.is_decaying:
             return {}
         return {law.text: law.value(state) for law in self.laws}
 
