@@ -110,6 +110,18 @@ class Training(Displayed, eqx.Module):
                     measured=name,
                 )
 
+    def require_plain_time(self, what: str) -> None:
+        """Raise if a schedule or a weight decay depends on time.
+
+        Raises:
+            NotApplicableError: one does; `what` says for what it must not.
+        """
+        if not self.is_constant:
+            raise NotApplicableError(
+                f"Argument `training` must not depend on time for {what}, but has a schedule or a decay that does.",
+                requirement="settings that do not depend on time",
+            )
+
     @property
     def is_constant(self) -> bool:
         """Whether nothing depends on time."""
@@ -133,6 +145,14 @@ class Training(Displayed, eqx.Module):
         r"""$\gamma_l$ of one factor at a time, without rate and schedule."""
         decay = self.decay(t) if callable(self.decay) else self.decay
         return decay.get(factor, 0.0) if isinstance(decay, Mapping) else decay
+
+    def numbers(self, arch: Architecture, t: Any) -> dict[str, Any]:
+        r"""Rates $e_l$ and decays $\gamma_l$ by factor at a time, `{}` where all are 1 and all are 0."""
+        decay = {name: self.decay_of(name, t) for name in arch.shapes} if self.is_decaying else {}
+        return {
+            "rates": {name: self.rates.get(name, 1.0) for name in arch.shapes} if self.rates else {},
+            "decay": decay,
+        }
 
     def velocity(self, arch: Architecture, params: Mapping[str, Any], t: Any = 0.0) -> dict[str, Any]:
         r"""$\theta' = -a(t)\,e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\theta_l)$ at a time. Pure."""
