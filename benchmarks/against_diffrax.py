@@ -24,7 +24,7 @@ def rows() -> list[Row]:
     theta0 = {f"W{layer + 1}": jnp.asarray(w) for layer, w in enumerate(problem.start())}
     arch = dln.linear_network((problem.WIDTH,) * (problem.DEPTH + 1))
     flow = dln.GradientFlow(arch, dln.SquaredLoss.from_target(problem.target()))
-    options: dict[str, Any] = {"saves": problem.TIMES, "rtol": problem.RTOL, "atol": problem.ATOL}
+    options: dict[str, Any] = {"ts": problem.TIMES, "rtol": problem.RTOL, "atol": problem.ATOL}
 
     def ours(save_states: bool) -> dln.Trajectory:
         return dln.solve(flow, theta0, problem.END, save_states=save_states, **options)

@@ -27,7 +27,7 @@ def rows() -> list[Row]:
             flow,
             theta0,
             problem.END,
-            saves=problem.TIMES,
+            ts=problem.TIMES,
             rtol=problem.RTOL,
             atol=problem.ATOL,
             method=method,

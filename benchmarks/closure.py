@@ -20,8 +20,8 @@ ROUNDS = 5
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,
-    "saves": 10,
-    "step_to_saves": True,
+    "ts": 10,
+    "step_to_ts": True,
     "save_states": False,
 }
 

@@ -17,8 +17,8 @@ ROUNDS = 7
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,
-    "saves": 20,
-    "step_to_saves": True,
+    "ts": 20,
+    "step_to_ts": True,
     "save_states": False,
 }
 

@@ -65,7 +65,7 @@ def _timed(width: int, alpha: float, method: str) -> tuple[PathRun, float]:
     theta0 = {f"W{layer}": size * rng.standard_normal((width, width)) for layer in (1, 2, 3)}
 
     def run() -> PathRun:
-        return follow_path(cost, theta0, alpha, 20 / alpha, method=method, rtol=1e-6, saves=_saves(method))
+        return follow_path(cost, theta0, alpha, 20 / alpha, method=method, rtol=1e-6, ts=_saves(method))
 
     run()
     begin = time.perf_counter()

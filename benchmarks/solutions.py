@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import dlntheory as dln
-from dlntheory.solutions.riccati import RiccatiSolution
+from dlntheory.solutions.riccati_solution import RiccatiSolution
 
 from .harness import Row, paired
 
@@ -20,8 +20,8 @@ ROUNDS = 5
 OPTIONS: dict[str, Any] = {
     "method": "dopri8",
     "rtol": 1e-10,
-    "saves": TIMES,
-    "step_to_saves": True,
+    "ts": TIMES,
+    "step_to_ts": True,
     "save_states": False,
 }
 

@@ -68,7 +68,17 @@ class InfeasibleError(NotApplicableError):
 
 
 class NoReductionError(NotApplicableError):
-    """No known reduction applies to this start; the message says why not, with numbers, and what would."""
+    """No known reduction applies to this start; the message says what would.
+
+    Attributes:
+        details: the `ReductionReport` with every attempt and its reason, or `None`.
+        intrinsic: the answer of `intrinsic`, or `None` where it was not asked.
+    """
+
+    def __init__(self, message: str, *, details: Any = None, intrinsic: Any = None, **keywords: Any):
+        super().__init__(message, **keywords)
+        self.details = details
+        self.intrinsic = intrinsic
 
 
 class IntegrationError(RuntimeError):

@@ -155,7 +155,7 @@ def compare(
     *,
     method: str = "dopri8",
     rtol: float = 1e-10,
-    saves: Any = 100,
+    ts: Any = 100,
     timing: bool = True,
     progress: bool | None = None,
     **options: Any,
@@ -163,7 +163,7 @@ def compare(
     r"""Integrate both dynamics from `theta0` on one grid and measure how far their $z(t)$ are apart.
 
     A host verb. A reduction without a loss is bound to the loss, weight decay and rates of `full`. A closed form is
-    evaluated at the saves of the full run.
+    evaluated at the save times of the full run.
 
     Ctrl-C loses nothing that is done: during the full run it ends that run, and the reduced one is made up to the time
     that was reached; during the reduced run the errors end where it does; while runs are timed it ends the timing. The
@@ -176,7 +176,7 @@ def compare(
         t1: end of the run, in gradient-flow time.
         method: see `solve`; every save is a solver step, so that no interpolation error enters.
         rtol: relative tolerance per step.
-        saves: see `solve`.
+        ts: see `solve`.
         timing: run each once more (three times if it takes under 2 s) and keep the fastest, so that the times are
             warm and free of most of the machine's noise.
         progress: show a bar for each run; by default on a terminal and in a notebook, after two seconds.
@@ -216,13 +216,13 @@ def compare(
     if isinstance(reduced, AbstractSolution):
         _check_start(reduced, theta0)
     if method in ("tsit5", "dopri8") and not options.get("stop"):
-        options.setdefault("step_to_saves", True)
+        options.setdefault("step_to_ts", True)
 
     interrupted = False
 
     def run(dynamics: AbstractFlow, end: float, times: Any) -> Trajectory:
         nonlocal interrupted
-        arguments = {"method": method, "rtol": rtol, "saves": times, "progress": progress, **options}
+        arguments = {"method": method, "rtol": rtol, "ts": times, "progress": progress, **options}
         runs = [solve(dynamics, theta0, end, **arguments)]
         interrupted |= _is_interrupted(runs[0])
         try:
@@ -238,7 +238,7 @@ def compare(
         warm = [one for one in runs if not one.stats.compiled]
         return min(warm or runs, key=lambda trajectory: trajectory.stats.seconds)
 
-    left = run(full, t1, saves)
+    left = run(full, t1, ts)
     if _is_interrupted(left) and left.ts[-1] <= float(options.get("t0", 0.0)):
         raise InterruptedComparison(left)
     try:
@@ -247,7 +247,7 @@ def compare(
         elif _is_interrupted(left):
             right = run(reduced, float(left.ts[-1]), left.ts)
         else:
-            right = run(reduced, t1, saves)
+            right = run(reduced, t1, ts)
     except KeyboardInterrupt:
         raise InterruptedComparison(left) from None
     if _is_interrupted(right):
@@ -314,7 +314,7 @@ def _check_start(solution: AbstractSolution, theta0: Mapping[str, Any]) -> None:
 
 
 def _evaluate(solution: AbstractSolution, full: Trajectory, t0: float, timing: bool) -> Trajectory:
-    """The closed form at the saves of the full run, timed like one: arguments in, NumPy arrays out."""
+    """The closed form at the save times of the full run, timed like one: arguments in, NumPy arrays out."""
     clock = clock_named(full.clock)
     times = clock.times(full.ts) - float(clock.times(np.asarray(t0)))
 

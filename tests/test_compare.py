@@ -8,15 +8,15 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.display.progress import whole_runs
-from dlntheory.solutions.riccati import RiccatiSolution
-from dlntheory.training import explicit, pausing
+from dlntheory.solutions.riccati_solution import RiccatiSolution
+from dlntheory.training.backends import diffrax_backend, resumable_stepping
 from dlntheory.training.backends.resumable_stepping import Pace
 
 compare_module = importlib.import_module("dlntheory.compare")
 
 STEPS = 7
 #: Of few stages, and thereby compiled in half the time.
-OPTIONS = {"saves": 40, "method": "tsit5", "rtol": 1e-8}
+OPTIONS = {"ts": 40, "method": "tsit5", "rtol": 1e-8}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def problem():
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(pausing, "FIRST_STEPS", STEPS)
+    monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", STEPS)
     monkeypatch.setattr(Pace, "learn", lambda self, steps, seconds: None)
 
 
@@ -42,7 +42,7 @@ def whole(problem):
 
 def press(monkeypatch, *presses):
     """Ctrl-C in these parts of all runs together, counted from 1."""
-    add, count = explicit._Done.and_then, 0
+    add, count = diffrax_backend._Done.and_then, 0
 
     def and_then(*args):
         nonlocal count
@@ -51,7 +51,7 @@ def press(monkeypatch, *presses):
             raise KeyboardInterrupt
         return add(*args)
 
-    monkeypatch.setattr(explicit._Done, "and_then", and_then)
+    monkeypatch.setattr(diffrax_backend._Done, "and_then", and_then)
 
 
 def parts(run):

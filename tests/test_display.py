@@ -188,13 +188,13 @@ def test_a_display_computes_nothing(hostile, monkeypatch):
     for module, name in {
         "laws.law": "modular_rank",
         "laws.certificate": "law_rank",
-        "reductions.closure.result": "laws_to_build_on",
+        "reductions.closure.closure_result": "laws_to_build_on",
         "exact.words": "trace",
         "exact.symbolic": "trace",
     }.items():
         monkeypatch.setattr(f"dlntheory.{module}.{name}", refuse)
     for name in ("entry_relations", "word_relations"):
-        monkeypatch.setattr(f"dlntheory.reductions.closure.result.{name}", refuse)
+        monkeypatch.setattr(f"dlntheory.reductions.closure.closure_result.{name}", refuse)
     # Every operation of JAX goes through here once compiled functions are left out.
     monkeypatch.setattr(jax.extend.core.Primitive, "bind", refuse)
     with jax.disable_jit():

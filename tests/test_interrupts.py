@@ -36,11 +36,16 @@ from dlntheory.laws import conservation
 from dlntheory.laws.conservation import laws_to_build_on
 from dlntheory.laws.proof import certificate, lie_rank
 from dlntheory.laws.systems import GradientSystem
-from dlntheory.reductions import candidates, fibre_companions
-from dlntheory.reductions.closure import find
-from dlntheory.reductions.closure.entries import EntrySearch
-from dlntheory.reductions.closure.entry_system import EntrySystem
-from dlntheory.reductions.intrinsicity import decision, elimination, fibre_divergence as companions
+from dlntheory.reductions import fibre_companions
+from dlntheory.reductions.closure import closure_search as find
+from dlntheory.reductions.closure.scalars.scalar_search import EntrySearch
+from dlntheory.reductions.closure.scalars.scalar_system import EntrySystem
+from dlntheory.reductions.intrinsicity import (
+    fibre_divergence as companions,
+    implicit_flow,
+    intrinsic_decision as decision,
+    parameter_elimination as elimination,
+)
 from dlntheory.reductions.parsimony import complete, matrix_completion as completion
 from dlntheory.theory import alignment, mean_field, saddles
 from dlntheory.theory.alignment import (
@@ -49,7 +54,7 @@ from dlntheory.theory.alignment import (
     separable_descent as alignment_descent,
 )
 from dlntheory.theory.mean_field import rate_transfer as rates, simulation as simulator, solver as solving
-from dlntheory.theory.mean_field.time_stepping import March
+from dlntheory.theory.mean_field.time_stepping import TimeStepping
 from dlntheory.theory.saddles import (
     completion as saddle_completion,
     discriminant,
@@ -189,12 +194,12 @@ class TestSearches:
         assert done > 1
         answers = lambda survey: [(one.name, one.answer) for one in survey.attempts[:done]]
         assert answers(found) == answers(whole)
-        assert (found.attempts[-1].name, found.attempts[-1].answer) == ("closure", "interrupted")
+        assert (found.attempts[-1].name, found.attempts[-1].answer) == ("closed system", "interrupted")
         assert (found.interrupted, whole.interrupted, found.best) == (True, False, None)
         assert repr(found) == "ReductionReport(three: no reduction, interrupted)"
         assert "interrupted" in str(found)
-        with interrupt(candidates, "conservation_laws"):
-            assert look().attempts[-1].name == "implicit flow"
+        with interrupt(implicit_flow, "conservation_laws"):
+            assert look().attempts[-1].name == "implicit reduced flow"
         with interrupt(find, "close_words"):
             assert_goes_through(look)
         with interrupt(find, "close_words"), pytest.raises(KeyboardInterrupt):
@@ -252,7 +257,7 @@ class TestStudies:
     def test_sweep_over_widths(self):
         run = lambda: mean_field.width_sweep(CONFIG, (0.5, 1.0, 2.0))
         # The second row of the third solution: the first two are whole.
-        with interrupt(March, "advance", 2 * CONFIG.T + 2):
+        with interrupt(TimeStepping, "advance", 2 * CONFIG.T + 2):
             found = run()
         assert (found.values, found.labels, found.interrupted) == ((0.5, 1.0), ("0.5", "1"), True)
         whole = run()
@@ -260,13 +265,13 @@ class TestStudies:
         np.testing.assert_array_equal(found.curves(), whole.curves()[:2])
         assert repr(found) == "Sweep(width: 0.5, 1; interrupted)"
         assert "(interrupted)" in str(found)
-        with interrupt(March, "advance", 2 * CONFIG.T + 2):
+        with interrupt(TimeStepping, "advance", 2 * CONFIG.T + 2):
             assert_goes_through(run)
-        with interrupt(March, "advance", 2), pytest.raises(KeyboardInterrupt):
+        with interrupt(TimeStepping, "advance", 2), pytest.raises(KeyboardInterrupt):
             run()
 
     def test_one_solution(self):
-        with interrupt(March, "advance", 4):
+        with interrupt(TimeStepping, "advance", 4):
             assert_goes_through(lambda: solving.solve(CONFIG))
 
     @pytest.mark.parametrize(
@@ -293,7 +298,7 @@ class TestStudies:
             run()
 
     def test_a_best_rate_needs_its_whole_grid(self):
-        with interrupt(March, "advance", 3 * CONFIG.T + 2), pytest.raises(KeyboardInterrupt):
+        with interrupt(TimeStepping, "advance", 3 * CONFIG.T + 2), pytest.raises(KeyboardInterrupt):
             mean_field.best_rate(CONFIG)
 
     def test_phase_transition(self):
@@ -389,9 +394,7 @@ class TestRuns:
 
     @pytest.mark.slow
     def test_alignment_flow(self, stopped):
-        run = lambda **o: alignment.log_time_flow(
-            SEPARABLE, HALF, 20.0, saves=5, method="tsit5", rtol=1e-5, **o
-        )
+        run = lambda **o: alignment.log_time_flow(SEPARABLE, HALF, 20.0, ts=5, method="tsit5", rtol=1e-5, **o)
         whole = run()
         stopped(alignment_flow, "solve")
         found = run()
@@ -405,7 +408,7 @@ class TestRuns:
             alignment.log_time_flow(SEPARABLE, HALF, 20.0, clock="risk", rtol=1e-5)
 
     def test_alignment_descent(self, stopped):
-        run = lambda: alignment.gradient_descent(SEPARABLE, HALF, "sharper", 20, saves=5)
+        run = lambda: alignment.gradient_descent(SEPARABLE, HALF, "sharper", 20, ts=5)
         whole = run()
         stopped(alignment_descent, "iterate")
         found = run()
@@ -416,9 +419,9 @@ class TestRuns:
 
     def test_path(self, stopped):
         run = lambda **o: saddles.follow_path(SQUARED, NETWORK, 0.1, 20.0, rtol=1e-4, **o)
-        whole = run(saves=4)
+        whole = run(ts=4)
         stopped(integration, "solve")
-        found = run(saves=4)
+        found = run(ts=4)
         assert (found.interrupted, whole.interrupted) == (True, False)
         np.testing.assert_array_equal(found.z, whole.z[:2])
         assert "interrupted" in repr(found)
@@ -450,10 +453,8 @@ class TestRuns:
 
 def test_a_claim_is_not_judged_by_a_search_that_was_cut_short():
     """`solve` would return the rows that are done, and the check would compare those."""
-    short = claim(
-        lambda x: Evidence(1.0, x, 0.0 if len(mean_field.solve(CONFIG).gen) < CONFIG.T else abs(x - 1))
-    )
-    with interrupt(March, "advance", 3):
+    short = claim(lambda x: Evidence(1.0, 1.0 if len(mean_field.solve(CONFIG).gen) < CONFIG.T else x))
+    with interrupt(TimeStepping, "advance", 3):
         report = run_claims([short, short])
     assert report.interrupted
     assert [str(result.verdict) for result in report.results] == ["skipped", "skipped"]

@@ -26,10 +26,10 @@ SECTIONS = ("What breaks", "Exercises", "Next")
 # Names by which the notebooks call parts of the package, in their text as well as in their code.
 ROOMS = {
     "dln": "dlntheory",
-    "depth": "dlntheory.solutions.depth",
+    "depth": "dlntheory.solutions.depth_modes",
     "landscape": "dlntheory.theory.landscape",
     "mean_field": "dlntheory.theory.mean_field",
-    "modes": "dlntheory.solutions.modes",
+    "modes": "dlntheory.solutions.two_layer_modes",
     "saddles": "dlntheory.theory.saddles",
 }
 

@@ -94,7 +94,7 @@ def main_job() -> MainJob:
         balanced(arch, jax.random.key(0), scale=0.1),
         gaussian(arch, jax.random.key(0), scale=0.1),
     ):
-        runs.append(compare(flow, reduce(arch, start), start, END, saves=60))
+        runs.append(compare(flow, reduce(arch, start), start, END, ts=60))
     return MainJob(*runs)
 
 

@@ -77,6 +77,18 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
 
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar away while somebody prints on the same terminal, and draw it again below."""
+        if self._bar is None:
+            yield
+            return
+        self._bar.clear()
+        try:
+            yield
+        finally:
+            self._bar.refresh()
+
     def close(self) -> None:
         """Take the bar away."""
         self._is_wanted = False

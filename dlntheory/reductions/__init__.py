@@ -1,10 +1,10 @@
 """Reductions: smaller dynamics with the condition under which they give the same $z(t)$. One closed form a file."""
 
-from .base import AbstractReduction as AbstractReduction, Condition as Condition
+from .base import AbstractReduction as AbstractReduction, Condition as Condition, FormError as FormError
 from .chain.balanced import BalancedFlow as BalancedFlow
-from .chain.balanced_limit import BalancedLimitFlow as BalancedLimitFlow
 from .chain.gram_flow import GramFlow as GramFlow
 from .chain.infinite_depth import (
+    BalancedLimitFlow as BalancedLimitFlow,
     InfiniteDepthFlow as InfiniteDepthFlow,
     near_identity_flow as near_identity_flow,
 )
@@ -19,7 +19,6 @@ from .entrywise import (
     PowersFlow as PowersFlow,
     ScalarChainFlow as ScalarChainFlow,
     SquaresFlow as SquaresFlow,
-    entrywise_flow as entrywise_flow,
 )
 from .intrinsicity import (
     IntrinsicityResult as IntrinsicityResult,
@@ -28,12 +27,15 @@ from .intrinsicity import (
     two_layer_level_set as two_layer_level_set,
     two_layer_table as two_layer_table,
 )
-from .intrinsicity.elimination import Relation as Relation, eliminate_parameters as eliminate_parameters
 from .intrinsicity.fibre_divergence import (
     FibreDivergence as FibreDivergence,
     fibre_divergence as fibre_divergence,
 )
 from .intrinsicity.implicit_flow import ImplicitFlow as ImplicitFlow
+from .intrinsicity.parameter_elimination import (
+    Relation as Relation,
+    eliminate_parameters as eliminate_parameters,
+)
 from .mirror import kkt_residual as kkt_residual, mirror_potential as mirror_potential
 from .parsimony import (
     CompressedFlow as CompressedFlow,
@@ -44,7 +46,6 @@ from .products import (
     GramBlocksFlow as GramBlocksFlow,
     RelaxedBlocksFlow as RelaxedBlocksFlow,
     TiedFlow as TiedFlow,
-    product_flow as product_flow,
 )
 from .relu import (
     DeepPathFlow as DeepPathFlow,

@@ -1,18 +1,14 @@
 """Closed forms: $z(t)$ or its modes as formulas in stable form, with the conditions under which they hold."""
 
 from .base import AbstractSolution as AbstractSolution
-from .depth import (
+from .commuting_sensing import CommutingSensing as CommutingSensing, largest_commutator as largest_commutator
+from .depth_modes import (
     depth_mode as depth_mode,
     depth_mode_time as depth_mode_time,
     learning_time as learning_time,
     next_mode as next_mode,
 )
-from .destination import (
-    Destination as Destination,
-    SaddleWarning as SaddleWarning,
-    destination as destination,
-)
-from .diagonal import (
+from .diagonal_networks import (
     DiagonalSolution as DiagonalSolution,
     InterpolationLimit as InterpolationLimit,
     hyperbolic_potential as hyperbolic_potential,
@@ -20,11 +16,20 @@ from .diagonal import (
     powers_from_dual as powers_from_dual,
     squares_from_dual as squares_from_dual,
 )
-from .interpolation import (
-    neuron_interpolation as neuron_interpolation,
-    neuron_potential as neuron_potential,
+from .limit_points import (
+    Destination as Destination,
+    SaddleWarning as SaddleWarning,
+    destination as destination,
 )
-from .modes import (
+from .neuron_limit import neuron_interpolation as neuron_interpolation, neuron_potential as neuron_potential
+from .neuron_solution import (
+    NeuronSolution as NeuronSolution,
+    neuron as neuron,
+    neuron_branch as neuron_branch,
+    second_layer_squared as second_layer_squared,
+)
+from .riccati_solution import RiccatiSolution as RiccatiSolution, riccati_gram as riccati_gram
+from .two_layer_modes import (
     balanced_mode as balanced_mode,
     balanced_mode_time as balanced_mode_time,
     infinite_depth_mode as infinite_depth_mode,
@@ -32,13 +37,5 @@ from .modes import (
     unbalanced_mode as unbalanced_mode,
     wright_omega as wright_omega,
 )
-from .neuron import (
-    NeuronSolution as NeuronSolution,
-    neuron as neuron,
-    neuron_branch as neuron_branch,
-    second_layer_squared as second_layer_squared,
-)
-from .riccati import RiccatiSolution as RiccatiSolution, riccati_gram as riccati_gram
-from .sensing import CommutingSensing as CommutingSensing, largest_commutator as largest_commutator
-from .whitened import WhitenedProblem as WhitenedProblem
-from .wide import wide_product as wide_product
+from .whitened_problem import WhitenedProblem as WhitenedProblem
+from .wide_networks import wide_product as wide_product

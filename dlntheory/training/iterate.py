@@ -66,7 +66,7 @@ def iterate(
     theta0: Mapping[str, Any],
     steps: int,
     *,
-    saves: int | Sequence[int] | np.ndarray = 200,
+    ts: int | Sequence[int] | np.ndarray = 200,
     stop_loss: float | None = None,
     laws: Callable[[dict[str, Any]], Any] | None = None,
     save_states: bool | None = None,
@@ -84,7 +84,7 @@ def iterate(
         iteration: a `GradientDescent` or any `AbstractIteration`.
         theta0: the network's parameters.
         steps: number of steps, at least 1.
-        saves: number of evenly spaced saves (step 0 and the last included), or increasing step numbers.
+        ts: number of evenly spaced save times (step 0 and the last included), or increasing step numbers.
         laws: conservation laws to watch, a function of the dict of factors; see `solve`.
         stop_loss: end the run at the first save at which the loss is at or below this.
         save_states: keep the state at every save; by default if that takes at most 0.5 GB.
@@ -97,7 +97,7 @@ def iterate(
         KeyboardInterrupt: the user stopped the run before anything was done.
     """
     float64 = require_float64("iterate", allow_float32=allow_float32)
-    grid = _step_grid(saves, steps)
+    grid = _step_grid(ts, steps)
     checked = iteration.architecture.check(theta0)
     state = {name: jnp.asarray(leaf) for name, leaf in iteration.initial(checked).items()}
     if save_states is None:
@@ -204,16 +204,16 @@ def _cut(row: Any, count: int) -> Any:
     return jax.tree.map(lambda leaf: np.array(leaf[:count]), row)
 
 
-def _step_grid(saves: int | Sequence[int] | np.ndarray, steps: int) -> np.ndarray:
+def _step_grid(ts: int | Sequence[int] | np.ndarray, steps: int) -> np.ndarray:
     if not isinstance(steps, (int, np.integer)) or steps < 1:
         raise ValueError(f"Argument `steps` must be a positive integer, but is {steps!r}.")
-    if isinstance(saves, (int, np.integer)):
-        if saves < 2:
-            raise ValueError(f"Argument `saves` must be at least 2, but is {saves}.")
-        return np.unique(np.linspace(0, int(steps), int(saves)).round().astype(np.int64))
-    grid = np.asarray(saves)
+    if isinstance(ts, (int, np.integer)):
+        if ts < 2:
+            raise ValueError(f"Argument `ts` must be at least 2, but is {ts}.")
+        return np.unique(np.linspace(0, int(steps), int(ts)).round().astype(np.int64))
+    grid = np.asarray(ts)
     if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iu":
-        raise ValueError("Argument `saves` must be a number or a one-dimensional array of step numbers.")
+        raise ValueError("Argument `ts` must be a number or a one-dimensional array of step numbers.")
     if np.any(np.diff(grid) <= 0) or grid[0] < 0 or grid[-1] > steps:
-        raise ValueError(f"Argument `saves` must increase within [0, {steps}], but is {grid.tolist()}.")
+        raise ValueError(f"Argument `ts` must increase within [0, {steps}], but is {grid.tolist()}.")
     return grid.astype(np.int64)

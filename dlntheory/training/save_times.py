@@ -23,11 +23,11 @@ def log_times(t1: float, count: int = 200, *, decades: float = 6.0, t0: float = 
     return np.concatenate([[t0], later[:-1], [t1]])
 
 
-def save_grid(saves: Any, t0: float, t1: float) -> np.ndarray:
+def save_grid(ts: Any, t0: float, t1: float) -> np.ndarray:
     """The increasing save times of a run, `t1` always among them.
 
     Args:
-        saves: a number of evenly spaced times (both ends included, at least 2), or the times themselves.
+        ts: a number of evenly spaced times (both ends included, at least 2), or the times themselves.
         t0: start of the run.
         t1: end of the run.
 
@@ -35,22 +35,20 @@ def save_grid(saves: Any, t0: float, t1: float) -> np.ndarray:
         ValueError: an empty or reversed interval, too few times, or times that are not increasing inside it.
     """
     _check_interval(t0, t1)
-    if isinstance(saves, (int, np.integer)):
-        if saves < 2:
-            raise ValueError(f"Argument `saves` must be at least 2, but is {saves}.")
-        return np.linspace(t0, t1, int(saves))
-    times = np.asarray(saves, dtype=float)
+    if isinstance(ts, (int, np.integer)):
+        if ts < 2:
+            raise ValueError(f"Argument `ts` must be at least 2, but is {ts}.")
+        return np.linspace(t0, t1, int(ts))
+    times = np.asarray(ts, dtype=float)
     if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)):
         raise ValueError(
-            "Argument `saves` must be a number or a one-dimensional array of finite times, "
+            "Argument `ts` must be a number or a one-dimensional array of finite times, "
             f"but has shape {times.shape}."
         )
     if np.any(np.diff(times) <= 0):
-        raise ValueError("Argument `saves` must be strictly increasing, but is not.")
+        raise ValueError("Argument `ts` must be strictly increasing, but is not.")
     if times[0] < t0 or times[-1] > t1:
-        raise ValueError(
-            f"Argument `saves` must lie in [{t0}, {t1}], but runs from {times[0]} to {times[-1]}."
-        )
+        raise ValueError(f"Argument `ts` must lie in [{t0}, {t1}], but runs from {times[0]} to {times[-1]}.")
     return times if times[-1] == t1 else np.append(times, t1)
 
 

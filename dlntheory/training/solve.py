@@ -34,14 +34,14 @@ def solve(
     t1: float,
     *,
     t0: float = 0.0,
-    saves: int | str | Sequence[float] | np.ndarray = 200,
+    ts: int | str | Sequence[float] | np.ndarray = 200,
     method: str = "tsit5",
     rtol: float = 1e-8,
     atol: float | None = None,
     clock: str = "t",
     stop: AbstractEvent | Sequence[AbstractEvent] = (),
     laws: Callable[[dict[str, Any]], Any] | None = None,
-    step_to_saves: bool = False,
+    step_to_ts: bool = False,
     save_states: bool | None = None,
     check: bool = True,
     max_steps: int = 1_000_000,
@@ -62,7 +62,7 @@ def solve(
         theta0: the network's parameters; the dynamics maps them to its own state.
         t1: end of the run, in units of `clock`.
         t0: start of the run, likewise.
-        saves: number of evenly spaced saves, or increasing times in `[t0, t1]`; see `log_times`. With a stiff method
+        ts: number of evenly spaced save times, or increasing times in `[t0, t1]`; see `log_times`. With a stiff method
             also `"steps"`: every accepted step, which follows plateaus and jumps of unknown times.
         method: `"tsit5"`, `"dopri8"` (tight references) or, for long plateaus with at most 1000 state variables,
             `"stiff"` (LSODA) and `"radau"`; with more variables `"krylov"` (Kvaerno5 with GMRES, no Jacobian is
@@ -75,7 +75,7 @@ def solve(
         stop: events that end the run early: `LossBelow(level)`, `SteadyState(rtol)`.
         laws: conservation laws to watch, a function of the dict of factors (`conservation_laws(arch)` or one of its
             laws): their drift is recorded beside what the dynamics itself is known to conserve.
-        step_to_saves: make every save a step of the solver. Otherwise saves are interpolated, which adds an error of
+        step_to_ts: make every save time a step of the solver. Otherwise states are interpolated, which adds an error of
             its own order and shows in the drift of conserved quantities. Explicit methods only; no events.
         save_states: keep the state at every save; by default if that takes at most 0.5 GB. The last one is always
             kept.
@@ -113,13 +113,13 @@ def solve(
     if method not in methods:
         raise ValueError(f"Argument `method` must be one of {methods}, but is {method!r}.")
     run_clock = clock_named(clock)
-    every_step = isinstance(saves, str)
-    if every_step and (saves != "steps" or method not in STIFF_METHODS):
+    every_step = isinstance(ts, str)
+    if every_step and (ts != "steps" or method not in STIFF_METHODS):
         raise ValueError(
-            'Argument `saves` must be a number, increasing times or, with a stiff method, "steps", '
-            f"but is {saves!r} with method {method!r}."
+            'Argument `ts` must be a number, increasing times or, with a stiff method, "steps", '
+            f"but is {ts!r} with method {method!r}."
         )
-    ts = save_grid(2 if every_step else saves, float(t0), float(t1))
+    ts = save_grid(2 if every_step else ts, float(t0), float(t1))
     if ts[-1] > (last := run_clock.last_for(dynamics)):
         raise ValueError(
             f'Argument `t1` must be at most {last:g} with clock "{clock}" for {dynamics.label}, but is {t1:g}: beyond, '
@@ -128,8 +128,8 @@ def solve(
     if max_steps < 1:
         raise ValueError(f"Argument `max_steps` must be at least 1, but is {max_steps}.")
     events = (stop,) if isinstance(stop, AbstractEvent) else tuple(stop)
-    if step_to_saves and (events or method in STIFF_METHODS):
-        raise ValueError("Argument `step_to_saves` must be False with events or a stiff method, but is True.")
+    if step_to_ts and (events or method in STIFF_METHODS):
+        raise ValueError("Argument `step_to_ts` must be False with events or a stiff method, but is True.")
     arch = dynamics.architecture
     checked = dynamics.check_start(theta0) if check else arch.check(theta0)
     state0 = {name: jax.numpy.asarray(leaf) for name, leaf in dynamics.initial(checked).items()}
@@ -139,7 +139,7 @@ def solve(
         if not float(event.value(dynamics, t_start, state0)) > 0:
             raise ValueError(f"Argument `stop` must not hold at the start already, but: {event.label}.")
     user_events, domain_events = len(events), limit_events(dynamics, state0)
-    if not step_to_saves:
+    if not step_to_ts:
         events = (*events, *domain_events)
     monitor = None
     if laws is not None:
@@ -181,7 +181,7 @@ def solve(
             atol=atol,
             events=events,
             monitor=monitor,
-            step_to_saves=step_to_saves,
+            step_to_ts=step_to_ts,
             save_states=bool(save_states),
             max_steps=max_steps,
             tell=tell,

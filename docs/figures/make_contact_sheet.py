@@ -33,6 +33,7 @@ from dlntheory.reductions.parsimony import (  # noqa: E402
 from dlntheory.theory import alignment as separable, mean_field as limit, saddles as paths  # noqa: E402
 from dlntheory.theory.alignment import plots as alignment  # noqa: E402
 from dlntheory.theory.collapse import collapse_metrics  # noqa: E402
+from dlntheory.theory.collapse.plots import plot_collapse  # noqa: E402
 from dlntheory.theory.landscape import (  # noqa: E402
     critical_points,
     plots as landscape,
@@ -64,11 +65,11 @@ def training_figures() -> Figures:
     loss = dln.SquaredLoss.from_target(np.eye(4, 6) * np.array([[3.0], [2.0], [1.0], [0.5]]))
     theta0 = dln.gaussian(arch, jax.random.key(0), scale=0.03)
     flow = dln.GradientFlow(arch, loss)
-    both = dln.compare(flow, dln.reduce(arch, theta0), theta0, 14.0, saves=200, timing=False)
+    both = dln.compare(flow, dln.reduce(arch, theta0), theta0, 14.0, ts=200, timing=False)
     deep = dln.linear_network((4, 6, 5, 3))
     target = dln.SquaredLoss.from_target(np.eye(3, 4) * np.array([[2.0], [1.0], [0.5]]))
     start = dln.gaussian(deep, jax.random.key(1), scale=0.3)
-    discrete = dln.iterate(dln.GradientDescent(deep, target, 0.01), start, 1500, saves=100)
+    discrete = dln.iterate(dln.GradientDescent(deep, target, 0.01), start, 1500, ts=100)
 
     def two(plot):
         ax = plot(both.full, **style.FULL_STYLE)
@@ -85,20 +86,20 @@ def training_figures() -> Figures:
 
 def alignment_figures() -> Figures:
     """Separable data: three depths, three step rules, two digits."""
-    data = dln.data.simplex_margin(jax.random.key(0), dimension=4, samples=30, margin=0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), samples=30, dimension=4, margin=0.3)
     task = separable.SeparableProblem(data.inputs, data.targets, name=data.name)
     key = jax.random.key(1)
     runs = [
         separable.log_time_flow(
-            task, separable.admissible_start(task, task.network(depth), key), 1e4, saves=60, rtol=1e-8
+            task, separable.admissible_start(task, task.network(depth), key), 1e4, ts=60, rtol=1e-8
         )
         for depth in (1, 2, 3)
     ]
     logistic = separable.SeparableProblem(data.inputs, data.targets, "logistic", name=data.name)
     start = separable.admissible_start(logistic, logistic.network(2), key)
-    saves = np.unique(np.geomspace(1, 3000, 40).round().astype(int))
+    steps = np.unique(np.geomspace(1, 3000, 40).round().astype(int))
     rules = ("paper", "sharper", "normalised")
-    descents = [separable.gradient_descent(logistic, start, rule, 3000, saves=saves) for rule in rules]
+    descents = [separable.gradient_descent(logistic, start, rule, 3000, ts=steps) for rule in rules]
     digits = dln.data.digit_pair(0, 1)
     pair = separable.SeparableProblem(digits.inputs, digits.targets, "logistic", name=digits.name)
     small = separable.admissible_start(pair, pair.network(2, 4), key, scale=0.1)
@@ -172,9 +173,9 @@ def parsimony_figures() -> Figures:
     arch = dln.linear_network((16,) * 4)
     phi = rng.standard_normal((16, 2)) @ rng.standard_normal((2, 16)) / 16
     theta0, loss = orthogonal(rng, (16,) * 4, 0.7), dln.SquaredLoss.from_target(phi)
-    full = dln.iterate(dln.GradientDescent(arch, loss, 0.05), theta0, 400, saves=81)
+    full = dln.iterate(dln.GradientDescent(arch, loss, 0.05), theta0, 400, ts=81)
     flow = compress(arch, loss, theta0)
-    small = dln.iterate(descent(flow, 0.05), theta0, 400, saves=81)
+    small = dln.iterate(descent(flow, 0.05), theta0, 400, ts=81)
     states = {name: jnp.asarray(values) for name, values in small.states.items()}
     naive, predicted = jax.vmap(flow.without_rho)(states), jax.vmap(flow.error_without_rho)(states)
     basis, layer = active_subspaces(list(theta0.values()), phi).bases[0], full.states["W1"]
@@ -205,7 +206,7 @@ def parsimony_figures() -> Figures:
         "parsimony.plot_completion": lambda: parsimony.plot_completion(completions),
         "parsimony.plot_leakage": lambda: parsimony.plot_leakage(*leakage(arch, theta0, phi)),
         "parsimony.plot_closure_dimensions": lambda: parsimony.plot_closure_dimensions(*closure_dimensions()),
-        "parsimony.plot_collapse": lambda: parsimony.plot_collapse(collapse(), 4),
+        "collapse.plot_collapse": lambda: plot_collapse(collapse(), 4),
     }
 
 
@@ -217,7 +218,7 @@ def leakage(arch, theta0: dict[str, np.ndarray], phi: np.ndarray) -> tuple[list[
     for delta in deltas:
         root = np.linalg.cholesky(np.eye(len(phi)) + delta * noise).T
         tilted = dln.SquaredLoss(root, np.linalg.solve(root.T, phi.T), reduction="sum")
-        final = dln.iterate(dln.GradientDescent(arch, tilted, 0.05), theta0, 200, saves=2).final
+        final = dln.iterate(dln.GradientDescent(arch, tilted, 0.05), theta0, 200, ts=2).final
         leaks.append(float(np.max(white.leakage(list(final.values())))))
     return deltas, leaks
 
@@ -253,7 +254,7 @@ def collapse() -> dict[tuple[float, int], np.ndarray]:
         start = orthogonal(rng, (12,) * depth, scale)
         start[f"W{depth}"] = scale * np.linalg.qr(rng.standard_normal((12, classes)))[0].T
         packed = compress(deep, loss, start)
-        end = dln.iterate(descent(packed, 0.02), start, 20_000, saves=2, stop_loss=1e-18, save_states=False)
+        end = dln.iterate(descent(packed, 0.02), start, 20_000, ts=2, stop_loss=1e-18, save_states=False)
         layers = packed.layers({name: jnp.asarray(value) for name, value in end.final.items()})
         metrics[scale, depth] = np.asarray(collapse_metrics(deep, layers, inputs, labels)[:-1])
     return metrics

@@ -34,7 +34,7 @@ def main() -> None:
     arch = dln.linear_network((64, 100, 100, 10))
     flow = dln.GradientFlow(arch, dln.data.digits(centred=True).loss())
     theta0 = dln.balanced(arch, jax.random.key(0), scale=0.1)
-    both = dln.compare(flow, dln.reduce(arch, theta0), theta0, END, saves=200, timing=False)
+    both = dln.compare(flow, dln.reduce(arch, theta0), theta0, END, ts=200, timing=False)
     print(both)
 
     with plt.rc_context(SETTINGS):

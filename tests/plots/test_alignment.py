@@ -20,7 +20,7 @@ from dlntheory.theory.alignment import (
 
 @pytest.fixture(scope="module")
 def task():
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, 0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, 0.3)
     return SeparableProblem(data.inputs, data.targets, "logistic", name=data.name)
 
 
@@ -34,7 +34,7 @@ def start(task):
 
 @pytest.fixture(scope="module")
 def run(task, start):
-    return log_time_flow(task, start, 1e3, saves=40, rtol=1e-7)
+    return log_time_flow(task, start, 1e3, ts=40, rtol=1e-7)
 
 
 def test_alignment(run):
@@ -67,7 +67,7 @@ def test_spectra(run):
 
 
 def test_descent(task, start):
-    runs = [gradient_descent(task, start, "normalised", 50, saves=[0, 1, 10, 50])]
+    runs = [gradient_descent(task, start, "normalised", 50, ts=[0, 1, 10, 50])]
     ax = figures.plot_descent(runs)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 10, 50])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), runs[0].s[1:])

@@ -23,7 +23,7 @@ def both():
         dln.reduce(arch, theta0),
         theta0,
         10.0,
-        saves=30,
+        ts=30,
         timing=False,
         method="tsit5",
         rtol=1e-8,

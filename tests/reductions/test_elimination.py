@@ -9,7 +9,7 @@ import sympy
 
 import dlntheory as dln
 from dlntheory.reductions.entrywise import FormError
-from dlntheory.reductions.intrinsicity.elimination import eliminate_parameters
+from dlntheory.reductions.intrinsicity.parameter_elimination import eliminate_parameters
 from dlntheory.reductions.mirror import mirror_potential
 
 

@@ -19,7 +19,7 @@ from dlntheory.training import Training
 
 ARCH = dln.linear_network((2, 2, 3))
 LOSS, GRADIENT = log_cosh(np.random.default_rng(5).standard_normal((3, 2)))
-TIGHT = {"method": "dopri8", "rtol": 1e-11, "saves": 6, "step_to_saves": True}
+TIGHT = {"method": "dopri8", "rtol": 1e-11, "ts": 6, "step_to_ts": True}
 
 
 def two_layers(lam, seed=0):
@@ -72,7 +72,7 @@ def test_disagrees_and_refuses_where_it_is_not(laws, relaxed):
 
 
 def test_any_point_of_the_fibre_serves_as_anchor(laws, relaxed):
-    companion = dln.reductions.verdict.fibre_companions(ARCH, relaxed, laws=laws, count=1)[0]
+    companion = dln.reductions.fibre_companions(ARCH, relaxed, laws=laws, count=1)[0]
     flow = ImplicitFlow(ARCH, companion.theta, LOSS, laws=laws)
     assert companion.distance > 0.1
     assert flow.condition(ARCH.check(relaxed)).holds
@@ -84,7 +84,7 @@ def test_any_point_of_the_fibre_serves_as_anchor(laws, relaxed):
 def test_compare_binds_it(laws, relaxed):
     full = dln.GradientFlow(ARCH, LOSS)
     both = dln.compare(
-        full, ImplicitFlow(ARCH, relaxed, laws=laws), relaxed, 1.0, rtol=1e-11, saves=6, timing=False
+        full, ImplicitFlow(ARCH, relaxed, laws=laws), relaxed, 1.0, rtol=1e-11, ts=6, timing=False
     )
     assert both.max_error < 1e-10
     assert "instrument" in str(ImplicitFlow(ARCH, relaxed, laws=laws))
@@ -149,9 +149,9 @@ def test_a_state_out_of_reach_is_refused_with_its_numbers():
     flow = ImplicitFlow(arch, {"W1": [[1.0]], "W2": [[1.0]]}, lambda z: jnp.sum(z**2), laws=known)
     opposite = {"W1": [[-1.0]], "W2": [[1.0]]}
     with pytest.raises(ConditionError, match="Gauss-Newton reaches z"):
-        dln.solve(flow, opposite, 1.0, saves=3)
+        dln.solve(flow, opposite, 1.0, ts=3)
     with pytest.raises(IntegrationError, match=r"cannot start at t = 0: .*left the residual") as caught:
-        dln.solve(flow, opposite, 1.0, saves=3, check=False)
+        dln.solve(flow, opposite, 1.0, ts=3, check=False)
     assert caught.value.trajectory is None
 
 
@@ -216,11 +216,11 @@ def test_chunks_are_halved_until_the_anchor_is_near_enough(monkeypatch, laws, re
 @pytest.mark.slow
 def test_companions_of_one_fibre_have_one_trajectory(laws, relaxed):
     flow = dln.GradientFlow(ARCH, LOSS)
-    same = fibre_divergence(flow, relaxed, 1.0, laws=laws, saves=6)
+    same = fibre_divergence(flow, relaxed, 1.0, laws=laws, ts=6)
     assert same.gap < 1e-10
     assert same.spreads[0] < 1e-12
     assert same.distances[0] > 0.1
-    other = fibre_divergence(flow, random_start(ARCH.shapes, seed=1), 1.0, laws=laws, saves=6)
+    other = fibre_divergence(flow, random_start(ARCH.shapes, seed=1), 1.0, laws=laws, ts=6)
     assert other.gap > 1e-3
     assert "gap of z(t)" in str(other)
     with pytest.raises(ValueError, match="no weight decay"):
@@ -271,7 +271,7 @@ def test_every_intrinsic_architecture(name):
     loss, _ = log_cosh(target)
     theta0 = arch.check(start())
     flow = dln.GradientFlow(arch, loss)
-    both = dln.compare(flow, ImplicitFlow(arch, theta0), theta0, 1.0, rtol=1e-11, saves=8, timing=False)
+    both = dln.compare(flow, ImplicitFlow(arch, theta0), theta0, 1.0, rtol=1e-11, ts=8, timing=False)
     assert both.max_error < 1e-8
 
 
@@ -284,5 +284,5 @@ def test_the_counterexample_disagrees():
     with pytest.raises(ConditionError):
         reduced.check_start(theta0)
     flow = dln.GradientFlow(arch, loss)
-    both = dln.compare(flow, reduced, theta0, 1.0, rtol=1e-11, saves=8, timing=False, check=False)
+    both = dln.compare(flow, reduced, theta0, 1.0, rtol=1e-11, ts=8, timing=False, check=False)
     assert both.max_error > 1e-6

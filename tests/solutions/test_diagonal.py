@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 
 from dlntheory import Architecture, ConditionError, SquaredLoss
-from dlntheory.solutions.diagonal import (
+from dlntheory.solutions.diagonal_networks import (
     DiagonalSolution,
     hyperbolic_potential,
     interpolation_limit,

@@ -8,8 +8,8 @@ import scipy.special
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from dlntheory.solutions.depth import depth_mode, depth_mode_time, learning_time, next_mode
-from dlntheory.solutions.modes import (
+from dlntheory.solutions.depth_modes import depth_mode, depth_mode_time, learning_time, next_mode
+from dlntheory.solutions.two_layer_modes import (
     balanced_mode,
     balanced_mode_time,
     infinite_depth_mode,

@@ -8,8 +8,8 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 import dlntheory as dln
-from dlntheory.solutions.interpolation import neuron_interpolation, neuron_potential
-from dlntheory.solutions.neuron import NeuronSolution, neuron, neuron_branch, second_layer_squared
+from dlntheory.solutions.neuron_limit import neuron_interpolation, neuron_potential
+from dlntheory.solutions.neuron_solution import NeuronSolution, neuron, neuron_branch, second_layer_squared
 
 compiled = jax.jit(neuron)
 

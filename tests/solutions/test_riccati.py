@@ -10,12 +10,12 @@ from systems.reference import chain_flow
 from systems.riccati import exact_gram
 
 import dlntheory as dln
-from dlntheory.solutions.destination import SaddleWarning, destination
-from dlntheory.solutions.linearised import eigensystem, generator
-from dlntheory.solutions.modes import balanced_mode
-from dlntheory.solutions.pivoting import scaled_range
-from dlntheory.solutions.riccati import RiccatiSolution, riccati_gram
-from dlntheory.solutions.whitened import WhitenedProblem
+from dlntheory.solutions.limit_points import SaddleWarning, destination
+from dlntheory.solutions.riccati_frame import eigensystem, generator
+from dlntheory.solutions.riccati_solution import RiccatiSolution, riccati_gram
+from dlntheory.solutions.scaled_range import scaled_range
+from dlntheory.solutions.two_layer_modes import balanced_mode
+from dlntheory.solutions.whitened_problem import WhitenedProblem
 
 TIMES = np.array([0.0, 1.0, 10.0, 100.0, 1e5])
 SHAPES = [(3, 3, 3), (4, 2, 3), (3, 5, 4)]
@@ -406,7 +406,7 @@ def test_compare_takes_a_closed_form():
     theta0 = dln.lambda_balanced(arch, jax.random.key(1), 0.5)
     solution = RiccatiSolution(arch, theta0, loss)
     flow = dln.GradientFlow(arch, loss)
-    both = dln.compare(flow, solution, theta0, 3.0, saves=8)
+    both = dln.compare(flow, solution, theta0, 3.0, ts=8)
     assert both.max_error < 1e-10
     assert both.speedup > 0
     assert not both.reduced.stats.compiled

@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from dlntheory import ConditionError
-from dlntheory.solutions.sensing import CommutingSensing, largest_commutator
+from dlntheory.solutions.commuting_sensing import CommutingSensing, largest_commutator
 
 RNG = np.random.default_rng(5)
 BASIS = np.linalg.qr(RNG.standard_normal((4, 4)))[0]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from dlntheory.solutions.modes import scalar_network
-from dlntheory.solutions.wide import wide_product
+from dlntheory.solutions.two_layer_modes import scalar_network
+from dlntheory.solutions.wide_networks import wide_product
 
 TARGET = np.array([[1.5, 0.2, 0.0], [-0.3, 0.8, 0.4]])
 compiled = jax.jit(wide_product)

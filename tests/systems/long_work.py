@@ -36,7 +36,7 @@ def problem():
 def relaxed_gap(**options):
     theta0 = dln.lambda_balanced(RELAXED, jax.random.key(0), 0.7)
     flow = dln.GradientFlow(RELAXED, lambda z: 0.5 * jnp.sum((z - 1.0) ** 2))
-    return fibre_divergence(flow, theta0, 0.3, saves=3, rtol=1e-6, **options)
+    return fibre_divergence(flow, theta0, 0.3, ts=3, rtol=1e-6, **options)
 
 
 LAWS = dln.conservation_laws(PRODUCT)
@@ -54,8 +54,8 @@ def claim(check):
         summary="s",
         statement="s",
         check=check,
-        holds={"x": 1.0},
-        violated={"x": 2.0},
+        arguments={"x": 1.0},
+        control_arguments={"x": 2.0},
         control="x is not 1",
         tolerance=1e-3,
         source="s",

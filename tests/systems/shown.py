@@ -14,17 +14,17 @@ from dlntheory.claims.showcase import MainJob
 from dlntheory.data import Dataset
 from dlntheory.exact.rings.polynomials import SparsePolynomial
 from dlntheory.exact.words.reading import read_words
-from dlntheory.reductions.intrinsicity.classification import two_layer_level_set, two_layer_table
-from dlntheory.reductions.intrinsicity.elimination import Relation
 from dlntheory.reductions.intrinsicity.fibre_divergence import FibreDivergence
-from dlntheory.reductions.intrinsicity.level_sets import LevelSetTest
-from dlntheory.reductions.mirror.bias import BiasReport
-from dlntheory.reductions.mirror.commuting import BracketTest
-from dlntheory.reductions.mirror.find import NoPotential
-from dlntheory.reductions.mirror.potentials import EntropyScalars, MirrorPotential
+from dlntheory.reductions.intrinsicity.level_set_tests import LevelSetTest
+from dlntheory.reductions.intrinsicity.parameter_elimination import Relation
+from dlntheory.reductions.intrinsicity.two_layer_classification import two_layer_level_set, two_layer_table
+from dlntheory.reductions.mirror.commuting_fields import BracketTest
+from dlntheory.reductions.mirror.kkt_condition import BiasReport
+from dlntheory.reductions.mirror.mirror_potentials import EntropyScalars, MirrorPotential
+from dlntheory.reductions.mirror.potential_search import NoPotential
 from dlntheory.reductions.parsimony.matrix_completion import Completion
 from dlntheory.reductions.select import ReductionAttempt, ReductionReport
-from dlntheory.solutions.destination import Destination
+from dlntheory.solutions.limit_points import Destination
 from dlntheory.theory import alignment, landscape, saddles
 from dlntheory.theory.alignment.report import AlignmentReport, Finding, Outcome
 from dlntheory.theory.geometry.langevin import LangevinReport
@@ -260,19 +260,19 @@ def _claims(name):
         tolerance=1e-6,
         tier="quick",
         check=_check,
-        holds={"text": name},
-        violated={"text": name + "!"},
+        arguments={"text": name},
+        control_arguments={"text": name + "!"},
         control=name,
     )
-    good = Evidence(predicted=1.0, measured=1.0, error=0.0, detail=name)
-    bad = Evidence(predicted=1.0, measured=2.0, error=1.0, detail=name)
+    good = Evidence(predicted=1.0, measured=1.0, detail=name)
+    bad = Evidence(predicted=1.0, measured=2.0, detail=name)
     result = Result(claim, ClaimStatus.FAILED, good, bad, 0.1, name)
     report = Report((result,), 0.1, "2026-01-01T00:00:00+00:00", {}, False)
     return {"claim": claim, "evidence": bad, "result": result, "report": report}
 
 
 def _check(text: str) -> Evidence:
-    return Evidence(predicted=1.0, measured=1.0, error=0.0)
+    return Evidence(predicted=1.0, measured=1.0)
 
 
 def _theory(name):

@@ -36,7 +36,7 @@ def test_steps_equal_a_plain_loop(problem, decay, rates):
     descent = dln.GradientDescent(arch, loss, 0.05, weight_decay=decay, rates=named)
     # 38 saves are neither a multiple of the chunk nor evenly spaced.
     grid = np.unique(np.round(np.geomspace(1, 90, 40)).astype(int))
-    run = dln.iterate(descent, theta0, 90, saves=grid)
+    run = dln.iterate(descent, theta0, 90, ts=grid)
     zs, w1, _ = plain_loop(theta0, target, 0.05, 90, decay, rates)
     np.testing.assert_allclose(run.z, zs[grid], rtol=0, atol=1e-13)
     np.testing.assert_allclose(run.final["W1"], w1, rtol=0, atol=1e-13)
@@ -47,10 +47,10 @@ def test_steps_equal_a_plain_loop(problem, decay, rates):
 def test_early_stop_ends_at_the_reported_state(problem):
     arch, theta0, target = problem
     descent = dln.GradientDescent(arch, dln.SquaredLoss.from_target(target), 0.05)
-    whole = dln.iterate(descent, theta0, 400, saves=101)
+    whole = dln.iterate(descent, theta0, 400, ts=101)
     level = float(whole.loss[37])
     for keep in (True, False):
-        run = dln.iterate(descent, theta0, 400, saves=101, stop_loss=level, save_states=keep)
+        run = dln.iterate(descent, theta0, 400, ts=101, stop_loss=level, save_states=keep)
         assert len(run) == 38
         assert run.stats.stopped_by == "loss level reached"
         np.testing.assert_array_equal(run.final["W2"], whole.states["W2"][37])
@@ -59,11 +59,11 @@ def test_early_stop_ends_at_the_reported_state(problem):
 def test_gradient_descent_approaches_the_flow_at_first_order(problem):
     arch, theta0, target = problem
     loss = dln.SquaredLoss.from_target(target)
-    flow = dln.solve(dln.GradientFlow(arch, loss), theta0, 2.0, saves=2, rtol=1e-11, method="dopri8")
+    flow = dln.solve(dln.GradientFlow(arch, loss), theta0, 2.0, ts=2, rtol=1e-11, method="dopri8")
     etas = np.array([0.02, 0.01, 0.005, 0.0025])
     gaps, drifts = [], []
     for eta in etas:
-        run = dln.iterate(dln.GradientDescent(arch, loss, float(eta)), theta0, round(2 / eta), saves=2)
+        run = dln.iterate(dln.GradientDescent(arch, loss, float(eta)), theta0, round(2 / eta), ts=2)
         gaps.append(np.linalg.norm(run.z[-1] - flow.z[-1]))
         drifts.append(run.max_drift)
     assert np.polyfit(np.log(etas), np.log(gaps), 1)[0] == pytest.approx(1, abs=0.05)
@@ -76,7 +76,7 @@ def test_any_grid_and_step_size_compile_once(problem):
     loss = dln.SquaredLoss.from_target(target)
     dln.iterate(dln.GradientDescent(arch, loss, 0.01), theta0, 10)
     before = eqx.debug.get_num_traces(_run_chunk)
-    dln.iterate(dln.GradientDescent(arch, loss, 0.02), theta0, 1000, saves=33)
+    dln.iterate(dln.GradientDescent(arch, loss, 0.02), theta0, 1000, ts=33)
     assert eqx.debug.get_num_traces(_run_chunk) == before
 
 
@@ -84,7 +84,7 @@ def test_divergence_keeps_the_finite_part(problem):
     arch, theta0, target = problem
     descent = dln.GradientDescent(arch, dln.SquaredLoss.from_target(target), 1.5)
     with pytest.raises(dln.IntegrationError, match="diverged between steps .* of 300") as caught:
-        dln.iterate(descent, theta0, 300, saves=301)
+        dln.iterate(descent, theta0, 300, ts=301)
     partial = caught.value.trajectory
     assert 1 < len(partial) < 301
     assert np.all(np.isfinite(partial.z))
@@ -100,11 +100,11 @@ def test_bad_calls(problem):
     descent = dln.GradientDescent(arch, loss, 0.1)
     with pytest.raises(ValueError, match="`steps` must be a positive integer, but is 0"):
         dln.iterate(descent, theta0, 0)
-    with pytest.raises(ValueError, match="`saves` must be at least 2"):
-        dln.iterate(descent, theta0, 5, saves=1)
+    with pytest.raises(ValueError, match="`ts` must be at least 2"):
+        dln.iterate(descent, theta0, 5, ts=1)
     with pytest.raises(ValueError, match="increase within"):
-        dln.iterate(descent, theta0, 5, saves=[0, 7])
+        dln.iterate(descent, theta0, 5, ts=[0, 7])
     with pytest.raises(ValueError, match="step numbers"):
-        dln.iterate(descent, theta0, 5, saves=[0.5, 1.0])
+        dln.iterate(descent, theta0, 5, ts=[0.5, 1.0])
     with pytest.raises(ValueError, match="must have shape"):
         dln.iterate(descent, {**theta0, "W1": np.ones((2, 2))}, 5)

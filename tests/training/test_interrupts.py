@@ -11,7 +11,7 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.display.progress import whole_runs
-from dlntheory.training import explicit, pausing, stiff
+from dlntheory.training.backends import diffrax_backend, resumable_stepping, scipy_backend
 from dlntheory.training.backends.resumable_stepping import Pace
 
 iterate_module = importlib.import_module("dlntheory.training.iterate")
@@ -27,7 +27,7 @@ def problem():
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(pausing, "FIRST_STEPS", 6)
+    monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", 6)
     monkeypatch.setattr(Pace, "learn", lambda self, steps, seconds: None)
 
 
@@ -66,71 +66,71 @@ def check_first_part(run, whole):
 @pytest.mark.parametrize("call", [1, 4])
 def test_an_explicit_run_keeps_its_parts(problem, small_parts, monkeypatch, call):
     flow, theta0 = problem
-    whole = dln.solve(flow, theta0, 3.0, saves=40)
-    interrupted_at(monkeypatch, explicit._Done, "and_then", call)
+    whole = dln.solve(flow, theta0, 3.0, ts=40)
+    interrupted_at(monkeypatch, diffrax_backend._Done, "and_then", call)
     if call == 1:
         with pytest.raises(KeyboardInterrupt):
-            dln.solve(flow, theta0, 3.0, saves=40)
+            dln.solve(flow, theta0, 3.0, ts=40)
         return
-    run = dln.solve(flow, theta0, 3.0, saves=40)
+    run = dln.solve(flow, theta0, 3.0, ts=40)
     check_first_part(run, whole)
     assert sum(run.stats.counts.values()) == 18
 
 
 def test_code_that_needs_the_end_of_a_run_hears_the_interrupt(problem, small_parts, monkeypatch):
     flow, theta0 = problem
-    interrupted_at(monkeypatch, explicit._Done, "and_then", 4)
+    interrupted_at(monkeypatch, diffrax_backend._Done, "and_then", 4)
     with pytest.raises(KeyboardInterrupt), whole_runs():
-        dln.solve(flow, theta0, 3.0, saves=40)
+        dln.solve(flow, theta0, 3.0, ts=40)
     interrupted_at(monkeypatch, iterate_module, "_advance", 3)
     descent = dln.GradientDescent(flow.architecture, flow.training.loss, 0.01)
     with pytest.raises(KeyboardInterrupt), whole_runs():
-        dln.iterate(descent, theta0, 200, saves=41)
+        dln.iterate(descent, theta0, 200, ts=41)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("saves", [40, "steps"])
-def test_a_stiff_run_keeps_its_steps(problem, monkeypatch, saves):
+@pytest.mark.parametrize("ts", [40, "steps"])
+def test_a_stiff_run_keeps_its_steps(problem, monkeypatch, ts):
     flow, theta0 = problem
-    whole = dln.solve(flow, theta0, 3.0, saves=saves, method="stiff")
-    interrupted_at(monkeypatch, stiff, "_field", 100)
-    run = dln.solve(flow, theta0, 3.0, saves=saves, method="stiff")
-    if saves == "steps":
+    whole = dln.solve(flow, theta0, 3.0, ts=ts, method="stiff")
+    interrupted_at(monkeypatch, scipy_backend, "_field", 100)
+    run = dln.solve(flow, theta0, 3.0, ts=ts, method="stiff")
+    if ts == "steps":
         assert run.stats.stopped_by == "interrupted"
         np.testing.assert_array_equal(run.z, whole.z[: len(run)])
     else:
         check_first_part(run, whole)
-    interrupted_at(monkeypatch, stiff, "_field", 2)
+    interrupted_at(monkeypatch, scipy_backend, "_field", 2)
     with pytest.raises(KeyboardInterrupt):
-        dln.solve(flow, theta0, 3.0, saves=saves, method="stiff")
+        dln.solve(flow, theta0, 3.0, ts=ts, method="stiff")
 
 
 def test_an_iteration_keeps_its_steps_and_hears_ctrl_c_between_saves(problem, small_parts, monkeypatch):
     flow, theta0 = problem
     descent = dln.GradientDescent(flow.architecture, flow.training.loss, 0.01)
-    monkeypatch.setattr(pausing, "FIRST_STEPS", 10**9)
-    whole = dln.iterate(descent, theta0, 200, saves=6)
-    monkeypatch.setattr(pausing, "FIRST_STEPS", 6)
-    parts = dln.iterate(descent, theta0, 200, saves=6)
+    monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", 10**9)
+    whole = dln.iterate(descent, theta0, 200, ts=6)
+    monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", 6)
+    parts = dln.iterate(descent, theta0, 200, ts=6)
     jax.tree.map(np.testing.assert_array_equal, (parts.ts, parts.states), (whole.ts, whole.states))
     interrupted_at(monkeypatch, iterate_module, "_advance", 11)
-    run = dln.iterate(descent, theta0, 200, saves=6)
+    run = dln.iterate(descent, theta0, 200, ts=6)
     check_first_part(run, whole)
     assert run.stats.counts == {"steps": 60}
     assert run.ts[-1] == pytest.approx(0.6)
     interrupted_at(monkeypatch, iterate_module, "_advance", 1)
     with pytest.raises(KeyboardInterrupt):
-        dln.iterate(descent, theta0, 200, saves=6)
+        dln.iterate(descent, theta0, 200, ts=6)
 
 
 @pytest.mark.slow
 def test_a_run_can_be_gone_on_with(problem, small_parts, monkeypatch):
     flow, theta0 = problem
     laws = dln.conservation_laws(flow.architecture)
-    options = {"saves": 40, "rtol": 1e-10, "laws": laws, "stop": dln.LossBelow(1.2)}
+    options = {"ts": 40, "rtol": 1e-10, "laws": laws, "stop": dln.LossBelow(1.2)}
     whole = dln.solve(flow, theta0, 30.0, **options)
     with monkeypatch.context() as patch:
-        interrupted_at(patch, explicit._Done, "and_then", 6)
+        interrupted_at(patch, diffrax_backend._Done, "and_then", 6)
         first = dln.solve(flow, theta0, 30.0, **options)
     assert first.stats.stopped_by == "interrupted"
     rest = dln.solve(flow, first.final, 30.0, t0=first.ts[-1], atol=first.stats.atol, **options)
@@ -151,13 +151,13 @@ import numpy as np
 import dlntheory as dln
 flow = dln.GradientFlow(dln.linear_network((1, 1, 1)), dln.SquaredLoss.from_target([[1.5]]))
 theta0 = {"W1": np.array([[0.3]]), "W2": np.array([[0.2]])}
-dln.solve(flow, theta0, 1.0, saves=3)
+dln.solve(flow, theta0, 1.0, ts=3)
 pressed = []
 def press():
     pressed.append(time.perf_counter())
     os.kill(os.getpid(), signal.SIGINT)
 threading.Timer(1.0, press).start()
-run = dln.solve(flow, theta0, 1e9, saves=3, max_steps=10**12)
+run = dln.solve(flow, theta0, 1e9, ts=3, max_steps=10**12)
 print(run.stats.stopped_by, len(run), 0 < run.ts[-1] < 1e9, time.perf_counter() - pressed[0] < 5.0)
 """
 

@@ -35,7 +35,7 @@ def imbalance(theta, rates):
 def reference():
     """z at time 2 under plain flow and with rates, by tight integration."""
     flow = dln.GradientFlow(ARCH, LOSS)
-    return dln.solve(flow, start(), 2.0, method="dopri8", rtol=1e-12, saves=2).z[-1]
+    return dln.solve(flow, start(), 2.0, method="dopri8", rtol=1e-12, ts=2).z[-1]
 
 
 def test_drift_of_one_step_with_rates_is_exact():
@@ -62,9 +62,9 @@ def test_scalar_imbalance_shrinks_by_one_minus_eta_squared_residual_squared():
 def test_descent_is_nearer_to_the_modified_flow_by_one_order(reference):
     plain, modified, drifts = [], [], []
     for eta in (0.04, 0.02):
-        run = dln.iterate(dln.GradientDescent(ARCH, LOSS, eta), start(), round(2 / eta), saves=2)
+        run = dln.iterate(dln.GradientDescent(ARCH, LOSS, eta), start(), round(2 / eta), ts=2)
         flow = ModifiedFlow(ARCH, LOSS, eta)
-        near = dln.solve(flow, start(), 2.0, method="dopri8", rtol=1e-10, saves=2).z[-1]
+        near = dln.solve(flow, start(), 2.0, method="dopri8", rtol=1e-10, ts=2).z[-1]
         plain.append(np.linalg.norm(run.z[-1] - reference))
         modified.append(np.linalg.norm(run.z[-1] - near))
         ones = {"W1": 1.0, "W2": 1.0}
@@ -114,7 +114,7 @@ def test_midpoint_is_of_second_order_and_cayley_of_first(reference):
     for rule, order in ((ImplicitMidpoint, 2), (CayleyDescent, 1)):
         errors = []
         for eta in (0.1, 0.05):
-            run = dln.iterate(rule(ARCH, LOSS, eta), start(), round(2 / eta), saves=2)
+            run = dln.iterate(rule(ARCH, LOSS, eta), start(), round(2 / eta), ts=2)
             errors.append(np.linalg.norm(run.z[-1] - reference))
         assert abs(np.log2(errors[0] / errors[1]) - order) < 0.15
 
@@ -136,4 +136,4 @@ def test_a_midpoint_step_without_solution_ends_the_run():
     # theta' = theta^3: the midpoint equation has no real solution for large steps.
     arch = dln.Architecture(lambda p: p["w"], {"w": (1,)}, name="one")
     with pytest.raises(IntegrationError, match="implicit midpoint diverged"):
-        dln.iterate(ImplicitMidpoint(arch, lambda z: -jnp.sum(z**4) / 4, 2.0), {"w": np.ones(1)}, 3, saves=2)
+        dln.iterate(ImplicitMidpoint(arch, lambda z: -jnp.sum(z**4) / 4, 2.0), {"w": np.ones(1)}, 3, ts=2)

@@ -76,7 +76,7 @@ def test_combined_exponent_is_the_same_velocity(arch, theta0, make):
 def test_gradient_flow_itself_goes_beyond_the_overflow_of_t(arch, theta0, method):
     loss = dln.ExponentialLoss(ROWS, LABELS)
     run = dln.solve(
-        dln.GradientFlow(arch, loss), theta0, 2000.0, saves=5, clock="log_t", method=method, rtol=1e-8
+        dln.GradientFlow(arch, loss), theta0, 2000.0, ts=5, clock="log_t", method=method, rtol=1e-8
     )
     margin = np.min(ROWS @ run.z[-1, 0])
     assert run.loss[-1] == 0.0

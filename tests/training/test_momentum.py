@@ -26,7 +26,7 @@ def noether(theta, speed):
 def test_momentum_flow_and_its_angular_momentum(problem, friction):
     arch, theta0, velocity, loss, gradient = problem
     flow = dln.MomentumFlow(arch, loss, friction=friction, velocity=velocity)
-    run = dln.solve(flow, theta0, 3.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True)
+    run = dln.solve(flow, theta0, 3.0, ts=5, rtol=1e-10, method="dopri8", step_to_ts=True)
 
     def field(t, y):
         w1, w2, v1, v2 = (
@@ -57,7 +57,7 @@ def test_momentum_flow_and_its_angular_momentum(problem, friction):
 def test_mirror_flow_and_its_column_law(problem):
     arch, theta0, _, loss, gradient = problem
     flow = dln.MirrorFlow(arch, loss, metric={"W1": "theta", "W2": "theta"})
-    run = dln.solve(flow, theta0, 3.0, saves=5, rtol=1e-10, method="dopri8", step_to_saves=True)
+    run = dln.solve(flow, theta0, 3.0, ts=5, rtol=1e-10, method="dopri8", step_to_ts=True)
 
     def field(t, y):
         w1, w2 = y[:12].reshape(4, 3), y[12:].reshape(2, 4)
@@ -72,7 +72,7 @@ def test_mirror_flow_and_its_column_law(problem):
         return theta["W2"].sum(axis=0) - theta["W1"].sum(axis=1)
 
     np.testing.assert_allclose(law(run.final), law(theta0), atol=1e-9)
-    plain = dln.solve(dln.GradientFlow(arch, loss), theta0, 3.0, saves=2)
+    plain = dln.solve(dln.GradientFlow(arch, loss), theta0, 3.0, ts=2)
     assert np.linalg.norm(law(plain.final) - law(theta0)) > 1e-2, "the control: not a law of gradient flow"
 
 
@@ -95,12 +95,10 @@ def test_any_law_can_be_watched_along_a_run(problem, method):
         return {"S": coordinates["s"] * noether(coordinates, speed)}
 
     flow = dln.MomentumFlow(arch, loss, friction=0.7, velocity=velocity)
-    run = dln.solve(flow, theta0, 3.0, saves=4, rtol=1e-10, method=method, laws=angular)
+    run = dln.solve(flow, theta0, 3.0, ts=4, rtol=1e-10, method=method, laws=angular)
     assert run.max_drift < 1e-7
     # Without the factor exp(friction t) it is no law.
-    decaying = dln.solve(
-        flow, theta0, 3.0, saves=4, method=method, laws=lambda c: angular({**c, "s": 1.0})["S"]
-    )
+    decaying = dln.solve(flow, theta0, 3.0, ts=4, method=method, laws=lambda c: angular({**c, "s": 1.0})["S"])
     assert decaying.drift["law"][-1] > 0.1
 
 
@@ -109,7 +107,7 @@ def test_laws_need_the_factors_in_the_state(problem):
     with pytest.raises(ValueError, match="must be None for Gram flow"):
         dln.solve(dln.GramFlow(arch, loss), theta0, 1.0, laws=lambda p: p["W1"])
     descent = dln.GradientDescent(arch, loss, 0.01)
-    run = dln.iterate(descent, theta0, 10, saves=3, laws=lambda p: p["W1"][0])
+    run = dln.iterate(descent, theta0, 10, ts=3, laws=lambda p: p["W1"][0])
     moved = np.abs(run.states["W1"][:, 0] - theta0["W1"][0]).max(axis=1)
     np.testing.assert_allclose(run.drift["law"], moved)
 
@@ -123,4 +121,4 @@ def test_laws_of_another_friction_are_refused(problem):
     ):
         dln.solve(flow, theta0, 1.0, laws=laws)
     right = dln.MomentumFlow(arch, loss, friction=1.0, velocity=velocity)
-    assert dln.solve(right, theta0, 1.0, saves=2, rtol=1e-10, method="dopri8", laws=laws).max_drift < 1e-9
+    assert dln.solve(right, theta0, 1.0, ts=2, rtol=1e-10, method="dopri8", laws=laws).max_drift < 1e-9

@@ -8,17 +8,17 @@ import optimistix as optx
 import pytest
 
 import dlntheory as dln
-from dlntheory.training import explicit, pausing
+from dlntheory.training.backends import diffrax_backend, resumable_stepping
 from dlntheory.training.backends.resumable_stepping import Crossing, Pace
 
 CASES = {
     "tsit5": {},
-    "tsit5, saves that are steps": {"step_to_saves": True},
-    "dopri8, saves that are steps": {"method": "dopri8", "step_to_saves": True, "rtol": 1e-11},
+    "tsit5, saves that are steps": {"step_to_ts": True},
+    "dopri8, saves that are steps": {"method": "dopri8", "step_to_ts": True, "rtol": 1e-11},
     "dopri8, logarithmic clock, late saves": {
         "method": "dopri8",
         "clock": "log_t",
-        "saves": [0.5, 0.7, 1.1, 1.4],
+        "ts": [0.5, 0.7, 1.1, 1.4],
     },
     "tsit5, an event": {"stop": dln.LossBelow(2.0)},
     "tsit5, an event that does not happen": {"stop": dln.LossBelow(1e-30), "save_states": False},
@@ -36,7 +36,7 @@ def problem():
 
 def in_parts(monkeypatch, steps):
     """Parts of so many steps from here on, however long they take."""
-    monkeypatch.setattr(pausing, "FIRST_STEPS", steps)
+    monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", steps)
     monkeypatch.setattr(Pace, "learn", lambda self, steps, seconds: None)
 
 
@@ -54,9 +54,9 @@ def same(left, right):
 )
 def test_a_run_in_parts_is_the_run_made_at_once(problem, monkeypatch, case):
     flow, theta0 = problem
-    options = {"saves": 23, "rtol": 1e-8} | CASES[case]
-    parts, add = [], explicit._Done.and_then
-    monkeypatch.setattr(explicit._Done, "and_then", lambda *args: parts.append(args) or add(*args))
+    options = {"ts": 23, "rtol": 1e-8} | CASES[case]
+    parts, add = [], diffrax_backend._Done.and_then
+    monkeypatch.setattr(diffrax_backend._Done, "and_then", lambda *args: parts.append(args) or add(*args))
     in_parts(monkeypatch, 10**9)
     whole = dln.solve(flow, theta0, 1.5, **options)
     assert len(parts) == 1
@@ -74,7 +74,7 @@ def test_a_run_in_parts_is_what_diffrax_gives(problem, monkeypatch):
     flow, theta0 = problem
     in_parts(monkeypatch, 5)
     ts = np.linspace(0.0, 1.5, 9)
-    run = dln.solve(flow, theta0, 1.5, saves=ts, rtol=1e-8, atol=1e-10)
+    run = dln.solve(flow, theta0, 1.5, ts=ts, rtol=1e-8, atol=1e-10)
     plain = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, args: flow.velocity(t, y)),
         diffrax.Tsit5(),
@@ -98,20 +98,23 @@ def test_a_run_out_of_steps_ends_in_its_last_part(problem, monkeypatch):
     for steps in (5, 10**9):
         in_parts(monkeypatch, steps)
         with pytest.raises(dln.IntegrationError, match="max_steps is 12") as caught:
-            dln.solve(flow, theta0, 200.0, saves=2001, max_steps=12)
+            dln.solve(flow, theta0, 200.0, ts=2001, max_steps=12)
         partial.append(caught.value.trajectory)
         assert sum(partial[-1].stats.counts.values()) == 12
     same(*partial)
 
 
 def test_parts_follow_the_measured_time_and_begin_short(monkeypatch):
-    assert Pace(np.zeros(10)).steps == pausing.FIRST_STEPS
-    assert Pace({"W": np.zeros((1000, 100))}, [np.zeros(100_000)]).steps == pausing.FIRST_NUMBERS // 200_000
+    assert Pace(np.zeros(10)).steps == resumable_stepping.FIRST_STEPS
+    assert (
+        Pace({"W": np.zeros((1000, 100))}, [np.zeros(100_000)]).steps
+        == resumable_stepping.FIRST_NUMBERS // 200_000
+    )
     assert Pace(np.broadcast_to(0.0, (10**8,))).steps == 1
-    monkeypatch.setattr(pausing, "FIRST_STEPS", 512)
+    monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", 512)
     pace = Pace(np.zeros(10))
     pace.learn(500, 2.0)
-    assert pace.steps == 500 * pausing.CHUNK_SECONDS / 2.0
+    assert pace.steps == 500 * resumable_stepping.CHUNK_SECONDS / 2.0
     pace.learn(100, 1e-6)
     assert pace.steps == 1000, "eight times as many at most"
     pace.learn(1, 1e6)
@@ -140,9 +143,9 @@ def test_a_crossing_is_found_to_the_spacing_of_floats(low, high):
 @pytest.mark.slow
 def test_an_event_at_a_late_time_is_found(problem):
     flow, theta0 = problem
-    early = dln.solve(flow, theta0, 1.5, saves=5, stop=dln.LossBelow(2.0))
+    early = dln.solve(flow, theta0, 1.5, ts=5, stop=dln.LossBelow(2.0))
     # The spacing of floats is 1e-10 here, and the loss moves by more from one to the next than any tolerance on it.
-    late = dln.solve(flow, theta0, 1e6 + 1.5, t0=1e6, saves=5, stop=dln.LossBelow(2.0))
+    late = dln.solve(flow, theta0, 1e6 + 1.5, t0=1e6, ts=5, stop=dln.LossBelow(2.0))
     assert late.stats.stopped_by == "loss level reached"
     assert late.ts[-1] - 1e6 == pytest.approx(early.ts[-1], abs=1e-7)
     assert early.loss[-1] == pytest.approx(2.0, abs=1e-13)

@@ -13,7 +13,7 @@ def run():
     rng = np.random.default_rng(2)
     theta0 = {name: rng.standard_normal(shape) for name, shape in arch.shapes.items()}
     flow = dln.GradientFlow(arch, dln.SquaredLoss.from_target(rng.standard_normal((4, 3))))
-    return dln.solve(flow, theta0, 1.0, saves=6)
+    return dln.solve(flow, theta0, 1.0, ts=6)
 
 
 def test_dataset_has_names_axes_and_settings(run):

@@ -4,9 +4,9 @@ References:
     [marcotte2026intrinsic]; [meurer2017sympy]; [flint2025fast].
 """
 
-from .find import find_closure as find_closure
-from .flow import ClosedFlow as ClosedFlow
-from .ranks import Ranks as Ranks
-from .relations import ObservableLaw as ObservableLaw
-from .result import Closure as Closure, ClosureAttempt as ClosureAttempt, Sizes as Sizes
-from .system import Observable as Observable
+from .closed_flow import ClosedFlow as ClosedFlow
+from .closed_system import Observable as Observable
+from .closure_result import Closure as Closure, ClosureAttempt as ClosureAttempt, Sizes as Sizes
+from .closure_search import find_closure as find_closure
+from .observable_laws import ObservableLaw as ObservableLaw
+from .observable_ranks import Ranks as Ranks

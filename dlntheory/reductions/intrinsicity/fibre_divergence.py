@@ -12,7 +12,7 @@ from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, key_values
 from ...laws import ConservationLaws
 from ...training import GradientFlow, solve
-from .fibres import fibre_companions
+from .fibre_points import fibre_companions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def fibre_divergence(
     count: int = 1,
     seed: int = 0,
     rtol: float = 1e-11,
-    saves: Any = 20,
+    ts: Any = 20,
     progress: bool | None = None,
 ) -> FibreDivergence:
     r"""Train from `theta0` and from other points of its fibre, and compare $z(t)$.
@@ -88,7 +88,7 @@ def fibre_divergence(
         count: the number of companions.
         seed: determines them.
         rtol: of the runs, by Dopri8.
-        saves: see `solve`; every save is a step.
+        ts: see `solve`; every save is a step.
         progress: show a bar; by default on a terminal and in a notebook.
 
     Raises:
@@ -106,7 +106,7 @@ def fibre_divergence(
             "Argument `theta0` must have other points in its fibre, but none was found: z and the laws may determine "
             "theta (see `intrinsic`)."
         )
-    options: dict[str, Any] = {"method": "dopri8", "rtol": rtol, "saves": saves, "step_to_saves": True}
+    options: dict[str, Any] = {"method": "dopri8", "rtol": rtol, "ts": ts, "step_to_ts": True}
     runs = []
     interrupted = False
     with progress_bar(1 + len(found), "companions", unit="run", progress=progress) as bar:

@@ -4,15 +4,15 @@ References:
     [li2022implicit].
 """
 
-from .bias import BiasReport as BiasReport, kkt_residual as kkt_residual
-from .commuting import (
+from .commuting_fields import (
     BracketTest as BracketTest,
     commuting_test as commuting_test,
     symmetry_defect as symmetry_defect,
 )
-from .find import NoPotential as NoPotential, mirror_potential as mirror_potential
-from .potentials import (
+from .kkt_condition import BiasReport as BiasReport, kkt_residual as kkt_residual
+from .mirror_potentials import (
     AbstractPotential as AbstractPotential,
     MirrorPotential as MirrorPotential,
     WarpedPotential as WarpedPotential,
 )
+from .potential_search import NoPotential as NoPotential, mirror_potential as mirror_potential

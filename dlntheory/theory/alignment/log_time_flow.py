@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..._precision import require_float64
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 from ...training import GradientFlow, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
@@ -26,7 +26,7 @@ METHODS = ("auto", "tsit5", "dopri8", "stiff", "radau")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class AlignmentRun:
+class AlignmentRun(Displayed):
     r"""A run of gradient flow on separable data.
 
     Attributes:
@@ -71,11 +71,8 @@ class AlignmentRun:
             f"s = {self.s[0]:.4g} to {self.s[-1]:.4g}{', interrupted' if self.interrupted else ''})"
         )
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Gradient flow on separable data", facts=self._facts())
+    def _title(self) -> str:
+        return "gradient flow on separable data"
 
     def _facts(self) -> dict[str, Any]:
         last, stats = self.observables, self.trajectory.stats
@@ -102,7 +99,7 @@ def log_time_flow(
     weights: Mapping[str, Any],
     s_max: float = 1e4,
     *,
-    saves: int | Sequence[float] | np.ndarray | None = None,
+    ts: int | Sequence[float] | np.ndarray | None = None,
     clock: str = "log_t",
     method: str = "auto",
     rtol: float = 1e-9,
@@ -118,7 +115,7 @@ def log_time_flow(
         problem: data and loss.
         weights: the start, `"W1"` … `"WL"`, first layer first; the last has one row.
         s_max: the end, at most 1e6.
-        saves: increasing values of $s$, or a number of them, by default 150; a number $N$ means 0 and $N - 1$ values
+        ts: increasing values of $s$, or a number of them, by default 150; a number $N$ means 0 and $N - 1$ values
             from 0.01, evenly spaced in $\log s$. For `clock="log_t"` only.
         clock: `"log_t"`; or, as a cross-check that keeps the start and the end only, `"risk"` ($d\tau = R\,dt$)
             or `"risk_normalised"` ($d\sigma = R\|W\|^{L-2} dt$), see `risk_clock`.
@@ -149,7 +146,7 @@ def log_time_flow(
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> problem = SeparableProblem([[0.5, 0.5], [0.5, -1.0]], [1, 1])
-        >>> run = log_time_flow(problem, {"W1": np.array([[0.2, 0.0]])}, 100.0, saves=20, method="tsit5", rtol=1e-6)
+        >>> run = log_time_flow(problem, {"W1": np.array([[0.2, 0.0]])}, 100.0, ts=20, method="tsit5", rtol=1e-6)
         >>> bool(run.log_risk[-1] < -95)
         True
     """
@@ -171,10 +168,8 @@ def log_time_flow(
             stacklevel=2,
         )
     if clock != "log_t":
-        if saves is not None:
-            raise ValueError(
-                f'Argument `saves` must be None with clock "{clock}", which keeps both ends only.'
-            )
+        if ts is not None:
+            raise ValueError(f'Argument `ts` must be None with clock "{clock}", which keeps both ends only.')
         trajectory, s = run_risk_clock(problem, arch, weights, s_max, clock, rtol, max_steps, progress)
     else:
         chosen = recommended_method(problem, arch.size) if method == "auto" else method
@@ -182,12 +177,12 @@ def log_time_flow(
             GradientFlow(arch, problem.loss),
             weights,
             float(s_max),
-            saves=_grid(saves, float(s_max)),
+            ts=_grid(ts, float(s_max)),
             method=chosen,
             rtol=rtol,
             atol=1e-2 * rtol,
             clock="log_t",
-            step_to_saves=chosen in ("tsit5", "dopri8"),
+            step_to_ts=chosen in ("tsit5", "dopri8"),
             save_states=True,
             max_steps=max_steps,
             progress=progress,
@@ -222,12 +217,12 @@ def recommended_method(problem: SeparableProblem, size: int) -> str:
     )
 
 
-def _grid(saves: Any, end: float) -> Any:
-    if saves is None:
-        saves = 150
-    if not isinstance(saves, (int, np.integer)) or isinstance(saves, bool):
-        return saves
-    if saves < 3:
-        raise ValueError(f"Argument `saves` must be at least 3, but is {saves}.")
-    later = np.geomspace(min(1e-2, 1e-3 * end), end, int(saves) - 1)
+def _grid(ts: Any, end: float) -> Any:
+    if ts is None:
+        ts = 150
+    if not isinstance(ts, (int, np.integer)) or isinstance(ts, bool):
+        return ts
+    if ts < 3:
+        raise ValueError(f"Argument `ts` must be at least 3, but is {ts}.")
+    later = np.geomspace(min(1e-2, 1e-3 * end), end, int(ts) - 1)
     return np.concatenate([[0.0], later[:-1], [end]])

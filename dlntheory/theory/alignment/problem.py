@@ -10,18 +10,20 @@ from scipy.special import logsumexp
 
 from ..._precision import require_float64
 from ...architecture import Architecture
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 from ...families import linear_network
 from ...losses import ExponentialLoss, LogisticLoss
 from ...losses.base import check_same_samples, checked_array, checked_rows
 from ...losses.log_form import LARGE_MARGIN
 from .max_margin import MaxMargin, max_margin
 
+#: Predictors are as large as rows are small, and their squares must be doubles.
+SMALLEST_SIZE = 1e-100
 LOSSES = {"exponential": ExponentialLoss, "logistic": LogisticLoss}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class SeparableProblem:
+class SeparableProblem(Displayed):
     r"""Linear classification of separable data without bias, $\min_w \frac1n\sum_i \ell(y_i \langle w, x_i\rangle)$.
 
     Making one certifies that the data are separable: it computes the maximum margin. Rows are scaled to
@@ -67,7 +69,15 @@ class SeparableProblem:
             raise ValueError(f"Argument `loss` must be one of {list(LOSSES)}, but is {loss!r}.")
         x, y = checked_rows(inputs, "inputs"), _checked_labels(labels)
         check_same_samples(x, y, "labels")
-        scale = max(1.0, float(np.max(np.linalg.norm(x, axis=1))))
+        largest = float(np.max(np.abs(x)))
+        # The squares of large entries overflow: the norm of a row is taken relative to the largest entry.
+        largest *= float(np.max(np.linalg.norm(x / (largest or 1.0), axis=1)))
+        if 0.0 < largest < SMALLEST_SIZE:
+            raise ValueError(
+                f"Argument `inputs` must have a row of norm {SMALLEST_SIZE:g} or more, but the largest is "
+                f"{largest:.3g}: divide the inputs by it, which changes no direction."
+            )
+        scale = max(1.0, largest)
         x = x / scale
         signed = y[:, None] * x
         signed.flags.writeable = False
@@ -131,12 +141,8 @@ class SeparableProblem:
             f"margin {self.margin.margin:.4g})"
         )
 
-    def __str__(self) -> str:
-        return f"{key_values(self._facts())}\n{self.margin}"
-
-    def _repr_html_(self) -> str:
-        facts = self._facts() | self.margin.facts()
-        return card(f"Separable problem {self.name}", facts=facts)
+    def _title(self) -> str:
+        return f"separable problem {self.name}"
 
     def _facts(self) -> dict[str, Any]:
         n, d = self.signed_inputs.shape
@@ -144,6 +150,7 @@ class SeparableProblem:
             "data": f"{self.name}: {n} samples in {d} dimensions",
             "loss": self.loss.conventions,
             "scale": f"inputs divided by {self.scale:.6g}; the margin is that of the scaled data",
+            **self.margin._facts(),
         }
 
 

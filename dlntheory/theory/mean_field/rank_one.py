@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ...display.text import card, key_values
-from . import checks
+from ..._checks import integer, real_number
+from ...display.displayed import Displayed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RankOneRun:
+class RankOneRun(Displayed):
     r"""Test error along the flow, with its exact logarithmic slope.
 
     Attributes:
@@ -31,11 +31,8 @@ class RankOneRun:
     def __repr__(self) -> str:
         return f"RankOneRun(to t = {self.ts[-1]:g}, gen {self.gen[-1]:.4g}, slope {self.slope[-1]:.4g})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Rank-one flow of the test error", facts=self._facts())
+    def _title(self) -> str:
+        return "rank-one flow of the test error"
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
@@ -73,14 +70,14 @@ def rank_one_flow(
     """
     from scipy.integrate import solve_ivp
 
-    L = checks.whole("L", L, 1)
+    L = integer(L, "L")
     lam, p, teacher2 = (np.asarray(modes[name], dtype=np.float64) for name in ("lam", "p", "teacher2"))
     ts = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if not (np.all(ts > 0) and np.all(np.diff(ts) > 0)):
         raise ValueError(f"Argument `times` must be positive and increasing, but is {times!r}.")
     target = np.sqrt(p * teacher2)
     direction = lam * target
-    initial = checks.number("start", start, above=0.0) * direction / np.linalg.norm(direction)
+    initial = real_number(start, "start", above=0) * direction / np.linalg.norm(direction)
     power = 2.0 * L / (L + 1)
 
     def velocity(t: float, b: np.ndarray) -> np.ndarray:

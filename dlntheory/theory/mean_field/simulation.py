@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, progress_bar
-from ...display.text import card, format_number, key_values
-from . import checks
+from ...display.text import format_number
 from .config import MeanFieldConfig
 from .finite_networks import FiniteProblem, draw_networks
 
@@ -19,7 +20,7 @@ CHUNK_ENTRIES = 400_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Simulation:
+class Simulation(Displayed):
     r"""What `simulate` measured, one row for each seed.
 
     Attributes:
@@ -48,11 +49,8 @@ class Simulation:
     alignment: np.ndarray
     interrupted: bool = False
 
-    def __str__(self) -> str:
-        return key_values([("simulation", self.config.label), *self._facts()])
-
-    def _repr_html_(self) -> str:
-        return card(f"Simulation of {self.config.label}", facts=self._facts())
+    def _title(self) -> str:
+        return f"simulation of {self.config.label}"
 
     def _facts(self) -> list[tuple[str, str]]:
         mark = " (interrupted)" if self.interrupted else ""
@@ -142,8 +140,8 @@ def simulate(
         >>> simulate(config, 16, seeds=2).gen.shape
         (2, 3)
     """
-    D = checks.whole("D", D, 1)
-    seeds = checks.whole("seeds", seeds, 1)
+    D = integer(D, "D")
+    seeds = integer(seeds, "seeds")
     problem = FiniteProblem.of(config, D)
     entries = problem.N * D + (config.L - 1) * problem.N**2 + problem.P * D
     chunk = int(np.clip(CHUNK_ENTRIES // entries, 1, seeds))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, progress_bar, whole_runs
-from ...display.text import card, one_line, text_table
+from ...display.text import one_line
 from ...losses import MatrixCompletionLoss
 from .chain_inputs import layers_of
 from .closest_approach import closest_approach
@@ -46,7 +47,7 @@ class CompletionProblem:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class CompletionStudy:
+class CompletionStudy(Displayed):
     r"""Full flows over scales against the greedy points.
 
     Attributes:
@@ -71,19 +72,16 @@ class CompletionStudy:
         mark = ", interrupted" if self.interrupted else ""
         return f"CompletionStudy(L = {self.depth}, {len(self.alphas)} scales{mark})"
 
-    def __str__(self) -> str:
-        mark = " (interrupted)" if self.interrupted else ""
-        return f"completion, L = {self.depth}; {CONJECTURE}{mark}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return f"matrix completion from small starts, L = {self.depth}{' (interrupted)' if self.interrupted else ''}"
 
-    def _repr_html_(self) -> str:
-        mark = " (interrupted)" if self.interrupted else ""
-        title = f"Matrix completion from small starts, L = {self.depth}{mark}"
-        return card(title, tables=[self._table()], notes=[CONJECTURE])
+    def _notes(self) -> list[str]:
+        return [CONJECTURE]
 
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         names = [f"to greedy {k}" for k in range(1, self.distances.shape[1] + 1)]
         rows = zip(self.alphas, *self.distances.T, self.recovery, strict=True)
-        return list(rows), ("alpha", *names, "recovery error")
+        return [(list(rows), ("alpha", *names, "recovery error"))]
 
 
 def completion_problem(

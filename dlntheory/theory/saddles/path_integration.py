@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, whole_runs
-from ...display.text import card, key_values
 from ...training import AbstractEvent, AbstractFlow, GradientFlow, State, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
@@ -61,7 +61,7 @@ class ModeReaches(AbstractEvent):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class PathRun:
+class PathRun(Displayed):
     r"""A run of the full flow from $\alpha\theta_0$, at times close enough to follow plateaus and jumps.
 
     Attributes:
@@ -99,15 +99,11 @@ class PathRun:
         mark = ", interrupted" if self.interrupted else ""
         return f"PathRun(L = {self.depth}, alpha = {self.alpha:g}, {len(self.ts)} times{mark})"
 
-    def __str__(self) -> str:
-        return f"{self.trajectory}\n{key_values(self._facts())}"
-
-    def _repr_html_(self) -> str:
-        facts = [*self.trajectory.facts(), *self._facts().items()]
-        return card(f"Path from alpha = {self.alpha:g}, L = {self.depth}", facts=facts)
+    def _title(self) -> str:
+        return f"path from alpha = {self.alpha:g}, L = {self.depth}"
 
     def _facts(self) -> dict[str, str]:
-        facts = {"explicit steps": f"{self.estimated_steps:.2g} estimated"}
+        facts = dict(self.trajectory.facts()) | {"explicit steps": f"{self.estimated_steps:.2g} estimated"}
         return facts | ({"interrupted": "it ends early or is coarse"} if self.interrupted else {})
 
 
@@ -179,7 +175,7 @@ def follow_path(
     method: str = "auto",
     rtol: float = 1e-6,
     atol: float | None = None,
-    saves: int | str | Sequence[float] | np.ndarray | None = None,
+    ts: int | str | Sequence[float] | np.ndarray | None = None,
     stop: AbstractEvent | Sequence[AbstractEvent] = (),
     max_steps: int = 1_000_000,
     progress: bool | None = None,
@@ -197,7 +193,7 @@ def follow_path(
         rtol: relative tolerance per step.
         atol: absolute tolerance per step; by default $10^{-5}\alpha$ times the size of $\theta_0$ (at most 1). Times
             of jumps are then right to about $10^{-3}$; take `accurate_atol(alpha)` where they matter.
-        saves: as in `solve`; by default every accepted step of a stiff method, 2000 times of an explicit one,
+        ts: as in `solve`; by default every accepted step of a stiff method, 2000 times of an explicit one,
             placed by up to three further runs where loss and gradient change.
         stop: events that end the run.
         max_steps: upper bound on steps; reaching it is an error, never a shorter run.
@@ -225,7 +221,7 @@ def follow_path(
     flow = GradientFlow(network_of(start), cost)
     end = default_horizon(cost, start) if t1 is None else float(t1)
     steps = estimated_steps(cost, start, end)
-    size = flow.arch.size
+    size = flow.architecture.size
     if method == "auto":
         method = chosen_method(steps, size)
     elif method == "stiff" and size > MAX_PARAMETERS:
@@ -242,7 +238,7 @@ def follow_path(
             flow,
             start,
             end,
-            saves=times,
+            ts=times,
             method=method,
             rtol=rtol,
             atol=tolerance,
@@ -254,8 +250,8 @@ def follow_path(
         norms = np.asarray(_gradient_norms(flow, run.states or {}))
         return PathRun(run, float(alpha), len(start), norms, steps, run.stats.stopped_by == INTERRUPTED)
 
-    if saves is not None or method == "stiff":
-        return run_on("steps" if saves is None else saves)
+    if ts is not None or method == "stiff":
+        return run_on("steps" if ts is None else ts)
     found = run_on(EXPLICIT_SAVES)
     for _ in range(MAX_REFINEMENTS):
         if found.interrupted or _is_fine(found):

@@ -58,7 +58,7 @@ class _Settings(eqx.Module):
 
     solver: str = eqx.field(static=True)
     clock: Clock = eqx.field(static=True)
-    step_to_saves: bool = eqx.field(static=True)
+    step_to_ts: bool = eqx.field(static=True)
     save_states: bool = eqx.field(static=True)
 
 
@@ -101,7 +101,7 @@ def _event_values(arguments: _Arguments, t, state: State):
     return jnp.stack([event.value(arguments.dynamics, t, state) for event in arguments.events])
 
 
-def _controller(solver: str, step_to_saves: bool, grid, shortest, rtol, atol) -> Any:
+def _controller(solver: str, step_to_ts: bool, grid, shortest, rtol, atol) -> Any:
     # A proportional term keeps an implicit method, whose error estimates jump, from rejecting most of its steps.
     pcoeff, icoeff = (0.3, 0.4) if solver == "krylov" else (0.0, 1.0)
     controller = diffrax.PIDController(
@@ -113,7 +113,7 @@ def _controller(solver: str, step_to_saves: bool, grid, shortest, rtol, atol) ->
         dtmin=shortest,
         force_dtmin=False,
     )
-    return diffrax.ClipStepSizeController(controller, step_ts=grid) if step_to_saves else controller
+    return diffrax.ClipStepSizeController(controller, step_ts=grid) if step_to_ts else controller
 
 
 @eqx.filter_jit
@@ -170,7 +170,7 @@ def integrate(
 
     # Below the spacing of floats near the end a step no longer moves t: stop there instead of rejecting for ever.
     shortest = 1e-16 * (end - start.t)
-    inner = _controller(settings.solver, settings.step_to_saves, grid, shortest, rtol, atol)
+    inner = _controller(settings.solver, settings.step_to_ts, grid, shortest, rtol, atol)
     solver, term = SOLVERS[settings.solver](), diffrax.ODETerm(field)  # pyright: ignore[reportArgumentType]
     fresh = solver.init(term, here.t, end, here.state, arguments)
     solution = diffrax.diffeqsolve(
@@ -213,13 +213,13 @@ def integrate(
 
 
 @functools.lru_cache(maxsize=1024)
-def _form(solver: str, step_to_saves: bool, saves: int, shapes: tuple[Any, ...], dtype: Any) -> Memory:
+def _form(solver: str, step_to_ts: bool, saves: int, shapes: tuple[Any, ...], dtype: Any) -> Memory:
     """Shapes and types of the memory of a run: known before its program is compiled."""
     number = jax.ShapeDtypeStruct((), dtype)
 
     def make(grid, one, state):
         return blank_memory(
-            _controller(solver, step_to_saves, grid, one, one, one), SOLVERS[solver](), state, one
+            _controller(solver, step_to_ts, grid, one, one, one), SOLVERS[solver](), state, one
         )
 
     state = {name: jax.ShapeDtypeStruct(shape, kind) for name, shape, kind in shapes}
@@ -228,7 +228,7 @@ def _form(solver: str, step_to_saves: bool, saves: int, shapes: tuple[Any, ...],
 
 def _blank(settings: _Settings, state: State, saves: int) -> Memory:
     shapes = tuple((name, leaf.shape, leaf.dtype) for name, leaf in state.items())
-    form = _form(settings.solver, settings.step_to_saves, saves, shapes, jnp.result_type(float))
+    form = _form(settings.solver, settings.step_to_ts, saves, shapes, jnp.result_type(float))
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), form)
 
 
@@ -244,7 +244,7 @@ def run_explicit(
     atol: float,
     events: tuple[AbstractEvent, ...],
     monitor: LawMonitor | None,
-    step_to_saves: bool,
+    step_to_ts: bool,
     save_states: bool,
     max_steps: int,
     tell: Tell,
@@ -256,7 +256,7 @@ def run_explicit(
     Raises:
         KeyboardInterrupt: the user stopped the run before its first part was done; later, what is done is returned.
     """
-    settings = _Settings(method, clock, step_to_saves, save_states)
+    settings = _Settings(method, clock, step_to_ts, save_states)
     arguments = _Arguments(dynamics, events, monitor)
     traces = eqx.debug.get_num_traces(integrate)
     start, pace = _Point(np.asarray(t0), state0), Pace(state0, dynamics)

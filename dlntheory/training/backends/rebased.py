@@ -104,7 +104,7 @@ def run_anchored(
             raise
         return _joined(kept, saved, counts, chunks, compiled, interrupted=True)
     if raw is None:
-        raise ValueError(f"Argument `saves` must reach beyond the start {t0:g} for {dynamics.label}.")
+        raise ValueError(f"Argument `ts` must reach beyond the start {t0:g} for {dynamics.label}.")
     return _joined(raw, saved, counts, chunks, compiled)
 
 

@@ -9,7 +9,7 @@ import pytest
 from systems.reference import chain_flow, log_cosh
 
 import dlntheory as dln
-from dlntheory.reductions.chain.balanced_operator import balanced_operator
+from dlntheory.reductions.chain.relaxed_operator import balanced_operator
 
 
 def with_singular_values(arch, values, seed=0):
@@ -42,7 +42,7 @@ def test_reduced_equals_full(widths, values):
     theta0 = with_singular_values(arch, values)
     reduced = dln.BalancedFlow(arch, loss, rank=len(values))
     ts = np.linspace(0.0, 2.0, 6)
-    run = dln.solve(reduced, theta0, 2.0, saves=ts, rtol=1e-10, method="dopri8", step_to_saves=True)
+    run = dln.solve(reduced, theta0, 2.0, ts=ts, rtol=1e-10, method="dopri8", step_to_ts=True)
     reference, _ = chain_flow([np.asarray(theta0[n]) for n in arch.chain], gradient, ts)
     assert np.max(np.abs(run.z - reference)) < 1e-9 * np.max(np.abs(reference))
     singular = np.linalg.svd(run.z, compute_uv=False)
@@ -53,7 +53,7 @@ def test_compare_gives_the_same_verdict_through_the_public_door():
     arch = dln.linear_network((4, 5, 3))
     loss, _ = log_cosh(np.random.default_rng(3).standard_normal((3, 4)))
     theta0 = with_singular_values(arch, [1.0, 0.5, 0.2])
-    both = dln.compare(dln.GradientFlow(arch, loss), dln.reduce(arch, theta0), theta0, 2.0, saves=6)
+    both = dln.compare(dln.GradientFlow(arch, loss), dln.reduce(arch, theta0), theta0, 2.0, ts=6)
     assert both.max_error < 3e-11
     assert not both.full.stats.compiled
     assert both.full.max_drift < 1e-11
@@ -167,11 +167,11 @@ def test_rates_and_weight_decay_come_from_the_flow():
         theta0 = {name: np.sqrt(rates.get(name, 1.0)) * np.asarray(w) for name, w in start.items()}
         flow = dln.GradientFlow(arch, loss, weight_decay=decay, rates=rates)
         reduced = dln.BalancedFlow(arch).bind(flow.training)
-        run = dln.solve(reduced, theta0, 1.5, saves=ts, rtol=1e-10, method="dopri8", step_to_saves=True)
+        run = dln.solve(reduced, theta0, 1.5, ts=ts, rtol=1e-10, method="dopri8", step_to_ts=True)
         speeds = [rates.get(name, 1.0) for name in arch.chain]
         reference, _ = chain_flow([theta0[n] for n in arch.chain], gradient, ts, decay=decay, rates=speeds)
         assert np.max(np.abs(run.z - reference)) < 1e-9 * np.max(np.abs(reference))
-    with pytest.raises(ValueError, match="must be 0 with unequal layer `rates`"):
+    with pytest.raises(ValueError, match="must be 0 with unequal `rates`"):
         dln.BalancedFlow(arch, loss, weight_decay=0.1, rates={"W1": 2.0})
 
 
@@ -185,7 +185,7 @@ def test_an_unbalanced_start_is_refused_with_its_number():
     assert caught.value.measured == pytest.approx(np.linalg.norm(imbalance), rel=1e-12)
     # The announced error is of the size of the error that one gets.
     loss, gradient = log_cosh(np.random.default_rng(3).standard_normal((5, 4)))
-    run = dln.solve(dln.BalancedFlow(arch, loss), shifted, 2.0, saves=5, check=False)
+    run = dln.solve(dln.BalancedFlow(arch, loss), shifted, 2.0, ts=5, check=False)
     reference, _ = chain_flow([np.asarray(shifted[n]) for n in arch.chain], gradient, run.ts)
     actual = np.max(np.abs(run.z - reference))
     assert caught.value.expected_error / 10 < actual < caught.value.expected_error * 10

@@ -7,7 +7,7 @@ import pytest
 from systems.reference import chain_flow
 
 import dlntheory as dln
-from dlntheory.reductions.chain.balanced_limit import BalancedLimitFlow
+from dlntheory.reductions.chain.infinite_depth import BalancedLimitFlow
 from dlntheory.reductions.chain.logarithmic_mean import logarithmic_mean_operator
 
 TARGET = np.array([[1.0, 0.4], [0.3, -0.8]])
@@ -43,7 +43,7 @@ def test_the_layers_approach_it_at_order_one_with_any_hidden_bases():
         )
         if limit is None:
             flow = BalancedLimitFlow(arch, dln.SquaredLoss.from_target(TARGET))
-            limit = dln.solve(flow, theta0, 1.0 / depth, rtol=1e-10, saves=2).z[-1]
+            limit = dln.solve(flow, theta0, 1.0 / depth, rtol=1e-10, ts=2).z[-1]
         gaps.append(np.linalg.norm(z[-1] - limit))
     assert gaps[0] / gaps[1] == pytest.approx(2.0, rel=0.15)
     assert gaps[1] / gaps[2] == pytest.approx(2.0, rel=0.1)

@@ -161,7 +161,7 @@ def limit():
 
     def end(z0):
         theta0 = {"W1": z0, "W2": np.eye(SIZE)}
-        run = dln.solve(reduced, theta0, 1.0, saves=3, rtol=1e-9, check=False)
+        run = dln.solve(reduced, theta0, 1.0, ts=3, rtol=1e-9, check=False)
         assert np.all(run.monitors["det z"] > 0)
         return run.z[-1]
 
@@ -198,7 +198,7 @@ def test_finite_flow_and_rates_are_the_same_time(limit):
     arch = dln.linear_network((SIZE,) * 9)
     theta0 = near_identity_balanced(arch, S0, rotation=rotation)
     layers = [np.asarray(theta0[name]) for name in arch.chain]
-    run = dln.solve(near_identity_flow(arch, LOSS), theta0, 1.0, saves=2, rtol=1e-10)
+    run = dln.solve(near_identity_flow(arch, LOSS), theta0, 1.0, ts=2, rtol=1e-10)
     np.testing.assert_allclose(run.z[-1], finite_flow(layers, 1.0), atol=1e-8)
     # At rate 1 the same distance takes an L-th of the time.
     z = arch(theta0)

@@ -9,7 +9,7 @@ from systems.reference import chain_flow, log_cosh
 import dlntheory as dln
 from dlntheory.reductions.chain.singular_values import SingularValueFlow
 
-TIGHT = {"method": "dopri8", "rtol": 1e-12, "atol": 1e-15, "saves": 6, "step_to_saves": True}
+TIGHT = {"method": "dopri8", "rtol": 1e-12, "atol": 1e-15, "ts": 6, "step_to_ts": True}
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,19 @@ def test_meeting_singular_values_end_the_run_with_the_way_out():
     loss = dln.SquaredLoss.from_target(np.diag([1.0, 2.0]))
     theta0 = dln.balanced(arch, jax.random.key(0), product=np.diag([0.5, 0.3]))
     with pytest.raises(dln.IntegrationError, match="smallest gap .* Use `BalancedFlow`") as stopped:
-        dln.solve(SingularValueFlow(arch, loss), theta0, 5.0, step_to_saves=True)
+        dln.solve(SingularValueFlow(arch, loss), theta0, 5.0, step_to_ts=True)
     assert 0 < len(stopped.value.trajectory) < 200
 
 
 @pytest.mark.parametrize(
     ("widths", "product", "words"),
     [
-        ((2, 2, 2), np.eye(2), r"distinct .* smallest gap .* at a largest value of 1\. Use `BalancedFlow`"),
-        ((2, 2, 2, 2), np.diag([1.0, 1e-7]), r"distinct and positive .* smallest value 1e-07"),
+        (
+            (2, 2, 2),
+            np.eye(2),
+            r"(?s)distinct .* Use `BalancedFlow`.*smallest gap .* at a largest value of 1\.",
+        ),
+        ((2, 2, 2, 2), np.diag([1.0, 1e-7]), r"(?s)distinct and positive .* smallest value 1e-07"),
         ((2, 2, 2), np.diag([1.0, 0.0]), r"z has rank 2\).* Use `SingularValueFlow\(arch, loss, rank=1\)`"),
     ],
 )
@@ -78,7 +82,5 @@ def test_compare_binds_it_and_a_small_value_of_two_layers_is_admitted():
     arch = dln.linear_network((2, 2, 2))
     loss = dln.SquaredLoss.from_target(np.array([[2.0, 0.3], [0.0, 1.0]]))
     theta0 = dln.balanced(arch, jax.random.key(0), product=np.diag([1.0, 1e-9]))
-    both = dln.compare(
-        dln.GradientFlow(arch, loss), SingularValueFlow(arch), theta0, 1.0, saves=6, timing=False
-    )
+    both = dln.compare(dln.GradientFlow(arch, loss), SingularValueFlow(arch), theta0, 1.0, ts=6, timing=False)
     assert both.max_error < 1e-9

@@ -157,7 +157,7 @@ def test_closed_flow_goes_through_solve():
         find_closure(arch).dynamics(Loss((2, 3))),
         start(arch.shapes),
         1.0,
-        saves=3,
+        ts=3,
         rtol=1e-10,
         method="tsit5",
     )
@@ -169,7 +169,7 @@ def test_closed_flow_goes_through_solve():
 def test_closed_flow_goes_through_compare():
     arch = dln.linear_network((3, 6, 2))
     flow = dln.GradientFlow(arch, Loss((2, 3)), weight_decay=0.3)
-    both = dln.compare(flow, find_closure(arch).dynamics(), start(arch.shapes), 1.0, timing=False, saves=5)
+    both = dln.compare(flow, find_closure(arch).dynamics(), start(arch.shapes), 1.0, timing=False, ts=5)
     assert both.max_error < 1e-10
     assert not both.reduced.drift, "weight decay breaks the laws: nothing may be monitored as conserved"
     assert r"\dot{Z}" in both.statement
@@ -182,7 +182,7 @@ def test_weight_decay_takes_each_observable_down_by_its_degree():
     theta0 = start(arch.shapes)
     flow = dln.GradientFlow(arch, loss, weight_decay=0.5)
     both = dln.compare(
-        flow, find_closure(arch).dynamics(loss, weight_decay=0.5), theta0, 1.0, timing=False, saves=5
+        flow, find_closure(arch).dynamics(loss, weight_decay=0.5), theta0, 1.0, timing=False, ts=5
     )
     assert both.max_error < 1e-10
 

@@ -12,7 +12,7 @@ from systems.closures import CHAIN, SMALL_CHAIN, Loss, attention, chain, residua
 
 import dlntheory as dln
 from dlntheory.reductions.closure import find_closure
-from dlntheory.reductions.closure.hints import read_hint
+from dlntheory.reductions.closure.ansatz_observables import read_hint
 
 UV = {"U": (2, 3), "V": (2, 3)}
 

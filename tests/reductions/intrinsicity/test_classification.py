@@ -7,8 +7,8 @@ import dlntheory as dln
 from dlntheory.exact.linear_algebra import DEFAULT_PRIME
 from dlntheory.laws import conservation_laws
 from dlntheory.reductions.intrinsicity import two_layer_level_set, two_layer_table
-from dlntheory.reductions.intrinsicity.classification import _METRICS, level_set_point
-from dlntheory.reductions.intrinsicity.kernel import ModularMetric, kernel_test
+from dlntheory.reductions.intrinsicity.kernel_criterion import ModularMetric, kernel_test
+from dlntheory.reductions.intrinsicity.two_layer_classification import _METRICS, level_set_point
 
 
 @pytest.fixture(scope="module")

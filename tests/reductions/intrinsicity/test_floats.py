@@ -7,9 +7,9 @@ import pytest
 import dlntheory as dln
 from dlntheory.families import attention, gram_factorisation, power_network, relu_network, weight_normalised
 from dlntheory.laws import conservation_laws
-from dlntheory.reductions.intrinsicity.floats import Floats, InterpretedMetric
+from dlntheory.reductions.intrinsicity.float_metric import Floats, InterpretedMetric
 from dlntheory.reductions.intrinsicity.gauss_newton import CompiledMetric, float_kernel, gauss_newton
-from dlntheory.reductions.intrinsicity.level_sets import _constraint
+from dlntheory.reductions.intrinsicity.level_set_tests import _constraint
 
 
 @pytest.mark.parametrize(

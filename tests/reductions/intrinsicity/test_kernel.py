@@ -12,13 +12,13 @@ from dlntheory.families import scale_invariant
 from dlntheory.laws import conservation_laws
 from dlntheory.laws.proof.lie_rank import random_point
 from dlntheory.laws.systems import GradientSystem
-from dlntheory.reductions.intrinsicity.brackets import lie_test
-from dlntheory.reductions.intrinsicity.kernel import (
+from dlntheory.reductions.intrinsicity.kernel_criterion import (
     ModularMetric,
     generic_kernel_tests,
     kernel_test,
     product_mod,
 )
+from dlntheory.reductions.intrinsicity.lie_criterion import lie_test
 
 
 def symmetric_residues(values):

@@ -14,7 +14,7 @@ import dlntheory as dln
 from dlntheory.families.diagonal import power_network
 from dlntheory.families.normalised import weight_normalised
 from dlntheory.reductions.mirror import commuting_test, kkt_residual, mirror_potential, symmetry_defect
-from dlntheory.reductions.mirror.potentials import ChainScalars
+from dlntheory.reductions.mirror.mirror_potentials import ChainScalars
 
 N = 3
 

@@ -52,7 +52,7 @@ def test_descent_equals_the_full_network_layer_by_layer(widths, kind):
     flow = compress(arch, loss, runs.named(layers), weight_decay=0.03)
     rule, momentum = ("nesterov", 0.5) if len(widths) == 4 else ("gradient descent", 0.0)
     rule_run = descent(flow, 0.05, rule=rule, momentum=momentum)
-    run = dln.iterate(rule_run, runs.named(layers), 150, saves=2)
+    run = dln.iterate(rule_run, runs.named(layers), 150, ts=2)
     full = runs.train(
         layers, target, rate=0.05, steps=150, decay=0.03, covariance=covariance, rule=rule, momentum=momentum
     )
@@ -85,7 +85,7 @@ def flows():
     found = []
     for decay, rates in ((0.0, {}), (0.04, {"W1": 1.5, "W3": 0.5})):
         flow = compress(arch, loss, runs.named(layers), weight_decay=decay, rates=rates)
-        options = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 5}
+        options = {"method": "dopri8", "rtol": 1e-10, "step_to_ts": True, "ts": 5}
         run = dln.solve(flow, runs.named(layers), 8.0, **options)
         reference = chain_flow(
             layers, lambda z: z - target, run.ts, decay=decay, rates=[rates.get(n, 1.0) for n in arch.chain]
@@ -114,7 +114,7 @@ def test_scalars_of_the_flow_are_conserved_and_closed_in_form():
     arch, loss, layers, _, _ = problem((14, 14, 14, 14), "white")
     equal = [0.6 * layer / np.linalg.norm(layer, 2) for layer in layers]
     flow = compress(arch, loss, runs.named(layers))
-    options = {"method": "dopri8", "rtol": 1e-10, "step_to_saves": True, "saves": 4}
+    options = {"method": "dopri8", "rtol": 1e-10, "step_to_ts": True, "ts": 4}
     run = dln.solve(flow, runs.named(layers), 8.0, **options)
     assert run.drift["differences of rho^2"].max() < 1e-10
     assert run.monitors["largest product of rho"][0] == pytest.approx(0.6 * 0.8 * 0.5)
@@ -155,7 +155,7 @@ def test_compare_through_the_public_door():
     arch, loss, layers, _, _ = problem((14, 14, 14, 14), "white")
     full = dln.GradientFlow(arch, loss)
     both = dln.compare(
-        full, compress(arch, loss, runs.named(layers)), runs.named(layers), 4.0, saves=4, timing=False
+        full, compress(arch, loss, runs.named(layers)), runs.named(layers), 4.0, ts=4, timing=False
     )
     assert both.max_error < 2e-10
     assert "compressed flow: 54 variables" in str(both)
@@ -220,7 +220,7 @@ def test_non_white_data_are_refused_with_delta():
     covariance = np.asarray(loss.input_covariance)
     delta = np.linalg.norm(covariance / (np.trace(covariance) / 14) - np.eye(14), 2)
     with pytest.raises(
-        dln.ConditionError, match="multiple of the identity.*delta = .*Leave out `assume_white`"
+        dln.ConditionError, match="(?s)multiple of the identity.*Leave out `assume_white`.*delta = "
     ) as caught:
         flow.check_start(runs.named(layers))
     assert caught.value.measured == pytest.approx(delta, rel=1e-12)
@@ -258,8 +258,8 @@ def test_another_start_is_refused_and_a_scaled_one_admitted():
             {"rule": "newton"},
             r"must be one of \['gradient descent', 'heavy ball', 'nesterov'\], but is 'newton'",
         ),
-        ({"learning_rate": 0.0}, "`learning_rate` must be a positive number, but is 0.0"),
-        ({"rule": "nesterov", "momentum": 1.0}, r"`momentum` must lie in \[0, 1\), but is 1.0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be a finite positive number, but is 0.0"),
+        ({"rule": "nesterov", "momentum": 1.0}, r"`momentum` must be .* below 1, but is 1.0"),
         ({"momentum": 0.5}, "`momentum` must be 0 for gradient descent, but is 0.5"),
     ],
 )
@@ -323,7 +323,7 @@ def test_names_of_the_layers_are_those_of_the_architecture():
     theta0 = {"A": layers[0], "B": layers[1]}
     flow = compress(arch, loss, theta0)
     state = flow.initial(theta0)
-    assert list(state) == ["A", "B", "rho", "spare"]
+    assert list(state) == ["A", "B", "rho", "untrained"]
     np.testing.assert_allclose(flow.output(state), runs.product(layers), atol=1e-14)
     np.testing.assert_allclose(flow.layer(state, "B"), layers[1], atol=1e-14)
 
@@ -332,7 +332,7 @@ def test_it_prints_its_equation_and_source():
     arch, loss, layers, _, _ = problem((14, 14, 14), "white")
     flow = compress(arch, loss, runs.named(layers))
     text = str(flow)
-    for word in (r"\dot\rho_l", "2306.01154", "exact for squared loss", "target S as given"):
+    for word in (r"\dot\rho_l", "Yaras, Wang, Hu, Zhu", "exact for squared loss", "target S as given"):
         assert word in text
     assert repr(descent(flow, 0.1)) == "CompressedDescent(linear 14-14-14)"
     assert descent(flow, 0.1).label == "compressed gradient descent"

@@ -96,7 +96,7 @@ def test_solve_at_the_recommended_tolerance(reference):
         END,
         method="tsit5",
         rtol=1e-8,
-        saves=11,
+        ts=11,
         timing=False,
     )
     assert both.max_error < 1e-6

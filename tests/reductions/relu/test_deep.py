@@ -26,7 +26,7 @@ def run():
     ts = np.linspace(0.0, 1.0, 5)
     theta0 = start(1)
     reduced = DeepPathFlow(ARCH, LOSS)
-    trajectory = dln.solve(reduced, theta0, 1.0, saves=ts, rtol=1e-10, method="dopri8", step_to_saves=True)
+    trajectory = dln.solve(reduced, theta0, 1.0, ts=ts, rtol=1e-10, method="dopri8", step_to_ts=True)
     return trajectory, *NETWORK.flow(theta0, GRADIENT, np.linspace(0.0, 1.0, 101))
 
 

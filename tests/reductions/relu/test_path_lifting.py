@@ -15,7 +15,7 @@ from dlntheory.reductions.relu import DeepPathFlow, TwoLayerPathFlow
 from dlntheory.reductions.relu.path_lifting import neuron_operator
 
 TS = np.linspace(0.0, 2.0, 6)
-TIGHT = {"saves": TS, "rtol": 1e-10, "method": "dopri8", "step_to_saves": True}
+TIGHT = {"ts": TS, "rtol": 1e-10, "method": "dopri8", "step_to_ts": True}
 
 
 def start(arch, seed=0, scale=0.8):

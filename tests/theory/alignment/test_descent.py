@@ -29,7 +29,7 @@ REACHED = {
 
 
 def problem(loss="logistic"):
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, 0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, 0.3)
     return SeparableProblem(data.inputs, data.targets, loss)
 
 
@@ -74,7 +74,7 @@ def test_rules_are_those_of_the_theory(rule):
     task = problem()
     start = admissible_start(task, task.network(2), jax.random.key(1))
     weights, log_time, risks = by_hand(task, start, rule, 300)
-    run = gradient_descent(task, start, rule, 300, saves=np.arange(301))
+    run = gradient_descent(task, start, rule, 300, ts=np.arange(301))
     assert clock_disagreement(run.final, weights) < 1e-12
     assert run.s[-1] == pytest.approx(log_time, rel=1e-12)
     np.testing.assert_allclose(run.log_risk[:-1], np.log(risks), rtol=1e-10, atol=1e-12)
@@ -95,7 +95,7 @@ def test_largest_change_sees_a_rise():
     rows[-1] = -rows[0]
     start = admissible_start(task, task.network(2), jax.random.key(1))
     descent = SeparableDescent(task.network(2), dln.LogisticLoss(300 * rows, np.ones(30)), "paper")
-    run = iterate(descent, start, 300, saves=np.arange(301))
+    run = iterate(descent, start, 300, ts=np.arange(301))
     assert float(run.final[CHANGE]) > 0.1
     assert float(run.final[CHANGE]) == pytest.approx(np.max(np.diff(np.log(run.loss))[:-1]), rel=1e-9)
 

@@ -31,7 +31,7 @@ MARGIN = 0.3
 
 
 def problem(loss="exponential", padding=0):
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, MARGIN)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, MARGIN)
     inputs = np.concatenate([data.inputs, np.zeros((30, padding))], axis=1)
     return SeparableProblem(inputs, data.targets, loss, name="simplex")
 
@@ -76,7 +76,7 @@ def test_same_weights_as_scipy_in_ordinary_time(run):
 
     _, final = chain_flow(weights, gradient, np.array([0.0, t_end]))
     grid = np.append(run.s[run.s < np.log1p(t_end)][:149], np.log1p(t_end))
-    ours = log_time_flow(task, dict(zip(("W1", "W2"), weights, strict=True)), grid[-1], saves=150)
+    ours = log_time_flow(task, dict(zip(("W1", "W2"), weights, strict=True)), grid[-1], ts=150)
     assert clock_disagreement(ours.trajectory.final, dict(zip(("W1", "W2"), final, strict=True))) < 1e-8
 
 
@@ -85,8 +85,8 @@ def test_same_weights_as_scipy_at_t_beyond_overflow(run, loss):
     task = problem(loss)
     weights = {"W1": run.weights[0][0], "W2": run.weights[1][0]}
     reference = log_time_reference(task, weights, 1000.0)
-    saves = 150
-    ours = log_time_flow(task, weights, 1000.0, saves=saves)
+    count = 150
+    ours = log_time_flow(task, weights, 1000.0, ts=count)
     assert clock_disagreement(ours.trajectory.final, reference) < 1e-7
     assert ours.log_risk[-1] < -1000.0
 
@@ -256,8 +256,8 @@ def test_start_above_the_risk_of_zero_is_warned_about(run):
         ({"s_max": 2e6}, "`t1` must be at most 1e\\+06"),
         ({"method": "euler"}, "`method` must be one of"),
         ({"clock": "t"}, "`clock` must be one of \\['log_t', 'risk', 'risk_normalised'\\]"),
-        ({"clock": "risk", "saves": 5}, "`saves` must be None"),
-        ({"saves": 2}, "`saves` must be at least 3"),
+        ({"clock": "risk", "ts": 5}, "`ts` must be None"),
+        ({"ts": 2}, "`ts` must be at least 3"),
     ],
 )
 def test_bad_options_are_refused(run, options, message):

@@ -226,7 +226,7 @@ def test_random_flows_end_at_the_reduced_rank_minimum():
     flow = dln.GradientFlow(arch, loss)
     for seed in range(6):
         theta0 = dln.gaussian(arch, jax.random.key(seed), scale=0.5)
-        run = dln.solve(flow, theta0, 60.0, method="dopri8", rtol=1e-9, saves=2)
+        run = dln.solve(flow, theta0, 60.0, method="dopri8", rtol=1e-9, ts=2)
         assert abs(run.loss[-1] - expected) < 1e-12
 
 

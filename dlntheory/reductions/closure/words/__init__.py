@@ -1,0 +1,1 @@
+"""Matrix equations: noncommutative monomials in the matrices of φ, closed under the flow."""
