@@ -14,6 +14,7 @@ from .._checks import real_number
 from .._errors import NotApplicableError
 from ..architecture import Architecture
 from ..display.displayed import Displayed
+from ..losses.traced import traced_loss
 
 
 class Settings(TypedDict, total=False):
@@ -28,12 +29,13 @@ class Settings(TypedDict, total=False):
 class Training(Displayed, eqx.Module):
     r"""What is minimised and at which speed: the one source of every factor in a flow, a step or a closed form.
 
-    $\theta_l' = -a(t)\,e_l\,(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\,\theta_l)$, in gradient-flow time. A rule
-    with steps of size $\eta$ takes every function of time at $t = k\eta$.
+    $\theta_l' = -a(t)\,e_l\,(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\,\theta_l)$, in gradient-flow time. A
+    rule with steps of size $\eta$ takes every function of time at $t = k\eta$.
 
     Args:
         loss: the loss $f(z)$, any callable from $z$ to a scalar.
-        weight_decay: $\gamma \ge 0$, the penalty being $\frac{\gamma}{2} \sum_l \|\theta_l\|^2$; one number, numbers by
+        weight_decay: $\gamma \ge 0$, the penalty being $\frac{\gamma}{2} \sum_l \|\theta_l\|^2$; one number,
+            numbers by
             name of the factor (0 where not named), or a function of $t$ that returns either.
         rates: learning rate $e_l > 0$ of a factor by name; factors not named have rate 1.
         schedule: a function $a(t) \ge 0$ that multiplies all rates, and the weight decay with them.
@@ -173,7 +175,9 @@ class Training(Displayed, eqx.Module):
         """Raise unless the loss is a scalar function of the architecture's $z$ and all names are those of factors.
 
         Raises:
-            ValueError: the loss fails or is no scalar on a $z$ of this shape, or a rate or decay names no factor.
+            ValueError: the loss fails, is no scalar on a $z$ of this shape or rounds to float32, or a rate or decay
+                names
+                no factor.
         """
         decay = self.decay(jnp.zeros(())) if callable(self.decay) else self.decay
         names = {"rates": self.rates, "weight_decay": decay if isinstance(decay, Mapping) else {}}
@@ -182,16 +186,9 @@ class Training(Displayed, eqx.Module):
                 raise ValueError(
                     f"Argument `{argument}` must name factors of {arch.name}, {list(arch.shapes)}, but has {unknown}."
                 )
-        struct = jax.ShapeDtypeStruct(arch.output_shape, jnp.result_type(float))
-        try:
-            value = jax.eval_shape(self.loss, struct)
-        except Exception as error:
-            error.add_note(f"(while evaluating `loss` on a z of shape {arch.output_shape}, from {arch.name})")
-            raise
-        if getattr(value, "shape", None) != ():
-            raise ValueError(
-                f"Argument `loss` must map z of shape {arch.output_shape} to a scalar, but gives {value}."
-            )
+        # The shape of z is known only here. The traced loss is the same function, as a value: a lambda that is
+        # written twice is one loss, and what is compiled for it is compiled once.
+        object.__setattr__(self, "loss", traced_loss(self.loss, arch.output_shape))
 
     @property
     def conventions(self) -> str:
