@@ -217,10 +217,7 @@ class Law:
         """How a training rule changes the law in a step, or at which rate: an exact identity.
 
         Args:
-            rule: a training rule, such as `GradientDescent`, `HeavyBall` or `GradientFlow`; see its `law_change`.
-
-        Returns:
-            A `dlntheory.training.LawChange`.
+            rule: a training rule; the answer, a `dlntheory.training.LawChange`, is that of its `law_change`.
 
         Raises:
             TypeError: `rule` is no training rule.

@@ -26,9 +26,7 @@ class SampleLoss(AbstractLoss):
     sample_loss: Callable[[Any, Any], Any] = eqx.field(static=True)
 
     def __init__(self, inputs: Any, targets: Any, sample_loss: Callable[[Any, Any], Any] | None = None):
-        # Rows that a compiled step selects are traced and were checked with the whole.
-        traced = any(isinstance(value, jax.core.Tracer) for value in (inputs, targets))
-        x, y = (inputs, targets) if traced else checked_pair(inputs, targets)
+        x, y = checked_pair(inputs, targets)
         self.inputs, self.targets = jnp.asarray(x), jnp.asarray(y)
         self.sample_loss = half_squared if sample_loss is None else sample_loss
 
@@ -42,7 +40,10 @@ class SampleLoss(AbstractLoss):
 
     def on(self, rows: Any) -> SampleLoss:
         """The loss on some of the samples. Pure."""
-        return SampleLoss(self.inputs[rows], self.targets[rows], self.sample_loss)
+        # The rows were checked with the whole, and are traced in a compiled step.
+        return eqx.tree_at(
+            lambda loss: (loss.inputs, loss.targets), self, (self.inputs[rows], self.targets[rows])
+        )
 
     @property
     def conventions(self) -> str:

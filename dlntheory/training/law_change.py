@@ -18,14 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
-from scipy.integrate import quad
 
 from .._errors import NotApplicableError
 from ..display.displayed import Displayed
 from ..display.text import Formula
 from ..laws.law import Law
-from .law_forms import Evaluator, LawForm, noether_form
-from .number_types import Numbers
+from ..laws.law_forms import Evaluator, LawForm, noether_form
+from ..laws.number_types import Numbers
 
 NOETHER = "Marcotte, Gribonval and Peyré 2024 (laws of momentum flows)"
 TAYLOR = "Taylor's formula, which is exact for a quadratic"
@@ -363,6 +362,8 @@ def flow_change(
 
 def decay_integral(rule: Any, factor: str, time: Any) -> float:
     r"""$\int_0^t a\,\Gamma_l\,ds$ of one factor, by quadrature."""
+    from scipy.integrate import quad
+
     training = rule.training
     rate = 1.0 if training.decoupled else float(training.rates.get(factor, 1.0))
 

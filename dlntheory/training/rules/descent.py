@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ...architecture import Architecture
 from ...laws.law import Law
+from ...laws.law_forms import Evaluator, LawForm
 from ..base import AbstractIteration, State
 from ..law_change import (
     NOETHER,
@@ -26,7 +27,6 @@ from ..law_change import (
     scaled,
     times,
 )
-from ..law_forms import Evaluator, LawForm
 from ..settings import Training
 from .gradient_flow import chain_imbalances
 

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from ...architecture import Architecture
 from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractIteration, State
 from ..law_change import (
     At,
@@ -22,7 +23,6 @@ from ..law_change import (
     plus,
     scaled,
 )
-from ..law_forms import Evaluator
 from ..settings import Settings, Training, checked_number
 from .gradient_flow import chain_imbalances
 

@@ -9,9 +9,9 @@ import equinox as eqx
 
 from ...architecture import Architecture
 from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractFlow, State
 from ..law_change import LawChange, flow_change
-from ..law_forms import Evaluator
 from ..settings import Settings, Training
 
 

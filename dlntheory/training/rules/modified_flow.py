@@ -10,9 +10,9 @@ import jax
 from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractFlow, State
 from ..law_change import At, LawChange, decayed, form_of, is_conserved_by, needs_velocity, scaled, times
-from ..law_forms import Evaluator
 from ..settings import Settings, Training, checked_number
 
 

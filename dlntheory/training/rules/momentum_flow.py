@@ -12,6 +12,7 @@ import numpy as np
 from ..._checks import real_array
 from ...architecture import Architecture
 from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractFlow, State
 from ..law_change import (
     NOETHER,
@@ -26,7 +27,6 @@ from ..law_change import (
     scaled,
     times,
 )
-from ..law_forms import Evaluator
 from ..settings import Settings, Training, checked_number
 
 

@@ -27,7 +27,7 @@ class StochasticGradientDescent(AbstractDescent):
 
     Args:
         arch: the architecture.
-        loss: a `SampleLoss`, a `Dataset` (for half the mean squared error), or any loss with `samples`, their number,
+        loss: a `SampleLoss`, a `Dataset` (for half the mean squared error), or any loss module with `samples`, a number,
             and `on(rows)`, the mean loss of some of them.
         learning_rate: $\eta > 0$.
         batch_size: $B$, at most the number of samples.
@@ -67,7 +67,7 @@ class StochasticGradientDescent(AbstractDescent):
         **settings: Unpack[Settings],
     ):
         loss = SampleLoss(loss.inputs, loss.targets) if isinstance(loss, Dataset) else loss
-        if not (hasattr(loss, "on") and hasattr(loss, "samples")):
+        if not (isinstance(loss, eqx.Module) and hasattr(loss, "on") and hasattr(loss, "samples")):
             raise ValueError(
                 "Argument `loss` must be a `SampleLoss` or another loss with `samples` and `on(rows)`, "
                 f"but is {loss!r}."

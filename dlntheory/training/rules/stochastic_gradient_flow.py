@@ -14,10 +14,10 @@ from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...data.dataset import Dataset
 from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ...losses.per_sample import SampleLoss
 from ..base import AbstractIteration, AbstractTrainingRule, State
 from ..law_change import At, LawChange, form_of, invariance, is_conserved_by, needs_velocity, times
-from ..law_forms import Evaluator
 from ..settings import Training, checked_number
 
 

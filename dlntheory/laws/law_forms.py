@@ -14,10 +14,10 @@ import numpy as np
 
 from ..exact.float_fractions import object_array
 from ..exact.rings.polynomials import SparsePolynomial
-from ..laws.law import Law
-from ..laws.matrix_terms import TIME
-from ..laws.printing import latex_name, latex_polynomial, latex_sum
+from .law import Law
+from .matrix_terms import TIME
 from .number_types import Numbers
+from .printing import latex_name, latex_polynomial, latex_sum
 
 _MAX_SHOWN = 12
 
