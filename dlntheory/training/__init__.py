@@ -11,7 +11,12 @@ from .base import (
     Limit as Limit,
     State as State,
 )
-from .events import AbstractEvent as AbstractEvent, LossBelow as LossBelow, SteadyState as SteadyState
+from .events import (
+    AbstractEvent as AbstractEvent,
+    LossBelow as LossBelow,
+    SteadyState as SteadyState,
+    StopFunction as StopFunction,
+)
 from .iterate import iterate as iterate
 from .law_change import LawChange as LawChange
 from .rules.cayley_descent import CayleyDescent as CayleyDescent
@@ -30,4 +35,5 @@ from .rules.stochastic_gradient_flow import StochasticGradientFlow as Stochastic
 from .save_times import log_times as log_times
 from .settings import Training as Training
 from .solve import solve as solve
+from .states_at import states_at as states_at
 from .trajectory import Stats as Stats, Trajectory as Trajectory
