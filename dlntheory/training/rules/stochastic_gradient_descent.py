@@ -27,8 +27,8 @@ class StochasticGradientDescent(AbstractDescent):
 
     Args:
         arch: the architecture.
-        loss: a `SampleLoss`, a `Dataset` (for half the mean squared error), or any loss module with `samples`, a number,
-            and `on(rows)`, the mean loss of some of them.
+        loss: a `SampleLoss`, a `Dataset` (for half the mean squared error), or any loss module with `samples`
+            and `on(rows)`: their number, and the mean loss of some of them.
         learning_rate: $\eta > 0$.
         batch_size: $B$, at most the number of samples.
         key: a key from `jax.random.key`.
