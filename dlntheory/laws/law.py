@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +29,6 @@ from .matrix_terms import (
     value_triangle,
 )
 from .printing import latex_polynomial, latex_sum, text_sum
-
-if TYPE_CHECKING:
-    from .breaking import Defect
 
 IDENTITY = "identity in Q[theta]"
 RANDOM_POINTS = "random points only"
@@ -227,19 +224,22 @@ class Law:
             entries[i][j] = expression
         return sympy.ImmutableDenseMatrix(entries)
 
-    def defect(self, rule: Any) -> Defect:
-        """How a training rule breaks the law, as an exact identity; see `dlntheory.laws.breaking`.
+    def change(self, rule: Any) -> Any:
+        """How a training rule changes the law in a step, or at which rate: an exact identity.
 
         Args:
-            rule: `GradientStep`, `HeavyBall`, `LookAhead`, `WeightDecay`, `Inertia`, `Noise`, `ImplicitMidpoint`, or
-                an object with a learning rate such as `GradientDescent`.
+            rule: a training rule; the answer, a `dlntheory.training.LawChange`, is that of its `law_change`.
 
         Raises:
-            ValueError: the law is not quadratic and the rule has no identity for it.
+            TypeError: `rule` is no training rule.
+            NotApplicableError: no exact identity is known for this rule, or for this law under it.
         """
-        from .breaking import defect
-
-        return defect(self, rule)
+        change = getattr(rule, "law_change", None)
+        if change is None:
+            raise TypeError(
+                f"Argument `rule` must be a training rule with a method `law_change`, but is {rule!r}."
+            )
+        return change(self)
 
     def latex(self) -> str:
         """The statement in LaTeX."""
