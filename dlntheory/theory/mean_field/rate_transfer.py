@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ..._checks import real_number
 from ..._errors import NotApplicableError
 from ...display.displayed import Displayed
-from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.progress import collect, progress_bar, whole_runs
 from .config import MeanFieldConfig
 from .plots import plot_rate_transfer
 from .solver import solve
@@ -291,20 +291,12 @@ def _transfer(
     progress: bool | None,
 ) -> RateTransfer:
     """Value by value, so that an interrupt leaves whole rows."""
-    rows: list[Sequence[BestRate | None]] = []
-    interrupted = False
-    with progress_bar(len(values) * len(ways), "best rates", unit="rate", progress=progress) as bar:
-        try:
-            for value in values:
-                row = []
-                for rate in ways.values():
-                    with whole_runs():
-                        row.append(rate(value))
-                    bar.update()
-                rows.append(row)
-        except KeyboardInterrupt:
-            if not (rows and keeps_partial()):
-                raise
-            interrupted = True
+    rows, interrupted = collect(
+        lambda value: [rate(value) for rate in ways.values()],
+        values,
+        "best rates",
+        unit="value",
+        progress=progress,
+    )
     rates = {name: tuple(row[place] for row in rows) for place, name in enumerate(ways)}
     return RateTransfer(parameter, values[: len(rows)], rates, interrupted)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...display.displayed import Displayed
-from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.progress import collect
 from .config import MeanFieldConfig
 from .plots import plot_sweep
 from .result import MeanFieldResult
@@ -116,18 +116,9 @@ def sweep(
         raise ValueError(
             f"Argument `configs` must have one length T, but has {sorted({c.T for c in configs.values()})}."
         )
-    results: list[MeanFieldResult] = []
-    interrupted = False
-    with progress_bar(len(configs), title, unit="value", progress=progress) as bar:
-        try:
-            for config in configs.values():
-                with whole_runs():
-                    results.append(solve(config, progress=False))
-                bar.update()
-        except KeyboardInterrupt:
-            if not (results and keeps_partial()):
-                raise
-            interrupted = True
+    results, interrupted = collect(
+        lambda config: solve(config, progress=False), configs.values(), title, unit="value", progress=progress
+    )
     values = tuple(configs)[: len(results)]
     labels = tuple(value if isinstance(value, str) else f"{value:g}" for value in values)
     return Sweep(title, parameter, labels, values, tuple(results), interrupted)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...display.displayed import Displayed
-from ...display.progress import keeps_partial, progress_bar, whole_runs
+from ...display.progress import collect, whole_runs
 from ...display.text import one_line
 from ...losses import MatrixCompletionLoss
 from .chain_inputs import layers_of
@@ -134,22 +134,13 @@ def completion_study(
         path = greedy or greedy_low_rank(
             problem.loss, problem.truth.shape, depth, k_max=problem.rank, progress=progress
         )
-    rows = []
-    interrupted = False
-    with progress_bar(len(alphas), "completion", unit="scale", progress=progress) as bar:
-        try:
-            for alpha in alphas:
-                end = time * (np.log(1 / alpha) + 5 if depth == 2 else alpha ** -(depth - 2))
-                with whole_runs():
-                    run = follow_path(
-                        problem.loss, theta0, alpha, end, method="stiff", rtol=1e-8, progress=False
-                    )
-                rows.append((*closest_approach(run, path.z[1:]), float(problem.recovery_error(run.z[-1]))))
-                bar.update()
-        except KeyboardInterrupt:
-            if not (rows and keeps_partial()):
-                raise
-            interrupted = True
+
+    def row(alpha: float) -> tuple[float, ...]:
+        end = time * (np.log(1 / alpha) + 5 if depth == 2 else alpha ** -(depth - 2))
+        run = follow_path(problem.loss, theta0, alpha, end, method="stiff", rtol=1e-8, progress=False)
+        return (*closest_approach(run, path.z[1:]), float(problem.recovery_error(run.z[-1])))
+
+    rows, interrupted = collect(row, alphas, "completion", unit="scale", progress=progress)
     table, done = np.array(rows), np.asarray(alphas)[: len(rows)]
     recovery = problem.recovery_error(path.z)
     return CompletionStudy(depth, done, table[:, :-1], table[:, -1], path, recovery, interrupted)

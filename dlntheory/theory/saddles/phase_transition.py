@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ...display.displayed import Displayed
-from ...display.progress import keeps_partial, progress_bar
+from ...display.progress import collect
 from ...families import linear_network
 from ...initial import gaussian
 from ...losses.base import checked_array
@@ -170,20 +170,10 @@ def phase_transition(
         ConditionError: $\gamma < 1 - 1/L$; ValueError: malformed arguments, a width below the rank of the target.
     """
     layers, goal = check_gamma(depth, gamma, allow_one=True), np.atleast_2d(checked_array(target, "target"))
-    rows = []
-    interrupted = False
-    with progress_bar(len(widths) * seeds, "distances", unit="start", progress=progress) as bar:
-        try:
-            for width in widths:
-                found = []
-                for seed in range(seeds):
-                    found.append(_one(goal, layers, gamma, int(width), seed))
-                    bar.update()
-                rows.append(np.mean(found, axis=0))
-        except KeyboardInterrupt:
-            if not (rows and keeps_partial()):
-                raise
-            interrupted = True
+    one = lambda width: np.mean(
+        [_one(goal, layers, gamma, int(width), seed) for seed in range(seeds)], axis=0
+    )
+    rows, interrupted = collect(one, widths, "distances", unit="width", progress=progress)
     minimum, saddle, predicted_m, predicted_s = np.array(rows).T
     done = np.asarray(widths)[: len(rows)]
     return PhaseTransition(
