@@ -166,9 +166,9 @@ class Law:
             if self.is_rational:
                 top, bottom = entry
                 a, b = top.evaluate_mod(point, prime), bottom.evaluate_mod(point, prime)
-                row[:] = (b * _gradient(top, point, prime) - a * _gradient(bottom, point, prime)) % prime
+                row[:] = (b * top.gradient_mod(point, prime) - a * bottom.gradient_mod(point, prime)) % prime
             else:
-                row[:] = _gradient(entry, point, prime)
+                row[:] = entry.gradient_mod(point, prime)
         return rows
 
     def __call__(self, params: Mapping[str, Any]) -> jax.Array:
@@ -393,13 +393,6 @@ def _gradients_of_terms(terms, blocks: Blocks, point: np.ndarray, prime: int) ->
                 np.add.at(rows, (where, indices[:, :, place]), product)
     assert rows is not None
     return rows[:, :dimension] % prime
-
-
-def _gradient(polynomial: SparsePolynomial, point: np.ndarray, prime: int) -> np.ndarray:
-    row = np.zeros(len(point), dtype=np.int64)
-    for variable, part in polynomial.gradient().items():
-        row[variable] = part.evaluate_mod(point, prime)
-    return row
 
 
 def _values(polynomials: Sequence[SparsePolynomial], flat: jax.Array) -> jax.Array:

@@ -13,8 +13,8 @@ import numpy as np
 import sympy
 
 from ...exact.float_fractions import simplest_fraction
-from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank
-from ...exact.polynomial_span import Samples, combined
+from ...exact.linear_algebra import DEFAULT_PRIME, combined, modular_nullspace, modular_rank
+from ...exact.polynomial_span import Samples
 from ...exact.rings.polynomials import SparsePolynomial, sum_of_products
 from ...exact.words.reading import Word
 from ...exact.words.terms import transpose
