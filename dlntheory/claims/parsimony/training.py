@@ -19,7 +19,7 @@ from ...reductions.parsimony import (
     descent,
 )
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
-from ...training import GradientDescent, iterate, solve
+from ...training import GradientDescent, LossBelow, iterate, solve
 from ..base import claim
 from ..curves import Curves
 from ..evidence import Evidence, Interval
@@ -301,7 +301,7 @@ def parsimony_completion_full(scale: float) -> Evidence:
         theta0,
         8000,
         ts=np.arange(0, 8001, 100),
-        stop_loss=level,
+        stop=LossBelow(level),
         save_states=False,
     )
     error = float(np.linalg.norm(run.z[-1] - target) / np.linalg.norm(target))
