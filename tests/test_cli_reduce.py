@@ -16,7 +16,7 @@ def called(capsys, *argv):
 
 
 def test_it_finds_what_the_function_finds(capsys):
-    arch = dln.linear_network((3, 5, 2))
+    arch = dln.linear_network((3, 2, 4))
     starts = {
         "balanced": dln.balanced(arch, jax.random.key(3)),
         "lambda=0.5": dln.lambda_balanced(arch, jax.random.key(3), 0.5),
@@ -25,12 +25,12 @@ def test_it_finds_what_the_function_finds(capsys):
     labels = set()
     for start, theta0 in starts.items():
         status, out, _ = called(
-            capsys, "reduce", "linear", "3", "5", "2", "--start", start, "--seed", "3", "--json"
+            capsys, "reduce", "linear", "3", "2", "4", "--start", start, "--seed", "3", "--json"
         )
         document = json.loads(out)
         assert status == 0
         assert document["found"] == dln.reduce(arch, theta0).label
-        assert document["parameters"] == 25
+        assert document["parameters"] == 14
         assert document["attempts"]
         labels.add(document["found"])
     assert len(labels) > 1, "the start decides"

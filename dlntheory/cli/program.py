@@ -1,7 +1,7 @@
 """`main`: reads the arguments, runs one command, returns its exit status.
 
-Exit status: 0 fine; 1 a claim failed or is vacuous, the main job failed, or no reduction applies; 2 a wrong call; 130 interrupted;
-141 the reader of the output went away.
+Exit status: 0 fine; 1 a claim failed or is vacuous, the main job failed, or no reduction applies; 2 a wrong call;
+130 interrupted; 141 the reader of the output went away.
 """
 
 from __future__ import annotations
