@@ -26,7 +26,7 @@ ROUNDS = 5
 
 def rows() -> list[Row]:
     """Flow to t = e^1000 and e^10000 for one to four layers; three step rules for two and three layers."""
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, 0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, 0.3)
     found = []
     for depth in (1, 2, 3, 4):
         problem = SeparableProblem(data.inputs, data.targets, name=data.name)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
 import numpy as np
+
+T = TypeVar("T")
+
+#: Numbers up to here can be squared and summed: the largest float is about 1e308.
+SQUARABLE = 1e150
 
 
 def real_number(
@@ -34,14 +40,14 @@ def real_number(
     Raises:
         ValueError: anything else.
     """
-    need = "a finite number" if finite else "a number"
+    need = f"a {'finite ' if finite else ''}{'positive ' if above == 0 else ''}number"
     bounds = [
-        (f"at least {minimum}", minimum is None or (lambda x: x >= minimum)),
-        (f"above {above}", above is None or (lambda x: x > above)),
-        (f"at most {maximum}", maximum is None or (lambda x: x <= maximum)),
+        (f"of at least {minimum}", minimum is None or (lambda x: x >= minimum)),
+        ("" if above == 0 else f"above {above}", above is None or (lambda x: x > above)),
+        (f"of at most {maximum}", maximum is None or (lambda x: x <= maximum)),
         (f"below {below}", below is None or (lambda x: x < below)),
     ]
-    said = " and ".join(text for text, test in bounds if test is not True)
+    said = " and ".join(text for text, test in bounds if text and test is not True)
     must = f"{need} {said}" if said else need
     if isinstance(value, (bool, np.bool_, str, bytes)) or value is None or np.ma.isMaskedArray(value):
         raise ValueError(f"Argument `{argument}` must be {must}, but is {value!r}.")
@@ -110,6 +116,8 @@ def real_array(
     ndim: int | Sequence[int] | None = None,
     finite: bool = True,
     empty: bool = False,
+    booleans: bool = False,
+    largest: float | None = None,
 ) -> np.ndarray:
     """`value` as a float64 array, or an error that names the argument.
 
@@ -120,6 +128,8 @@ def real_array(
         ndim: how many dimensions it must have; any by default.
         finite: refuse NaN and infinities.
         empty: accept an array without entries.
+        booleans: take them as zeros and ones.
+        largest: bound on the absolute values, such as `SQUARABLE` where squares are formed.
 
     Raises:
         ValueError: anything else.
@@ -130,7 +140,7 @@ def real_array(
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in ("fiub" if booleans else "fiu"):
         raise ValueError(f"Argument `{argument}` must be an array of real numbers, but is {_shown(value)}.")
     wanted = None if ndim is None else (ndim,) if isinstance(ndim, int) else tuple(ndim)
     if wanted is not None and array.ndim not in wanted:
@@ -141,7 +151,41 @@ def real_array(
     array = array.astype(np.float64)
     if finite and (bad := int(np.sum(~np.isfinite(array)))):
         raise ValueError(f"Argument `{argument}` must be finite, but {bad} of {array.size} entries are not.")
+    if largest is not None and (beyond := int(np.sum(np.abs(array) > largest))):
+        raise ValueError(
+            f"Argument `{argument}` must have entries of at most {largest:g} in absolute value, but {beyond} of "
+            f"{array.size} are larger."
+        )
     return array
+
+
+def instance_of(value: Any, kind: type[T], argument: str, hint: str = "") -> T:
+    """`value` itself if it is of a class, or an error that names the argument.
+
+    Raises:
+        ValueError: it is not; `hint` says how to make one.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ValueError(
+            f"Argument `{argument}` must be {article} `{kind.__name__}`, but is {_shown(value)}"
+            + (f": {hint}." if hint else ".")
+        )
+    return value
+
+
+def is_traced(value: Any) -> bool:
+    """Whether `value` is an array without values yet, inside `jax.jit`, `jax.vmap` or `jax.grad`."""
+    if not isinstance(value, jax.Array):
+        return False
+    try:
+        np.asarray(value)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        return True
+    except TypeError:
+        # A key of `jax.random.key` has no values for NumPy either, but is no tracer.
+        return False
+    return False
 
 
 def _is_integer(value: Any) -> bool:

@@ -1,17 +1,23 @@
-"""`Architecture`: a network's factorisation φ as an ordinary JAX function of named arrays."""
+"""`Architecture`: a network's factorisation φ as an ordinary JAX function of its parameters; a value."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._errors import UnsupportedPrimitiveError
+from .display.latex import latex_name
 from .display.text import card, key_values
+from .exact.chains import is_product, recognised_chain
+from .exact.parameters import Structure
+from .exact.traced import TracedMap
 
 if TYPE_CHECKING:
     from .exact.symbolic import SymbolicMap
@@ -22,47 +28,61 @@ Params = dict[str, Any]
 _SHOWN_FACTORS = 12
 
 
-class Architecture(eqx.Module):
-    r"""A factorisation $z = \varphi(\theta)$: named factors with their shapes, and φ as a plain JAX function.
+@jax.tree_util.register_static
+class Architecture:
+    r"""A factorisation $z = \varphi(\theta)$: parameters with their shapes, and φ as a plain JAX function.
 
-    The one place where a model is written. Numbers come from calling it; mathematics comes from interpreting its
-    jaxpr over another ring (`symbolic`), so φ should be polynomial or rational: `@`, `+`, `-`, `/`, `.T`, `reshape`,
-    `einsum`, slices.
+    The one place where a model is written. φ is traced once, in float64 and whatever the mode of JAX; numbers come
+    from running what was traced, derivatives are those that JAX has for φ, and mathematics comes from interpreting
+    the same program over another ring (`symbolic`), so φ should be polynomial or rational: `@`, `+`, `-`, `/`,
+    `.T`, `reshape`, `einsum`, slices.
+
+    An architecture is a value: two are equal if the names and shapes of their parameters are, and what their φ
+    compute, constants included, is the same code. It does not matter what they are called and whether φ is a
+    lambda, a method or a module. Equal architectures share everything that is compiled or derived.
 
     Args:
-        phi: maps a dict of named arrays to one array $z$.
-        shapes: name of each factor and its shape, for example `{"U": (4, 2), "V": (3, 2)}`.
+        phi: maps the parameters to one array $z$.
+        shapes: the parameters: a dict of names and shapes, for example `{"U": (4, 2), "V": (3, 2)}`, or any pytree of
+            shapes, arrays or `jax.ShapeDtypeStruct`s, such as nested dicts, lists, an equinox model or the
+            variables of a flax model. φ is called with the same structure. Names are key paths,
+            `"blocks/0/attn/Wq"`. Of a model the arrays of floats are parameters; all else is part of φ.
         name: how it is called in tables and figures.
-        chain: declares that $\varphi = W_L \cdots W_1$ with the factors of these names, first layer first. The
-            declaration is checked at a random point; closed forms for deep linear networks dispatch on it.
-        try_out: evaluate φ once at a random point, which checks that it is finite and that `chain` multiplies to it.
-            Ready-made families, whose φ is tested, skip it: JAX compiles every operation of a new shape.
+        chain: declares that $\varphi = W_L \cdots W_1$ with the factors of these names, first layer first. It is
+            verified, exactly. A chain that is not declared is recognised, where the factors are stored as
+            $(d_l, d_{l-1})$.
+        try_out: evaluate φ once at a random point, which checks that it is finite there. Ready-made families, whose
+            φ is
+            tested, skip it: JAX compiles every operation of a new shape.
 
     Attributes:
+        phi: the function as given; `traced` is what is run.
         output_shape: the shape of $z$.
         size: the number of parameters $D$.
-        widths: $(d_0, …, d_L)$, input to output, if `chain` is declared, else `None`.
+        chain: names of $W_1, …, W_L$ if φ is their product, else `None`.
+        widths: $(d_0, …, d_L)$, input to output, of a chain, else `None`.
 
     Raises:
-        ValueError: a shape with a non-positive or non-integer entry, a φ that does not return one float array, that
-            loses precision (float32), that is not finite at a random point, or a `chain` that is not φ.
+        ValueError: a shape with a non-positive or non-integer entry, a φ that does not return one float64 array, that
+            is not finite at a random point, or a `chain` that is not φ.
+        UnsupportedPrimitiveError: φ rounds its parameters to a type shorter than float64.
 
     Example:
         >>> arch = Architecture(lambda p: p["U"] @ p["V"].T, {"U": (4, 2), "V": (3, 2)}, name="factorisation")
         >>> arch.output_shape, arch.size
         ((4, 3), 14)
+        >>> arch == Architecture(lambda q: q["U"] @ q["V"].T, {"U": (4, 2), "V": (3, 2)})
+        True
     """
 
-    phi: Callable[[Params], Any] = eqx.field(static=True)
-    named_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
-    name: str = eqx.field(static=True)
-    chain: tuple[str, ...] | None = eqx.field(static=True)
-    output_shape: tuple[int, ...] = eqx.field(static=True)
+    phi: Callable[[Any], Any]
+    name: str
+    traced: TracedMap
 
     def __init__(
         self,
-        phi: Callable[[Params], Any],
-        shapes: Mapping[str, Sequence[int]],
+        phi: Callable[[Any], Any],
+        shapes: Any,
         *,
         name: str = "architecture",
         chain: Sequence[str] | None = None,
@@ -70,53 +90,96 @@ class Architecture(eqx.Module):
     ):
         if not callable(phi):
             raise ValueError(f"Argument `phi` must be a function of a dict of arrays, but is {phi!r}.")
-        self.phi = phi
-        self.named_shapes = _checked_shapes(shapes)
-        self.name = str(name)
-        self.chain = None if chain is None else tuple(chain)
-        self.output_shape = _checked_output_shape(phi, self.named_shapes)
+        structure = Structure.of(shapes)
+        flat = phi if structure.is_flat else lambda params: phi(structure.build(params))
+        self._fill(phi, TracedMap(flat, structure.shapes), structure, str(name))
+        if chain is not None:
+            _check_chain(self, tuple(chain))
+        self.__dict__["_declared"] = None if chain is None else tuple(chain)
         if try_out:
             _check_at_random_point(self)
+
+    def _fill(self, phi: Any, traced: TracedMap, structure: Structure, name: str) -> None:
+        self.__dict__.update(phi=phi, traced=traced, _structure=structure, name=name, _declared=None)
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        raise AttributeError(f"An `Architecture` is a value: `{attribute}` cannot be set.")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self.traced == other.traced
+
+    def __hash__(self) -> int:
+        return hash(self.traced)
+
+    def __copy__(self) -> Architecture:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Architecture:
+        return self
+
+    def __reduce__(self):
+        # A jaxpr cannot be pickled; φ is traced anew. A lambda has no pickle: then pickle says so.
+        return _restored, (self.phi, self._structure.template(), self.name, self._declared)
+
+    @property
+    def named_shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes of the factors, in the declared order."""
+        return tuple(self.traced.shapes.items())
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name of each factor and its shape, in the declared order."""
-        return dict(self.named_shapes)
+        return dict(self.traced.shapes)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of $z$."""
+        return self.traced.output_shape
 
     @property
     def size(self) -> int:
         """The number of parameters $D$."""
-        return sum(math.prod(shape) for _, shape in self.named_shapes)
+        return sum(math.prod(shape) for shape in self.traced.shapes.values())
+
+    @functools.cached_property
+    def chain(self) -> tuple[str, ...] | None:
+        """Names of $W_1, …, W_L$ if $\\varphi = W_L \\cdots W_1$, declared or recognised, else `None`."""
+        return self._declared or recognised_chain(self.traced)
 
     @property
     def widths(self) -> tuple[int, ...] | None:
-        """$(d_0, …, d_L)$ of a declared chain of matrices, else `None`."""
+        """$(d_0, …, d_L)$ of a chain of matrices, else `None`."""
         if self.chain is None:
             return None
         shapes = self.shapes
         return (shapes[self.chain[0]][1], *(shapes[name][0] for name in self.chain))
 
-    def __call__(self, params: Params) -> jax.Array:
-        """$z = \\varphi(\\theta)$; goes through jit, vmap, grad. Nothing is validated here: see `check`."""
-        return self.phi(params)
+    def __call__(self, params: Any) -> jax.Array:
+        """$z = \\varphi(\\theta)$ at parameters by name, or in the structure of the model.
 
-    def check(self, params: Mapping[str, Any], argument: str = "theta0") -> dict[str, jax.Array]:
-        """The parameters as arrays of JAX's float type in the declared order, or an error that names what is wrong.
+        Jit-compatible, and so are its derivatives. Values are not looked at: see `check`.
+        """
+        return self.traced(self._flat(params))
 
-        A host verb: it looks at values, so it cannot run under jit.
+    def check(self, params: Any, argument: str = "theta0") -> dict[str, jax.Array]:
+        """The parameters by name, as arrays of JAX's float type in the declared order, or an error that says what
+        is wrong.
+
+        Not jit-compatible: it looks at values.
+
+        Args:
+            params: a dict of arrays by name, or the pytree that φ takes.
+            argument: what the message calls it.
 
         Raises:
-            ValueError: a missing or unknown name, a wrong shape, a complex or non-numeric array, a non-finite entry.
+            ValueError: a missing or unknown name, a wrong shape, a complex, masked or non-numeric array, a non-finite
+                entry.
         """
-        if not isinstance(params, Mapping):
-            raise ValueError(
-                f"Argument `{argument}` must be a dict of named arrays, but is {type(params).__name__}."
-            )
-        expected = self.shapes
-        if set(params) != set(expected):
+        given, expected = self._structure.named(params, argument), self.traced.shapes
+        if set(given) != set(expected):
             missing, unknown = (
-                sorted(set(expected) - set(params)),
-                sorted(map(str, set(params) - set(expected))),
+                sorted(set(expected) - set(given)),
+                sorted(map(str, set(given) - set(expected))),
             )
             raise ValueError(
                 f"Argument `{argument}` must hold exactly the factors {list(expected)} of {self.name}, "
@@ -124,23 +187,47 @@ class Architecture(eqx.Module):
             )
         checked = {}
         for factor, shape in expected.items():
-            value = np.asarray(params[factor])
+            label = f"{argument}['{factor}']"
+            if np.ma.isMaskedArray(given[factor]):
+                raise ValueError(
+                    f"Argument `{label}` must be an array without a mask, but is a masked array."
+                )
+            value = np.asarray(given[factor])
             if value.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"Argument `{argument}['{factor}']` must be real, but has dtype {value.dtype}."
-                )
+                raise ValueError(f"Argument `{label}` must be real, but has dtype {value.dtype}.")
             if value.shape != shape:
-                raise ValueError(
-                    f"Argument `{argument}['{factor}']` must have shape {shape}, but has shape {value.shape}."
-                )
+                raise ValueError(f"Argument `{label}` must have shape {shape}, but has shape {value.shape}.")
             if not np.all(np.isfinite(value)):
                 bad = int(np.sum(~np.isfinite(value)))
                 raise ValueError(
-                    f"Argument `{argument}['{factor}']` must be finite, but {bad} of {value.size} entries are not."
+                    f"Argument `{label}` must be finite, but {bad} of {value.size} entries are not."
                 )
             checked[factor] = np.asarray(value, dtype=jnp.result_type(float))
-        # One transfer for all factors: this runs at every call of `solve`.
-        return jax.device_put(checked)
+        # One transfer for all factors: this runs at every call of `solve`. A dict would come back with sorted keys.
+        return dict(zip(checked, jax.device_put(list(checked.values())), strict=True))
+
+    def as_pytree(self, params: Mapping[str, Any]) -> Any:
+        """Parameters by name in the structure that φ takes: the inverse of `check`.
+
+        Example:
+            >>> arch = Architecture(lambda p: p["enc"]["W"] @ p["dec"][0], {"enc": {"W": (2, 3)}, "dec": [(3, 2)]})
+            >>> list(arch.shapes)
+            ['enc/W', 'dec/0']
+            >>> arch.as_pytree({"enc/W": 1.0, "dec/0": 2.0})
+            {'dec': [2.0], 'enc': {'W': 1.0}}
+        """
+        return self._structure.build(self._flat(params))
+
+    def _flat(self, params: Any) -> Mapping[str, Any]:
+        names = self.traced.shapes
+        if isinstance(params, Mapping) and all(name in params for name in names):
+            return params
+        given = self._structure.named(params, "params")
+        if missing := sorted(set(names) - set(given)):
+            raise ValueError(
+                f"Argument `params` must hold the factors {list(names)}, but {missing} are missing."
+            )
+        return given
 
     def ravel(self, params: Params) -> jax.Array:
         """The parameters as one vector (D,), factors in declared order, each row by row."""
@@ -161,7 +248,7 @@ class Architecture(eqx.Module):
         Fewer functions of the parameters can be reached, so its laws are those of φ and possibly more.
 
         Args:
-            inputs: $X$ of shape (n, d_0), one sample a row. Kept as given; exact verbs read each entry as the
+            inputs: $X$ of shape (n, d_0), one sample a row. Kept as given; exact computations read each entry as the
                 simplest fraction that rounds to it.
 
         Returns:
@@ -192,24 +279,27 @@ class Architecture(eqx.Module):
                 f"Argument `inputs` must be finite, but {np.sum(~np.isfinite(samples))} of {samples.size} "
                 "entries are not."
             )
-        phi, columns = self.phi, np.array(samples.T, dtype=np.float64)
-        return Architecture(
-            lambda params: phi(params) @ jnp.asarray(columns, dtype=jnp.result_type(float)),
-            self.shapes,
-            name=f"{self.name} on {len(samples)} sample{'s' if len(samples) > 1 else ''}",
-        )
+        columns = np.array(samples.T, dtype=np.float64)
+
+        def restricted(params: Params) -> jax.Array:
+            return self.traced(params) @ jnp.asarray(columns, dtype=jnp.result_type(float))
+
+        result = object.__new__(Architecture)
+        label = f"{self.name} on {len(samples)} sample{'s' if len(samples) > 1 else ''}"
+        result._fill(restricted, TracedMap(restricted, self.shapes), self._structure, label)
+        return result
 
     def symbolic(self) -> SymbolicMap:
         """φ in SymPy: its symbols by name, $z$ as expressions, LaTeX. Read off the jaxpr of φ, exactly.
 
-        A symbolic verb: not for jit. Float constants in φ are read as the simplest fraction that rounds to them.
+        Not jit-compatible. Float constants in φ are read as the simplest fraction that rounds to them.
 
         Raises:
             UnsupportedPrimitiveError: φ is not rational; the message names the operation and its source line.
         """
         from .exact.symbolic import symbolic_map
 
-        return symbolic_map(self.phi, self.shapes)
+        return symbolic_map(self)
 
     def __repr__(self) -> str:
         factors = self._factors("{0}[{1}]", ", ")
@@ -227,7 +317,7 @@ class Architecture(eqx.Module):
     def _facts(self) -> list[tuple[str, str]]:
         facts = [("factors", self._factors("{0} {1}", "×"))]
         if self.widths is not None:
-            facts.append(("widths", " → ".join(map(str, self.widths)) + ", a declared chain"))
+            facts.append(("widths", " → ".join(map(str, self.widths)) + ", a chain"))
         return [*facts, ("parameters", str(self.size)), ("z", _times(self.output_shape, "×") or "a number")]
 
     def _factors(self, form: str, sign: str) -> str:
@@ -237,11 +327,9 @@ class Architecture(eqx.Module):
         return f"{', '.join(texts[: _SHOWN_FACTORS - 2])}, …, {texts[-1]} ({len(texts)} factors)"
 
     def _map(self) -> tuple[str, str]:
-        """φ in plain text and in LaTeX: the product of a chain, else the spaces. Nothing is traced for a display."""
-        from .exact.words.printing import letter_latex
-
+        """φ in plain text and in LaTeX: the product of a chain, else the spaces."""
         if self.chain is not None:
-            names, typeset = list(self.chain[::-1]), [letter_latex(factor) for factor in self.chain[::-1]]
+            names, typeset = list(self.chain[::-1]), [latex_name(factor) for factor in self.chain[::-1]]
             if len(names) > _SHOWN_FACTORS:
                 names[2:-1], typeset[2:-1] = ["…"], [r"\cdots"]
             return f"z = {' '.join(names)}", f"z = {' '.join(typeset)}"
@@ -261,67 +349,44 @@ def _times(shape: tuple[int, ...], sign: str) -> str:
     return sign.join(map(str, shape))
 
 
-def _checked_shapes(shapes: Mapping[str, Sequence[int]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    if not isinstance(shapes, Mapping) or not shapes:
-        raise ValueError(
-            f"Argument `shapes` must be a non-empty dict of names and shapes, but is {shapes!r}."
-        )
-    checked = []
-    for factor, shape in shapes.items():
-        if not isinstance(factor, str) or not factor:
-            raise ValueError(f"Argument `shapes` must have non-empty strings as names, but has {factor!r}.")
-        entries: tuple[Any, ...] = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-        if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in entries):
-            raise ValueError(
-                f"Argument `shapes['{factor}']` must be a tuple of positive integers, but is {shape!r}."
-            )
-        checked.append((factor, tuple(int(n) for n in entries)))
-    return tuple(checked)
-
-
-def _checked_output_shape(phi, named_shapes) -> tuple[int, ...]:
-    dtype = jnp.result_type(float)
-    structs = {factor: jax.ShapeDtypeStruct(shape, dtype) for factor, shape in named_shapes}
-    try:
-        output = jax.eval_shape(phi, structs)
-    except Exception as error:
-        error.add_note(f"(while evaluating `phi` on factors of shapes {dict(named_shapes)})")
-        raise
-    if not isinstance(output, jax.ShapeDtypeStruct):
-        raise ValueError(f"Argument `phi` must return one array, but returns {type(output).__name__}.")
-    if output.dtype != dtype:
-        raise ValueError(
-            f"Argument `phi` must keep the precision of its input ({dtype}), but returns {output.dtype}."
-        )
-    if math.prod(output.shape) == 0:
-        raise ValueError(f"Argument `phi` must return a non-empty array, but returns shape {output.shape}.")
-    return tuple(output.shape)
+def _restored(phi: Any, template: Any, name: str, chain: tuple[str, ...] | None) -> Architecture:
+    return Architecture(phi, template, name=name, chain=chain, try_out=False)
 
 
 def _check_at_random_point(arch: Architecture) -> None:
     rng = np.random.default_rng(0)
     point = {factor: rng.standard_normal(shape) for factor, shape in arch.named_shapes}
-    dtype = jnp.result_type(float)
-    value = np.asarray(arch.phi({factor: jnp.asarray(array, dtype) for factor, array in point.items()}))
+    with jax.enable_x64(True):
+        value = np.asarray(arch.traced(point))
     if not np.all(np.isfinite(value)):
         raise ValueError(
             f"Argument `phi` must be finite at a generic point, but {np.sum(~np.isfinite(value))} of "
             f"{value.size} entries of z are not."
         )
-    if arch.chain is None:
-        return
-    if unknown := [factor for factor in arch.chain if factor not in point]:
-        raise ValueError(f"Argument `chain` must name factors of `shapes`, but {unknown} are unknown.")
-    if any(point[factor].ndim != 2 for factor in arch.chain):
+
+
+def _check_chain(arch: Architecture, chain: tuple[str, ...]) -> None:
+    """Raise unless φ is the product, and JAX differentiates it as such: proofs and closed forms rest on it."""
+    shapes = arch.traced.shapes
+    if not chain or (unknown := [factor for factor in chain if factor not in shapes]):
+        raise ValueError(
+            f"Argument `chain` must name factors of `shapes`, but {unknown if chain else 'none'} are unknown."
+        )
+    if any(len(shapes[factor]) != 2 for factor in chain):
         raise ValueError("Argument `chain` must name matrices, but a factor in it is not two-dimensional.")
-    product = point[arch.chain[0]]
-    for factor in arch.chain[1:]:
-        if point[factor].shape[1] != product.shape[0]:
+    for before, factor in itertools.pairwise(chain):
+        if shapes[factor][1] != shapes[before][0]:
             raise ValueError(
                 f"Argument `chain` must name matrices that can be multiplied, but '{factor}' of shape "
-                f"{point[factor].shape} cannot follow a product of shape {product.shape}."
+                f"{shapes[factor]} cannot follow a product with {shapes[before][0]} rows."
             )
-        product = point[factor] @ product
-    scale = np.max(np.abs(product))
-    if value.shape != product.shape or np.max(np.abs(value - product)) > 1e3 * jnp.finfo(dtype).eps * scale:
-        raise ValueError("Argument `chain` must multiply to `phi`, but does not at a random point.")
+    try:
+        matches = is_product(arch.traced, chain)
+    except UnsupportedPrimitiveError as error:
+        raise ValueError(f"Argument `chain` must multiply to `phi`, but does not: {error}") from error
+    if not matches:
+        raise ValueError(
+            "Argument `chain` must multiply to `phi`, with the derivative of the product, but does not (compared "
+            "exactly, "
+            "modulo a prime)."
+        )

@@ -29,7 +29,7 @@ KEY = jax.random.key(7)
 
 @pytest.fixture(scope="module")
 def noisy():
-    return linear_teacher(KEY, inputs=6, outputs=4, samples=50, noise=0.1)
+    return linear_teacher(KEY, samples=50, inputs=6, outputs=4, noise=0.1)
 
 
 def test_dataset_holds_read_only_copies_in_float64():
@@ -168,20 +168,20 @@ def test_import_loads_nothing_heavy():
 
 
 def test_linear_teacher_has_the_promised_rank_and_noise():
-    clean = linear_teacher(KEY, inputs=6, outputs=4, samples=50, rank=2)
+    clean = linear_teacher(KEY, samples=50, inputs=6, outputs=4, rank=2)
     assert np.linalg.matrix_rank(clean.teacher) == 2
     np.testing.assert_allclose(clean.targets, clean.inputs @ clean.teacher.T, rtol=0, atol=1e-14)
     np.testing.assert_allclose(clean.loss().minimiser(), clean.teacher, rtol=0, atol=1e-13)
-    noisy = linear_teacher(KEY, inputs=6, outputs=4, samples=50, rank=2, noise=0.3)
+    noisy = linear_teacher(KEY, samples=50, inputs=6, outputs=4, rank=2, noise=0.3)
     np.testing.assert_array_equal(noisy.inputs, clean.inputs)
     assert np.std(noisy.targets - clean.targets) == pytest.approx(0.3, rel=0.15)
-    again = linear_teacher(KEY, inputs=6, outputs=4, samples=50, rank=2)
+    again = linear_teacher(KEY, samples=50, inputs=6, outputs=4, rank=2)
     np.testing.assert_array_equal(again.targets, clean.targets)
 
 
 @pytest.mark.parametrize("rank", [None, 5])
 def test_linear_teacher_has_targets_of_variance_one(rank):
-    teacher = linear_teacher(KEY, inputs=60, outputs=80, samples=1, rank=rank).teacher
+    teacher = linear_teacher(KEY, samples=1, inputs=60, outputs=80, rank=rank).teacher
     assert 60 * np.mean(teacher**2) == pytest.approx(1.0, rel=0.05 if rank is None else 0.35)
 
 
@@ -240,12 +240,18 @@ REFUSALS = [
         r"but is an array of shape \(2,\), dtype uint32",
     ),
     (lambda: linear_teacher(jax.random.split(KEY), 2, 2, 2), r"`key` must be one key"),
-    (lambda: linear_teacher(KEY, 2, 0, 2), r"`outputs` must be a positive integer, but is 0"),
-    (lambda: linear_teacher(KEY, 2, 3, 2, rank=3), r"`rank` must be between 1 and .* = 2, but is 3"),
-    (lambda: linear_teacher(KEY, 2, 3, 2, noise=-1.0), r"`noise` must be a finite number of at least 0"),
+    (lambda: linear_teacher(KEY, 2, 2, 0), r"`outputs` must be a positive integer, but is 0"),
+    (
+        lambda: linear_teacher(KEY, 2, 2, 3, rank=3),
+        r"`rank` must be a positive integer and at most 2, but is 3",
+    ),
+    (lambda: linear_teacher(KEY, 2, 2, 3, noise=-1.0), r"`noise` must be a finite number of at least 0"),
     (lambda: low_rank_target(KEY, (2, 3), [1, 1, 1]), r"at most 2 numbers of at least 0 for shape \(2, 3\)"),
     (lambda: low_rank_target(KEY, (2, 3), [-1.0]), r"the least being -1"),
-    (lambda: low_rank_target(KEY, (2,), [1.0]), r"`shape` must be \(outputs, inputs\), but is \(2,\)"),
+    (
+        lambda: low_rank_target(KEY, (2,), [1.0]),
+        r"`shape` must be at least two positive integers, outputs first, but is \(2,\)",
+    ),
     (lambda: whitened_gaussian(KEY, 3, 4), r"`samples` must be at least `dimension` \(4\) .* but is 3"),
     (lambda: power_law(KEY, 3, 4, 0.0), r"`exponent` must be a finite positive number, but is 0"),
     (lambda: power_law(KEY, 3, 4, 1.0, source=-1.0), r"`source` must be a finite positive number"),

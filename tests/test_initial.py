@@ -248,7 +248,7 @@ REFUSALS = [
     (
         lambda: gaussian(NET, KEY, -1.0),
         ValueError,
-        r"`scale` must be a finite number of at least 0, but is -1\.0",
+        r"`scale` must be a finite number of at least 0 .*, but is -1\.0",
     ),
     (lambda: gaussian(NET, KEY, {"W1": np.inf}), ValueError, r"`scale\['W1'\]` must be a finite number"),
     (lambda: gaussian(NET, KEY, [1.0, 2.0]), ValueError, r"`scale` must be a finite number"),
@@ -280,7 +280,11 @@ REFUSALS = [
     ),
     (lambda: lambda_balanced(DEEP, KEY, 0.5), ValueError, r"each of the 2 hidden layers, but is one number"),
     (lambda: lambda_balanced(DEEP, KEY, [0.5]), ValueError, r"2 hidden layers, but is of shape \(1,\)"),
-    (lambda: lambda_balanced(NET, KEY, np.nan), ValueError, r"`lam` must be finite, but is \[nan\]"),
+    (
+        lambda: lambda_balanced(NET, KEY, np.nan),
+        ValueError,
+        r"`lam` must be finite, but 1 of 1 entries are not",
+    ),
     (
         lambda: lambda_balanced(linear_network((2, 4, 3)), KEY, 0.5),
         InfeasibleError,

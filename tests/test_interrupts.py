@@ -53,7 +53,7 @@ from dlntheory.theory.alignment import (
     separable_descent as alignment_descent,
 )
 from dlntheory.theory.mean_field import rate_transfer as rates, simulation as simulator, solver as solving
-from dlntheory.theory.mean_field.time_stepping import March
+from dlntheory.theory.mean_field.time_stepping import TimeStepping
 from dlntheory.theory.saddles import (
     completion as saddle_completion,
     discriminant,
@@ -256,7 +256,7 @@ class TestStudies:
     def test_sweep_over_widths(self):
         run = lambda: mean_field.width_sweep(CONFIG, (0.5, 1.0, 2.0))
         # The second row of the third solution: the first two are whole.
-        with interrupt(March, "advance", 2 * CONFIG.T + 2):
+        with interrupt(TimeStepping, "advance", 2 * CONFIG.T + 2):
             found = run()
         assert (found.values, found.labels, found.interrupted) == ((0.5, 1.0), ("0.5", "1"), True)
         whole = run()
@@ -264,13 +264,13 @@ class TestStudies:
         np.testing.assert_array_equal(found.curves(), whole.curves()[:2])
         assert repr(found) == "Sweep(width: 0.5, 1; interrupted)"
         assert "(interrupted)" in str(found)
-        with interrupt(March, "advance", 2 * CONFIG.T + 2):
+        with interrupt(TimeStepping, "advance", 2 * CONFIG.T + 2):
             assert_goes_through(run)
-        with interrupt(March, "advance", 2), pytest.raises(KeyboardInterrupt):
+        with interrupt(TimeStepping, "advance", 2), pytest.raises(KeyboardInterrupt):
             run()
 
     def test_one_solution(self):
-        with interrupt(March, "advance", 4):
+        with interrupt(TimeStepping, "advance", 4):
             assert_goes_through(lambda: solving.solve(CONFIG))
 
     @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ class TestStudies:
             run()
 
     def test_a_best_rate_needs_its_whole_grid(self):
-        with interrupt(March, "advance", 3 * CONFIG.T + 2), pytest.raises(KeyboardInterrupt):
+        with interrupt(TimeStepping, "advance", 3 * CONFIG.T + 2), pytest.raises(KeyboardInterrupt):
             mean_field.best_rate(CONFIG)
 
     def test_phase_transition(self):
@@ -455,7 +455,7 @@ def test_a_claim_is_not_judged_by_a_search_that_was_cut_short():
     short = claim(
         lambda x: Evidence(1.0, x, 0.0 if len(mean_field.solve(CONFIG).gen) < CONFIG.T else abs(x - 1))
     )
-    with interrupt(March, "advance", 3):
+    with interrupt(TimeStepping, "advance", 3):
         report = run_claims([short, short])
     assert report.interrupted
     assert [str(result.verdict) for result in report.results] == ["skipped", "skipped"]

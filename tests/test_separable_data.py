@@ -15,7 +15,7 @@ def signed(data):
 
 @pytest.mark.parametrize(("dimension", "samples", "margin"), [(2, 2, 0.1), (4, 30, 0.3), (7, 20, 0.45)])
 def test_simplex_is_certified_by_its_own_weights(dimension, samples, margin):
-    data = dln.data.simplex_margin(jax.random.key(1), dimension, samples, margin)
+    data = dln.data.simplex_margin(jax.random.key(1), samples, dimension, margin)
     rows, direction = signed(data), data.teacher[0]
     along = rows @ direction
     np.testing.assert_allclose(along[:dimension], margin, rtol=1e-13)
@@ -31,7 +31,7 @@ def test_simplex_is_certified_by_its_own_weights(dimension, samples, margin):
 
 
 def test_draws_follow_the_key():
-    first, again, other = (dln.data.simplex_margin(jax.random.key(k), 4, 9, 0.2) for k in (0, 0, 1))
+    first, again, other = (dln.data.simplex_margin(jax.random.key(k), 9, 4, 0.2) for k in (0, 0, 1))
     np.testing.assert_array_equal(first.inputs, again.inputs)
     assert np.max(np.abs(first.inputs - other.inputs)) > 0.1
 
@@ -50,9 +50,9 @@ def test_blobs_are_separable_scaled_and_of_two_classes():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda key: dln.data.simplex_margin(key, 1, 5, 0.3), "`dimension` must be an integer of at least 2"),
-        (lambda key: dln.data.simplex_margin(key, 4, 3, 0.3), "`samples` must be an integer of at least 4"),
-        (lambda key: dln.data.simplex_margin(key, 4, 9, 0.5), "`margin` must be above 0 and below 0.4688"),
+        (lambda key: dln.data.simplex_margin(key, 5, 1, 0.3), "`dimension` must be an integer of at least 2"),
+        (lambda key: dln.data.simplex_margin(key, 3, 4, 0.3), "`samples` must be an integer of at least 4"),
+        (lambda key: dln.data.simplex_margin(key, 9, 4, 0.5), "`margin` must be above 0 and below 0.4688"),
         (lambda key: dln.data.blobs(key, 1, 2), "`samples` must be an integer of at least 2"),
         (lambda key: dln.data.blobs(key, 5, 2, separation=-1.0), "`separation` must be a finite number"),
     ],

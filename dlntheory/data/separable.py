@@ -2,11 +2,10 @@ r"""Linearly separable data with labels ±1: with a known maximum margin, Gaussi
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 
+from .._checks import SQUARABLE, integer, real_number
 from .._errors import InfeasibleError
 from .._precision import require_float64
 from ..initial.sampling import check_key
@@ -19,7 +18,7 @@ LEAST_FACTOR, MOST = 1.6, 0.75
 MAX_DRAWS = 100
 
 
-def simplex_margin(key: jax.Array, dimension: int, samples: int, margin: float) -> Dataset:
+def simplex_margin(key: jax.Array, samples: int, dimension: int, margin: float) -> Dataset:
     r"""Separable data whose maximum-margin direction, margin and dual weights are known by construction.
 
     The $d$ support vectors are $y_j x_j = \gamma \bar u + c_j$ with $c_j \perp \bar u$ and $\sum_j a_j c_j = 0$
@@ -31,8 +30,8 @@ def simplex_margin(key: jax.Array, dimension: int, samples: int, margin: float) 
 
     Args:
         key: from `jax.random.key`.
-        dimension: $d \ge 2$.
         samples: $n \ge d$; the support vectors come first.
+        dimension: $d \ge 2$.
         margin: $\gamma$, above 0 and below 0.46.
 
     Returns:
@@ -44,16 +43,16 @@ def simplex_margin(key: jax.Array, dimension: int, samples: int, margin: float) 
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> data = simplex_margin(jax.random.key(0), dimension=4, samples=30, margin=0.3)
+        >>> data = simplex_margin(jax.random.key(0), samples=30, dimension=4, margin=0.3)
         >>> margins = data.targets[:, 0] * (data.inputs @ data.teacher[0])
         >>> data, [f"{m:.3f}" for m in margins[:4]], bool(margins[4:].min() > 0.48)
         (Dataset(simplex, margin 0.3: 30 samples, 4 inputs, 1 target), ['0.300', '0.300', '0.300', '0.300'], True)
     """
     require_float64("simplex_margin")
     check_key(key)
-    _check_count("dimension", dimension, 2)
-    _check_count("samples", samples, dimension)
-    if not 0 < margin < MOST / LEAST_FACTOR:
+    dimension = integer(dimension, "dimension", minimum=2)
+    samples = integer(samples, "samples", minimum=dimension)
+    if not 0 < (margin := real_number(margin, "margin")) < MOST / LEAST_FACTOR:
         raise ValueError(
             f"Argument `margin` must be above 0 and below {MOST / LEAST_FACTOR:.4g}, so that the other samples fit in "
             f"between {LEAST_FACTOR} times it and {MOST}, but is {margin}."
@@ -110,10 +109,8 @@ def blobs(key: jax.Array, samples: int, dimension: int, *, separation: float = 6
     """
     require_float64("blobs")
     check_key(key)
-    _check_count("samples", samples, 2)
-    _check_count("dimension", dimension, 1)
-    if not (np.isfinite(separation) and separation >= 0):
-        raise ValueError(f"Argument `separation` must be a finite number of at least 0, but is {separation}.")
+    samples, dimension = integer(samples, "samples", minimum=2), integer(dimension, "dimension")
+    separation = real_number(separation, "separation", minimum=0, maximum=SQUARABLE)
     labels = np.where(np.arange(samples) % 2 == 0, 1.0, -1.0)
     distances = []
     rng = _generator(key)
@@ -173,8 +170,3 @@ def _orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
     """A Haar orthogonal matrix."""
     left, _, right = np.linalg.svd(rng.standard_normal((size, size)))
     return left @ right
-
-
-def _check_count(argument: str, value: Any, least: int) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"Argument `{argument}` must be an integer of at least {least}, but is {value!r}.")

@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._checks import SQUARABLE, integer, integers, real_array, real_number
 from .._precision import require_float64
 from ..initial.sampling import check_key
-from ..losses.base import checked_array
 from .dataset import Dataset
 
 
 def linear_teacher(
-    key: jax.Array, inputs: int, outputs: int, samples: int, *, rank: int | None = None, noise: float = 0.0
+    key: jax.Array, samples: int, inputs: int, outputs: int, *, rank: int | None = None, noise: float = 0.0
 ) -> Dataset:
     r"""Gaussian inputs and targets $y = B x + \sigma \varepsilon$ from a random linear teacher of given rank.
 
@@ -25,9 +25,9 @@ def linear_teacher(
 
     Args:
         key: from `jax.random.key`.
+        samples: $n$.
         inputs: $d$.
         outputs: $k$.
-        samples: $n$.
         rank: $r$, from 1 to min(k, d); by default full.
         noise: $\sigma \ge 0$.
 
@@ -40,20 +40,20 @@ def linear_teacher(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> data = linear_teacher(jax.random.key(0), inputs=6, outputs=3, samples=50, rank=2)
+        >>> data = linear_teacher(jax.random.key(0), samples=50, inputs=6, outputs=3, rank=2)
         >>> data, int(np.linalg.matrix_rank(data.targets))
         (Dataset(linear teacher of rank 2: 50 samples, 6 inputs, 3 targets), 2)
     """
     require_float64("linear_teacher")
     check_key(key)
-    _check_sizes(inputs=inputs, outputs=outputs, samples=samples)
+    samples, inputs, outputs = (
+        integer(samples, "samples"),
+        integer(inputs, "inputs"),
+        integer(outputs, "outputs"),
+    )
     largest = min(inputs, outputs)
-    r = largest if rank is None else rank
-    if not isinstance(r, (int, np.integer)) or not 1 <= r <= largest:
-        raise ValueError(
-            f"Argument `rank` must be between 1 and min(outputs, inputs) = {largest}, but is {rank}."
-        )
-    _check_noise(noise)
+    r = largest if rank is None else integer(rank, "rank", maximum=largest)
+    noise = real_number(noise, "noise", minimum=0, maximum=SQUARABLE)
     key_inputs, key_left, key_right, key_noise = jax.random.split(key, 4)
     if r == largest:
         teacher = _normal(key_left, (outputs, inputs)) / np.sqrt(inputs)
@@ -91,11 +91,11 @@ def low_rank_target(key: jax.Array, shape: Sequence[int], singular_values: Any) 
     """
     require_float64("low_rank_target")
     check_key(key)
-    if len(shape) != 2:
+    sizes = integers(shape, "shape", at_least=2, meaning="outputs first")
+    if len(sizes) != 2:
         raise ValueError(f"Argument `shape` must be (outputs, inputs), but is {shape!r}.")
-    rows, columns = shape
-    _check_sizes(outputs=rows, inputs=columns)
-    s = checked_array(singular_values, "singular_values").ravel()
+    rows, columns = sizes
+    s = real_array(singular_values, "singular_values", ndim=(0, 1), largest=SQUARABLE).ravel()
     if len(s) > min(rows, columns) or np.any(s < 0):
         raise ValueError(
             f"Argument `singular_values` must be at most {min(rows, columns)} numbers of at least 0 for "
@@ -134,7 +134,7 @@ def whitened_gaussian(key: jax.Array, samples: int, dimension: int) -> np.ndarra
     """
     require_float64("whitened_gaussian")
     check_key(key)
-    _check_sizes(samples=samples, dimension=dimension)
+    samples, dimension = integer(samples, "samples"), integer(dimension, "dimension")
     if samples < dimension:
         raise ValueError(
             f"Argument `samples` must be at least `dimension` ({dimension}) for an identity second moment, "
@@ -181,11 +181,16 @@ def power_law(
     """
     require_float64("power_law")
     check_key(key)
-    _check_sizes(samples=samples, dimension=dimension)
-    for argument, value in (("exponent", exponent), ("source", source)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"Argument `{argument}` must be a finite positive number, but is {value}.")
-    _check_noise(noise)
+    samples, dimension = integer(samples, "samples"), integer(dimension, "dimension")
+    # Beyond these the spectrum, or what divides by it, leaves the range of floats.
+    exponent, source = real_number(exponent, "exponent", above=0), real_number(source, "source", above=0)
+    steepest = 200.0 / max(1.0, float(np.log10(dimension)))
+    if exponent * max(1.0, source) > steepest:
+        raise ValueError(
+            f"Argument `exponent` must be at most {steepest:.3g} for {dimension} dimensions, times `source` too, "
+            f"but is {exponent:g} with source {source:g}."
+        )
+    noise = real_number(noise, "noise", minimum=0, maximum=SQUARABLE)
     key_inputs, key_signs, key_noise = jax.random.split(key, 3)
     index = np.arange(1, dimension + 1, dtype=np.float64)
     signs = np.where(np.asarray(jax.random.bernoulli(key_signs, 0.5, (dimension,))), 1.0, -1.0)
@@ -205,14 +210,3 @@ def _orthonormal_columns(key: jax.Array, rows: int, columns: int) -> np.ndarray:
     """A Haar matrix with orthonormal columns: the polar factor of a Gaussian one."""
     left, _, right = np.linalg.svd(_normal(key, (rows, columns)), full_matrices=False)
     return left @ right
-
-
-def _check_sizes(**sizes: Any) -> None:
-    for argument, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"Argument `{argument}` must be a positive integer, but is {size!r}.")
-
-
-def _check_noise(noise: float) -> None:
-    if not (np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"Argument `noise` must be a finite number of at least 0, but is {noise}.")

@@ -49,6 +49,8 @@ class Builder:
 
     def take(self, sources: list[Any], indices: np.ndarray) -> Entry:
         """Entries of the sources laid out flat one after another, at the positions `indices`."""
+        if not all(isinstance(source, Entry) for source in sources):
+            sources = _without_unused(sources, indices)
         entries = [self.entry(source) for source in sources]
         size = int(np.prod(entries[0].shape))
         if len(entries) == 1 and np.array_equal(np.ravel(indices), np.arange(size)):
@@ -120,3 +122,18 @@ class Builder:
         shape = np.shape(values[0]) if not isinstance(values[0], Entry) else values[0].shape
         count = len(values) * int(np.prod(shape))
         return self.take(values, np.arange(count).reshape(len(values), *shape))
+
+
+def _without_unused(sources: list[Any], indices: np.ndarray) -> list[Any]:
+    """Constants with zeros where nothing is taken: `where` and padding name numbers that are never used, nan among
+    them."""
+    kept, start = [], 0
+    for source in sources:
+        size = int(np.prod(source.shape)) if isinstance(source, Entry) else np.size(source)
+        if not isinstance(source, Entry) and np.asarray(source).dtype.kind == "f":
+            used = np.zeros(size, dtype=bool)
+            used[indices[(indices >= start) & (indices < start + size)] - start] = True
+            source = np.where(used.reshape(np.shape(source)), source, 0.0)
+        kept.append(source)
+        start += size
+    return kept

@@ -11,6 +11,10 @@ import flint
 import numpy as np
 
 
+class NotFiniteError(ValueError):
+    """Infinity or nan where a fraction is needed."""
+
+
 def simplest_fraction(x: float) -> Fraction:
     r"""The fraction of least denominator that rounds to the float64 `x`, so that `0.1` is read as $1/10$.
 
@@ -36,7 +40,7 @@ def simplest_fraction(x: float) -> Fraction:
     """
     x = float(x)
     if not math.isfinite(x):
-        raise ValueError(f"Argument `x` must be finite to be read as a fraction, but is {x}.")
+        raise NotFiniteError(f"Argument `x` must be finite to be read as a fraction, but is {x}.")
     if x.is_integer():
         return Fraction(int(x))
     if x < 0:

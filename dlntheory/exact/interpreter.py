@@ -11,8 +11,8 @@ import numpy as np
 from jax.extend import core
 
 from .._errors import UnsupportedPrimitiveError
-from .._precision import require_float64
 from .builder import Builder, Entry
+from .float_fractions import NotFiniteError
 from .program import Program
 from .rings.base import AbstractRing
 from .rules.control import nested_jaxpr
@@ -28,8 +28,8 @@ def trace(fn: Callable[..., Any], *examples: Any) -> Program:
 
     Derivatives taken by `jax.jvp`, `jax.vjp` or `jax.grad` inside `fn` are maps like any other.
     Whatever does not depend on the arguments is computed by JAX in float64, and a float constant that meets
-    an argument is read as the simplest fraction that rounds to it. Loops of static length are unrolled. A
-    symbolic verb: not for jit.
+    an argument is read as the simplest fraction that rounds to it. Loops of static length are unrolled. Not
+    jit-compatible, and independent of JAX's float32 or float64 mode.
 
     Args:
         fn: maps pytrees of float arrays to a pytree of arrays, by sums, products and quotients of them.
@@ -38,7 +38,6 @@ def trace(fn: Callable[..., Any], *examples: Any) -> Program:
     Raises:
         UnsupportedPrimitiveError: an operation is not rational; the message names it, its line and a way
             out.
-        PrecisionError: JAX is in float32 mode, where constants would lose their digits.
         ValueError: an example is not float64, or a constant that meets an argument is not finite.
 
     Validity:
@@ -52,16 +51,17 @@ def trace(fn: Callable[..., Any], *examples: Any) -> Program:
         >>> print(program.evaluate(Rationals(), Rationals().constant(1)))
         9/10
     """
-    require_float64("trace")
     leaves, input_tree = jax.tree_util.tree_flatten(examples)
     for leaf in leaves:
         if getattr(leaf, "dtype", None) != np.float64:
             raise ValueError(f"Argument `examples` must hold float64 arrays, but holds {leaf!r}.")
-    closed, output = jax.make_jaxpr(fn, return_shape=True)(*examples)
-    output_tree = jax.tree_util.tree_structure(output)
     interpreter = Interpreter([leaf.shape for leaf in leaves])
-    # Concrete equations are to be computed now, even when the caller is being traced.
-    with jax.ensure_compile_time_eval():
+    with jax.enable_x64(True):
+        closed, output = jax.make_jaxpr(fn, return_shape=True)(*examples)
+    output_tree = jax.tree_util.tree_structure(output)
+    # Concrete equations are to be computed now, even when the caller is being traced, and in float64 in any mode of
+    # JAX.
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
         results = interpreter.run(closed, interpreter.builder.inputs)
         outputs = tuple(interpreter.builder.entry(result).slot for result in results)
     shapes = tuple(leaf.shape for leaf in leaves)
@@ -132,4 +132,7 @@ class Interpreter:
             return self.bind(eqn, inputs)
         if name not in RULES:
             raise self.refusal()
-        return RULES[name](self, eqn, inputs)
+        try:
+            return RULES[name](self, eqn, inputs)
+        except NotFiniteError as error:
+            raise self.refusal("a constant that meets parameters must be finite") from error

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 import sympy
-from sympy.printing.latex import translate
 
-from ..display.text import card, latex_escaped
-from .interpreter import trace
+from ..display.latex import latex_name
+from ..display.text import card
 from .program import Program
+from .reading import read_program
 from .rings.base import Expressions, Rationals
 
 MAX_PRODUCTS = 20_000
@@ -31,16 +30,18 @@ class SymbolicMap:
             `W1_{1,2}`, counted from one.
         z: the output, unexpanded: an `ImmutableDenseMatrix` if it has two axes, else an
             `ImmutableDenseNDimArray`.
+        frozen: names of the factors by which JAX does not differentiate φ; in equations of motion they are constants.
     """
 
     symbols: dict[str, np.ndarray]
     z: Any
     program: Program = field(repr=False)
+    frozen: frozenset[str] = frozenset()
 
     def latex(self) -> str:
         """$z$ in LaTeX, whole. Greek names are set as such."""
         pretty = {
-            symbol: _pretty_name(name, index)
+            symbol: latex_name(name, index)
             for name, array in self.symbols.items()
             for index, symbol in np.ndenumerate(array)
         }
@@ -90,26 +91,27 @@ class SymbolicMap:
         return f"z{list(self.z.shape)} of {factors}, {self.printed_terms} terms"
 
 
-def symbolic_map(phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, tuple[int, ...]]) -> SymbolicMap:
+def symbolic_map(
+    phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> SymbolicMap:
     """φ in SymPy, read off its jaxpr.
 
     Args:
-        phi: a polynomial or rational JAX function of a dict of named arrays, with one array as its value.
-        shapes: name of each factor and its shape.
+        phi: an `Architecture`, or a polynomial or rational JAX function of a dict of named arrays, with one array
+            as its
+            value.
+        shapes: name of each factor and its shape, for a plain function.
 
     Raises:
-        UnsupportedPrimitiveError: φ is neither polynomial nor rational.
-        ValueError: more than 20000 scalar products or entries, two symbols of one name, or more than one
-            output.
+        UnsupportedPrimitiveError: φ is neither polynomial nor rational, or JAX's derivative is not that of its value.
+        ValueError: more than 20000 scalar products or entries, two symbols of one name, or no single output.
 
     Example:
         >>> print(symbolic_map(lambda p: p["u"] * p["v"], {"u": (), "v": (2,)}))
         z = [u*v_{1}, u*v_{2}]
     """
-    shapes = {name: tuple(shape) for name, shape in shapes.items()}
-    program = trace(phi, {name: jax.ShapeDtypeStruct(shape, "float64") for name, shape in shapes.items()})
-    if len(program.outputs) != 1 or not jax.tree_util.treedef_is_leaf(program.output_tree):
-        raise ValueError("Argument `phi` must return one array, but returns several.")
+    reading = read_program(phi, shapes)
+    program, shapes = reading.program, reading.map.shapes
     sizes = [math.prod(shape) for shape in (*shapes.values(), *program.output_shapes)]
     work = max(program.products, *sizes)
     if work > MAX_PRODUCTS:
@@ -123,8 +125,8 @@ def symbolic_map(phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, tupl
     z = program.evaluate(Expressions(), symbols)
     entries = z.ravel().tolist()
     if z.ndim == 2:
-        return SymbolicMap(symbols, sympy.ImmutableDenseMatrix(*z.shape, entries), program)
-    return SymbolicMap(symbols, sympy.ImmutableDenseNDimArray(entries, z.shape), program)
+        return SymbolicMap(symbols, sympy.ImmutableDenseMatrix(*z.shape, entries), program, reading.frozen)
+    return SymbolicMap(symbols, sympy.ImmutableDenseNDimArray(entries, z.shape), program, reading.frozen)
 
 
 def _symbols(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -137,13 +139,6 @@ def _symbols(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def _subscript(index: tuple[int, ...]) -> str:
     # Commas, since W_{111} could be entry (1, 11) or (11, 1).
     return f"_{{{','.join(str(i + 1) for i in index)}}}" if index else ""
-
-
-def _pretty_name(name: str, index: tuple[int, ...]) -> str:
-    greek = translate(name)
-    if greek != name or name.isalnum():
-        return greek + _subscript(index)
-    return rf"\mathrm{{{latex_escaped(name)}}}{_subscript(index)}"
 
 
 def _check_distinct(symbols: dict[str, np.ndarray]) -> None:

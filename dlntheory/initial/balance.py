@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, is_traced, real_array
 from .._errors import InfeasibleError
 from .._precision import require_float64
 from ..architecture import Architecture, Params
-from ..losses.base import checked_array
 from .index_chains import forced_squares, offsets
 from .sampling import check_key, check_scale, checked_chain, orthonormal_columns
 
@@ -63,11 +63,7 @@ def balanced(arch: Architecture, key: jax.Array, *, scale: float = 1.0, product:
     check_scale(scale)
     if product is None:
         return lambda_balanced(arch, key, np.zeros(len(chain) - 1), scale=scale)
-    if not isinstance(scale, (int, float)) or scale != 1.0:
-        raise ValueError(f"Argument `scale` must be left at 1 if `product` is given, but is {scale}.")
-    z = checked_array(product, "product")
-    if z.shape != arch.output_shape:
-        raise ValueError(f"Argument `product` must have shape {arch.output_shape}, but has shape {z.shape}.")
+    z = checked_product(product, scale, arch)
     if len(chain) == 1:
         return {chain[0]: jnp.asarray(z)}
     left, s, right = np.linalg.svd(z, full_matrices=False)
@@ -84,6 +80,16 @@ def balanced(arch: Architecture, key: jax.Array, *, scale: float = 1.0, product:
     bases[0], bases[-1] = jnp.asarray(right[:rank].T), jnp.asarray(left[:, :rank])
     spectra = [jnp.asarray(s[:rank] ** (1.0 / len(chain)))] * len(chain)
     return _assembled(arch, chain, bases, spectra)
+
+
+def checked_product(product: Any, scale: Any, arch: Architecture) -> np.ndarray:
+    """The end-to-end map that a start shall have, in place of a scale."""
+    if is_traced(scale) or scale != 1.0:
+        raise ValueError(f"Argument `scale` must be left at 1 if `product` is given, but is {scale}.")
+    z = real_array(product, "product", largest=SQUARABLE)
+    if z.shape != arch.output_shape:
+        raise ValueError(f"Argument `product` must have shape {arch.output_shape}, but has shape {z.shape}.")
+    return z
 
 
 def lambda_balanced(
@@ -170,7 +176,7 @@ def _layer(left: jax.Array, s: jax.Array, right: jax.Array) -> jax.Array:
 
 def checked_lam(lam: Any, depth: int, argument: str = "lam") -> np.ndarray:
     """One finite number for each hidden layer, (L - 1,); for two layers a number will do."""
-    values = np.asarray(lam, dtype=np.float64)
+    values = real_array(lam, argument, empty=True, largest=SQUARABLE)
     if values.ndim == 0 and depth == 2:
         values = values[None]
     if values.shape != (depth - 1,):
@@ -178,6 +184,4 @@ def checked_lam(lam: Any, depth: int, argument: str = "lam") -> np.ndarray:
         raise ValueError(
             f"Argument `{argument}` must hold one number for each of the {depth - 1} hidden layers, but is {found}."
         )
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"Argument `{argument}` must be finite, but is {values.tolist()}.")
     return values

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from .._precision import require_float64
 from ..architecture import Architecture, Params
-from .sampling import check_key, check_scale, orthonormal_columns
+from .sampling import check_key, check_scale, checked_architecture, orthonormal_columns
 
 
 def gaussian(
@@ -42,6 +42,7 @@ def gaussian(
         {'W1': (4, 3), 'W2': (2, 4)}
     """
     require_float64("gaussian")
+    checked_architecture(arch)
     check_key(key)
     scales = dict(scale) if isinstance(scale, Mapping) else dict.fromkeys(arch.shapes, scale)
     if unknown := [name for name in scales if name not in arch.shapes]:
@@ -89,6 +90,7 @@ def orthogonal(arch: Architecture, key: jax.Array, scale: float = 1.0) -> Params
         True
     """
     require_float64("orthogonal")
+    checked_architecture(arch)
     check_key(key)
     check_scale(scale)
     if wrong := {name: shape for name, shape in arch.shapes.items() if len(shape) != 2}:

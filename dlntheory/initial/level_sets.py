@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, real_number
 from .._errors import InfeasibleError
 from .._precision import require_float64
 from ..architecture import Architecture, Params
-from ..losses.base import checked_array
-from .balance import checked_lam
+from .balance import checked_lam, checked_product
 from .free_directions import free_square
 from .index_chains import forced_squares, offsets
 from .sampling import check_key, check_scale, checked_chain, orthonormal_columns
@@ -67,9 +68,9 @@ def mixed_balanced(
         )
     check_key(key)
     check_scale(scale)
-    for name, value in (("lam", lam), ("mu", mu)):
-        if not (np.isfinite(float(value)) and float(value) > 0):
-            raise ValueError(f"Argument `{name}` must be a finite positive number, but is {value}.")
+    lam, mu = (
+        real_number(value, name, above=0, maximum=SQUARABLE) for name, value in (("lam", lam), ("mu", mu))
+    )
     inputs, hidden, outputs = widths
     if hidden < inputs + outputs:
         raise InfeasibleError(
@@ -81,13 +82,7 @@ def mixed_balanced(
         z = jax.random.normal(key_product, (outputs, inputs))
         z = z * (jnp.asarray(scale, float) * np.sqrt(min(inputs, outputs)) / jnp.linalg.norm(z))
     else:
-        if not isinstance(scale, (int, float)) or scale != 1.0:
-            raise ValueError(f"Argument `scale` must be left at 1 if `product` is given, but is {scale}.")
-        z = jnp.asarray(checked_array(product, "product"))
-        if z.shape != arch.output_shape:
-            raise ValueError(
-                f"Argument `product` must have shape {arch.output_shape}, but has shape {z.shape}."
-            )
+        z = jnp.asarray(checked_product(product, scale, arch))
     turn = orthonormal_columns(key_turn, hidden, hidden)
     w1, w2 = _hyperbolic(z, turn, jnp.asarray(lam, float), jnp.asarray(mu, float))
     params = {chain[0]: w1, chain[1]: w2}
@@ -116,10 +111,11 @@ def project_to_relaxed_balanced(
 ) -> Params:
     r"""A start with $D_l = \lambda_l I$ at every hidden layer, near `theta0` and with the same end-to-end map $z$.
 
-    In the singular bases of $z$ the layers get the singular values that λ and the widths demand (`lambda_balanced`);
-    the hidden bases are those that bring the layers nearest to `theta0` in Frobenius norm, found by alternating
-    orthogonal Procrustes problems, which descend to a stationary point. A start on the level set is returned as is,
-    up to rounding. A host verb.
+    In the singular bases of $z$ the layers get the singular values that λ and the widths demand (`lambda_balanced`).
+    The hidden bases, and those of the null spaces of $z$ and $z^\top$, are what brings the layers nearest to `theta0`
+    in Frobenius norm, found by alternating orthogonal Procrustes problems, which descend to a stationary point. A start
+    on the level set is returned as it is, up to rounding, and one at a distance δ from it moves by O(δ). Not
+    jit-compatible (runs on the host).
 
     Args:
         arch: a chain of L matrices.
@@ -133,6 +129,10 @@ def project_to_relaxed_balanced(
         InfeasibleError: no chain of these widths has these λ; the message names the layer and the widths.
         ValueError: `arch` is no chain, a malformed `theta0`, a wrong number of λ.
         PrecisionError: JAX is in float32 mode.
+
+    Warns:
+        UserWarning: the alternation has not settled after 200 sweeps. The start is on the level set all the same, but
+            another one may be nearer to `theta0`.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -150,13 +150,24 @@ def project_to_relaxed_balanced(
     lam = checked_lam(lambdas, len(chain), "lambdas")
     forced, shifts, free = forced_squares(widths, lam), offsets(lam), min(widths)
     layers = [np.asarray(checked[name]) for name in chain]
-    u, sigma, vt = np.linalg.svd(np.asarray(arch(checked)), full_matrices=True)
-    t = np.asarray(free_square(jnp.asarray(sigma[:free] ** 2), jnp.asarray(shifts)))
+    z = np.linalg.multi_dot(layers[::-1]) if len(layers) > 1 else layers[0]
+    u, sigma, vt = np.linalg.svd(z, full_matrices=True)
+    # The rounding of z is that of the product of the norms, which may be far above its own norm.
+    size = float(np.prod([np.linalg.norm(layer, 2) for layer in layers]))
+    rank = int(np.sum(sigma > 4 * max(widths) * np.finfo(float).eps * size))
+    t = np.array(free_square(jnp.asarray(sigma[:free] ** 2), jnp.asarray(shifts)))
+    t[rank:] = 0.0
     spectra = []
     for layer in range(len(chain)):
         size = min(widths[layer], widths[layer + 1])
         spectra.append(np.sqrt(np.concatenate([t + shifts[layer], forced[layer, free:size]])))
-    bases = _nearest_bases(layers, spectra, vt.T, u)
+    bases, settled = _nearest_bases(layers, spectra, vt.T, u, rank)
+    if not settled:
+        warnings.warn(
+            f"The nearest start on the level set of {arch.name} was not settled after {SWEEPS} sweeps: the result is "
+            "on the level set, but another start there may be nearer to `theta0`.",
+            stacklevel=2,
+        )
     params = {
         name: jnp.asarray(_assembled(bases[l + 1], spectra[l], bases[l])) for l, name in enumerate(chain)
     }
@@ -168,29 +179,65 @@ def _assembled(left: np.ndarray, s: np.ndarray, right: np.ndarray) -> np.ndarray
 
 
 def _nearest_bases(
-    layers: Sequence[np.ndarray], spectra: Sequence[np.ndarray], first: np.ndarray, last: np.ndarray
-) -> list[np.ndarray]:
-    """Orthogonal bases of the hidden layers that bring the assembled layers nearest to the given ones."""
-    depth = len(layers)
-    bases = [first, *(np.eye(layer.shape[0]) for layer in layers[:-1]), last]
-    pulls = [0.0] * (depth + 1)
+    layers: Sequence[np.ndarray],
+    spectra: Sequence[np.ndarray],
+    first: np.ndarray,
+    last: np.ndarray,
+    rank: int,
+) -> tuple[list[np.ndarray], bool]:
+    r"""Bases $Q_0, …, Q_L$ that bring $Q_l\,\mathrm{diag}(s_l)\,Q_{l-1}^\top$ nearest to the given layers.
 
-    def pull(l: int, with_above: bool) -> np.ndarray:
-        below, s = layers[l - 1], spectra[l - 1]
+    All hidden bases are free. Of $Q_0$ and $Q_L$ the first `rank` columns are the singular vectors of z, and the
+    others may be turned among themselves: in a direction of the null space some layer has the singular value zero, so
+    that z does not see how it is turned, but the layers before that one do.
+
+    With all other bases fixed, the best $Q_l$ is the orthogonal factor of a matrix (Procrustes), and the distance falls
+    at each step. What decides is the start of this descent. Where the layers are on the level set, $W_1^\top W_1$ has
+    the squares $s_1^2$ as eigenvalues, so its eigenvectors in the null space of z, in the order of $s_1$, are a $Q_0$;
+    from there one pass upwards finds all the others exactly: $D_l = \lambda_l I$ makes the eigenspaces of
+    $W_l W_l^\top$ those of $W_{l+1}^\top W_{l+1}$, and within one of them every basis will do.
+
+    Returns:
+        The bases, and whether the descent has come to rest.
+    """
+    depth = len(layers)
+    null = first[:, rank:]
+    if null.shape[1]:
+        _, vectors = np.linalg.eigh(null.T @ layers[0].T @ layers[0] @ null)
+        wanted = np.zeros(len(first))
+        wanted[: len(spectra[0])] = spectra[0]
+        # Eigenvalues ascend; the largest belongs to the direction with the largest singular value.
+        order = np.argsort(np.argsort(wanted[rank:], kind="stable"), kind="stable")
+        first = np.concatenate([first[:, :rank], null @ vectors[:, order]], axis=1)
+    bases = [first, *(np.eye(layer.shape[0]) for layer in layers[:-1]), last]
+    fits = [0.0] * (depth + 1)
+
+    def matched(l: int, below: bool, above: bool) -> np.ndarray:
+        """What the layers on both sides would have $Q_l$ be: the gradient of the inner product with them."""
         total = np.zeros_like(bases[l])
-        total[:, : len(s)] = below @ bases[l - 1][:, : len(s)] * s
-        if with_above:
-            above, s = layers[l], spectra[l]
-            total[:, : len(s)] += above.T @ bases[l + 1][:, : len(s)] * s
+        if below:
+            s = spectra[l - 1]
+            total[:, : len(s)] = layers[l - 1] @ bases[l - 1][:, : len(s)] * s
+        if above:
+            s = spectra[l]
+            total[:, : len(s)] += layers[l].T @ bases[l + 1][:, : len(s)] * s
         return total
 
     for sweep in range(SWEEPS):
-        before = list(pulls)
-        for l in range(1, depth):
-            # The first pass looks down only: the bases above are still arbitrary, except the last.
-            left, values, right = np.linalg.svd(pull(l, with_above=sweep > 0 or l == depth - 1))
-            bases[l] = left @ right
-            pulls[l] = float(np.sum(values))
-        if sweep > 1 and np.allclose(pulls, before, rtol=1e-15, atol=0):
-            break
-    return bases
+        before = list(fits)
+        for l in range(depth + 1):
+            # The first pass looks down only: the bases above are still arbitrary.
+            above = l < depth and (sweep > 0 or (l == depth - 1 and rank == len(last)))
+            if l in (0, depth):
+                null = bases[l][:, rank:]
+                if (l == 0 and not sweep) or not null.shape[1]:
+                    continue
+                left, values, right = np.linalg.svd(null.T @ matched(l, l > 0, above)[:, rank:])
+                bases[l] = np.concatenate([bases[l][:, :rank], null @ (left @ right)], axis=1)
+            else:
+                left, values, right = np.linalg.svd(matched(l, True, above))
+                bases[l] = left @ right
+            fits[l] = float(np.sum(values))
+        if sweep > 1 and np.allclose(fits, before, rtol=1e-15, atol=0):
+            return bases, True
+    return bases, False

@@ -16,6 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, real_array, real_number
 from .._errors import InfeasibleError
 from .._precision import require_float64
 from ..architecture import Architecture, Params
@@ -144,8 +145,8 @@ def near_identity_product(
         >>> near_identity_product([[0.0, 0.0], [0.0, 1.0]], lam=2.0).round(6).tolist()
         [[1.648721, 0.0], [0.0, 4.481689]]
     """
-    size = len(np.atleast_2d(np.asarray(symmetric, dtype=np.float64)))
-    mu, basis = np.linalg.eigh(_symmetric(symmetric, size))
+    matrix = _symmetric(symmetric)
+    mu, basis, size = *np.linalg.eigh(matrix), len(matrix)
     skew, offset = _rotation_function(rotation, size), _lambda_function(lam)
     from scipy.integrate import quad, solve_ivp
 
@@ -173,21 +174,21 @@ def _square_chain(arch: Architecture, where: str) -> tuple[tuple[str, ...], int]
 
 
 def _matrix(function: MatrixFunction, s: float, size: int, argument: str) -> np.ndarray:
-    value = np.asarray(function(s), dtype=np.float64)
-    if value.shape != (size, size) or not np.all(np.isfinite(value)):
+    value = real_array(function(s), f"{argument}(s = {s:g})", largest=SQUARABLE)
+    if value.shape != (size, size):
         raise ValueError(
             f"Argument `{argument}` must return a finite array of shape {(size, size)}, but at s = {s:g} it returns "
-            f"{'shape ' + str(value.shape) if value.shape != (size, size) else 'non-finite entries'}."
+            f"shape {value.shape}."
         )
     return value
 
 
-def _symmetric(value: Any, size: int) -> np.ndarray:
-    matrix = np.asarray(value, dtype=np.float64)
-    if matrix.shape != (size, size) or not np.all(np.isfinite(matrix)):
+def _symmetric(value: Any, size: int | None = None) -> np.ndarray:
+    matrix = real_array(value, "symmetric", ndim=2, largest=SQUARABLE)
+    expected = (size or len(matrix),) * 2
+    if matrix.shape != expected:
         raise ValueError(
-            f"Argument `symmetric` must be a finite array of shape {(size, size)}, but has shape {matrix.shape}"
-            + ("." if matrix.shape != (size, size) else " and non-finite entries.")
+            f"Argument `symmetric` must be a finite array of shape {expected}, but has shape {matrix.shape}."
         )
     if (defect := float(np.max(np.abs(matrix - matrix.T)))) > 1e-12 * max(1.0, float(np.max(np.abs(matrix)))):
         raise ValueError(f"Argument `symmetric` must be symmetric, but is off by {defect:.3g}.")
@@ -216,10 +217,7 @@ def _lambda_function(lam: Any) -> Callable[[float], float]:
     function: Any = lam if callable(lam) else lambda s: lam
 
     def value(s: float) -> float:
-        number = float(function(s))
-        if not np.isfinite(number):
-            raise ValueError(f"Argument `lam` must be finite, but at s = {s:g} is {number}.")
-        return number
+        return real_number(function(s), f"lam(s = {s:g})" if callable(lam) else "lam")
 
     return value
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from .._checks import SQUARABLE, instance_of, is_traced, real_number
 from ..architecture import Architecture
 
 
@@ -23,19 +23,19 @@ def check_key(key: Any) -> None:
 
 def check_scale(scale: Any, argument: str = "scale") -> None:
     """A finite number of at least 0; a traced one passes, so that one can `jax.vmap` over scales."""
-    try:
-        value = float(scale)
-    except jax.errors.ConcretizationTypeError:
-        return
-    except TypeError:
-        value = np.nan
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"Argument `{argument}` must be a finite number of at least 0, but is {scale!r}.")
+    if not is_traced(scale):
+        real_number(scale, argument, minimum=0, maximum=SQUARABLE)
+
+
+def checked_architecture(arch: Any) -> Architecture:
+    return instance_of(
+        arch, Architecture, "arch", "`linear_network` makes one, or `Architecture(phi, shapes)`"
+    )
 
 
 def checked_chain(arch: Architecture, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and widths of a chain in which every factor occurs exactly once."""
-    chain, widths = arch.chain, arch.widths
+    chain, widths = checked_architecture(arch).chain, arch.widths
     if chain is None or widths is None:
         raise ValueError(
             f"Argument `arch` of `{where}` must be a chain of matrices (as `linear_network` makes), "

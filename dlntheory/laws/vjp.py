@@ -10,12 +10,10 @@ import abc
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..architecture import Architecture
-from ..exact import NilpotentModular, Program, trace
+from ..exact import NilpotentModular, Program
 from ..families.relu import PathLifting
 
 RingState = dict[str, np.ndarray]
@@ -228,10 +226,7 @@ def pullback_of(arch: Architecture) -> AbstractPullback:
 
 def pullback_program(arch: Architecture) -> Program:
     r"""The program of $(\theta, c) \mapsto \partial\varphi(\theta)^\top c$, factor by factor."""
-    dtype = jnp.result_type(float)
-    params = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in arch.named_shapes}
-    cotangent = jax.ShapeDtypeStruct(arch.output_shape, dtype)
-    return trace(lambda p, c: jax.vjp(arch.phi, p)[1](c)[0], params, cotangent)
+    return arch.traced.vjp_program
 
 
 def random_residues(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, real_array
 from ..display.text import card, key_values
 
 Reduction = Literal["mean", "sum"]
@@ -53,17 +54,8 @@ class AbstractLoss(eqx.Module):
 
 
 def checked_array(value: Any, argument: str, *, finite: bool = True) -> np.ndarray:
-    """`value` as a new float64 NumPy array, or an error that names the argument and counts what is wrong."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"Argument `{argument}` must be real, but has dtype {array.dtype}.")
-    if array.size == 0:
-        raise ValueError(f"Argument `{argument}` must not be empty, but has shape {array.shape}.")
-    array = array.astype(np.float64)
-    if finite and not np.all(np.isfinite(array)):
-        bad = int(np.sum(~np.isfinite(array)))
-        raise ValueError(f"Argument `{argument}` must be finite, but {bad} of {array.size} entries are not.")
-    return array
+    """`value` as a new float64 NumPy array whose squares are numbers, booleans as 0 and 1."""
+    return real_array(value, argument, finite=finite, booleans=True, largest=SQUARABLE)
 
 
 def checked_rows(value: Any, argument: str, *, vector_is_column: bool = False) -> np.ndarray:

@@ -228,7 +228,7 @@ def reduce(
 def _undeclared_chain(arch: Architecture) -> str:
     """What to declare if φ is the product of its factors: closed forms of chains are tried for declared chains only."""
     try:
-        form = read_words(arch, arch.shapes)
+        form = read_words(arch)
     except UnsupportedPrimitiveError:
         return ""
     if not isinstance(form, WordForm) or form.has_constant or len(form.blocks) != 1:

@@ -33,6 +33,7 @@ from dlntheory.reductions.parsimony import (  # noqa: E402
 from dlntheory.theory import alignment as separable, mean_field as limit, saddles as paths  # noqa: E402
 from dlntheory.theory.alignment import plots as alignment  # noqa: E402
 from dlntheory.theory.collapse import collapse_metrics  # noqa: E402
+from dlntheory.theory.collapse.plots import plot_collapse  # noqa: E402
 from dlntheory.theory.landscape import (  # noqa: E402
     critical_points,
     plots as landscape,
@@ -85,7 +86,7 @@ def training_figures() -> Figures:
 
 def alignment_figures() -> Figures:
     """Separable data: three depths, three step rules, two digits."""
-    data = dln.data.simplex_margin(jax.random.key(0), dimension=4, samples=30, margin=0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), samples=30, dimension=4, margin=0.3)
     task = separable.SeparableProblem(data.inputs, data.targets, name=data.name)
     key = jax.random.key(1)
     runs = [
@@ -205,7 +206,7 @@ def parsimony_figures() -> Figures:
         "parsimony.plot_completion": lambda: parsimony.plot_completion(completions),
         "parsimony.plot_leakage": lambda: parsimony.plot_leakage(*leakage(arch, theta0, phi)),
         "parsimony.plot_closure_dimensions": lambda: parsimony.plot_closure_dimensions(*closure_dimensions()),
-        "parsimony.plot_collapse": lambda: parsimony.plot_collapse(collapse(), 4),
+        "collapse.plot_collapse": lambda: plot_collapse(collapse(), 4),
     }
 
 

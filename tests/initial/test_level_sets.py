@@ -67,6 +67,50 @@ def test_projection_keeps_z_and_reaches_the_level_set(widths, lam):
         assert distance(moved, theta0) > here - 1e-12
 
 
+@pytest.mark.parametrize(
+    ("widths", "lam"),
+    [
+        ((4, 3, 1), -0.7),
+        ((4, 3, 2, 1), (-1, -0.5)),
+        ((1, 2, 3, 4), (1, 0.5)),
+        ((5, 4, 2, 4, 5), (-0.3, 0.2, 0.6)),
+    ],
+)
+def test_a_start_on_the_level_set_stays_also_where_z_has_null_spaces(widths, lam):
+    """Null vectors of z are arbitrary, but the layers have singular values there: 1.2 of 2.0 was lost."""
+    arch = linear_network(widths)
+    there = lambda_balanced(arch, KEY, lam)
+    assert distance(project_to_relaxed_balanced(arch, there, lam), there) < 1e-13
+    # Near it the projection is near too: the start moves by no more than its distance.
+    rng = np.random.default_rng(0)
+    noise = {name: rng.standard_normal(shape) for name, shape in arch.shapes.items()}
+    for size in (1e-4, 1e-7):
+        start = {name: np.asarray(there[name]) + size * noise[name] for name in noise}
+        near = project_to_relaxed_balanced(arch, start, lam)
+        np.testing.assert_allclose(arch(near), arch(start), rtol=0, atol=1e-13)
+        assert distance(near, start) < size * distance(noise, dict.fromkeys(noise, 0.0))
+
+
+def test_a_rank_deficient_start_on_the_level_set_stays():
+    """σ = (2, 0, 0) with λ = 0.5: directions that the first layer kills and the second does not."""
+    arch, rng = linear_network((3, 3, 3)), np.random.default_rng(2)
+    q = [np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(3)]
+    t = (-0.5 + np.sqrt(0.25 + 4 * 4.0)) / 2  # t (t + 1/2) = 4
+    first, second = np.sqrt([t, 0.0, 0.0]), np.sqrt([t + 0.5, 0.5, 0.5])
+    there = {"W1": (q[1] * first) @ q[0].T, "W2": (q[2] * second) @ q[1].T}
+    assert distance(project_to_relaxed_balanced(arch, there, 0.5), there) < 1e-13
+
+
+def test_a_projection_that_does_not_settle_warns_with_the_line_of_the_caller(monkeypatch):
+    monkeypatch.setattr("dlntheory.initial.level_sets.SWEEPS", 2)
+    arch = linear_network((3, 3, 3, 3))
+    with pytest.warns(UserWarning, match="was not settled after 2 sweeps") as caught:
+        near = project_to_relaxed_balanced(arch, gaussian(arch, KEY), [0.5, -0.3])
+    assert caught[0].filename == __file__
+    for defect, value in zip(imbalances(arch, near), (0.5, -0.3), strict=True):
+        np.testing.assert_allclose(defect, value * np.eye(3), atol=1e-13)
+
+
 def test_projection_is_nearer_than_a_random_start_with_the_same_z():
     arch = linear_network((3, 3, 3, 3))
     theta0 = gaussian(arch, KEY)

@@ -20,7 +20,7 @@ from dlntheory.theory.alignment import (
 
 @pytest.fixture(scope="module")
 def task():
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, 0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, 0.3)
     return SeparableProblem(data.inputs, data.targets, "logistic", name=data.name)
 
 

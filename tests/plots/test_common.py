@@ -14,12 +14,13 @@ import pytest
 from dlntheory.plotting import style
 from dlntheory.reductions.parsimony import plots as parsimony
 from dlntheory.theory.alignment import plots as alignment
+from dlntheory.theory.collapse import plots as collapse
 from dlntheory.theory.landscape import plots as landscape
 from dlntheory.theory.mean_field import plots as mean_field
 from dlntheory.theory.saddles import phase_diagram_plots as phase_diagram, plots as saddles
 from dlntheory.training import plots as training
 
-MODULES = (training, alignment, saddles, phase_diagram, landscape, parsimony, mean_field)
+MODULES = (collapse, training, alignment, saddles, phase_diagram, landscape, parsimony, mean_field)
 TARGET = np.diag([2.0, 1.0])
 SLOPES = {(0.5, 6): 11.0 * np.exp(-1.2 * np.arange(6)), (0.25, 6): 11.0 * np.exp(-2.5 * np.arange(6))}
 
@@ -51,7 +52,7 @@ ONE = {
         m.ts[1:], m.weights[1:], m.basis, ax
     ),
     parsimony.plot_completion: lambda m, ax: parsimony.plot_completion(m.completions, ax),
-    parsimony.plot_collapse: lambda m, ax: parsimony.plot_collapse(SLOPES, 10, ax),
+    collapse.plot_collapse: lambda m, ax: collapse.plot_collapse(SLOPES, 10, ax),
     parsimony.plot_leakage: lambda m, ax: parsimony.plot_leakage([1e-3, 1e-2], [2e-3, 2e-2], ax),
     parsimony.plot_closure_dimensions: lambda m, ax: parsimony.plot_closure_dimensions(
         [10, 12], {"a": [4, 8], "b": [4, 4]}, {"a": [4, 8]}, ax
@@ -290,7 +291,7 @@ REFUSED = {
     "predicted": lambda m: parsimony.plot_compression(m.ts, m.weights, m.weights, m.weights, [1.0]),
     "seconds": lambda m: parsimony.plot_completion_cost([5, 10], {"a": [1, 2]}, {"a": [1]}),
     "completions": lambda m: parsimony.plot_completion({}),
-    "lines": lambda m: parsimony.plot_collapse({(0.5, 2): [1.0, 0.0]}, 10),
+    "lines": lambda m: collapse.plot_collapse({(0.5, 2): [1.0, 0.0]}, 10),
     "leakages": lambda m: parsimony.plot_leakage([0.1], [0.0]),
     "dims": lambda m: parsimony.plot_closure_dimensions([10], {"a": [1, 2]}),
     "quantities": lambda m: mean_field.plot_against_networks(m.mean_field, quantities=("z",)),

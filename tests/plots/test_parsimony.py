@@ -7,7 +7,7 @@ import pytest
 from dlntheory.claims.parsimony import runs
 from dlntheory.plotting.style import COLOURS, shade
 from dlntheory.reductions.parsimony import ObservedEntries, active_subspaces, complete, plots as figures
-from dlntheory.theory.collapse import collapse_slope
+from dlntheory.theory.collapse import collapse_slope, plots as collapse
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_discrepant_rates_go_from_dark_to_light(made):
 
 def test_collapse_draws_the_predicted_slope():
     slope = collapse_slope(0.5, 10, 4)
-    ax = figures.plot_collapse({(0.5, 4): 11.0 * np.exp(slope * np.arange(4))}, 10)
+    ax = collapse.plot_collapse({(0.5, 4): 11.0 * np.exp(slope * np.arange(4))}, 10)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), ax.lines[1].get_ydata())
     assert ax.get_yscale() == "log"
 

@@ -25,7 +25,7 @@ SIZE = (4, 30, 0.3)
 
 @lru_cache(maxsize=8)
 def problem_of(loss: str, padding: int = 0) -> SeparableProblem:
-    data = simplex_margin(jax.random.key(0), *SIZE)
+    data = simplex_margin(jax.random.key(0), SIZE[1], SIZE[0], SIZE[2])
     inputs = np.concatenate([data.inputs, np.zeros((len(data), padding))], axis=1)
     return SeparableProblem(inputs, data.targets, loss, name=data.name)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...solutions.commuting_sensing import CommutingSensing, largest_commutator
 from ...solutions.diagonal_networks import interpolation_limit, squares_from_dual
-from ...theory.greedy import closest_approach, closest_approach_exponent
+from ...theory.saddles import approach_exponent, closest_approach_of_modes
 from ..base import Evidence, claim
 from ..curves import Curves, power_law
 from .shared import reference_flow, rotations
@@ -117,9 +117,9 @@ def commuting_sensing(commuting: bool) -> Evidence:
 )
 def greedy_closest_approach(small: float) -> Evidence:
     ratio = 1 / 3
-    distances = closest_approach(3.0, 3.0 * ratio, [small, small / 2])
+    distances = closest_approach_of_modes(3.0, 3.0 * ratio, [small, small / 2])
     slope = math.log2(distances[0] / distances[1])
-    predicted = closest_approach_exponent(ratio)
+    predicted = approach_exponent(2, 1.0, ratio)
     points = (small, small / 2), distances
     series = {"measured": points, rf"predicted $\epsilon^{{{predicted:.3g}}}$": power_law(*points, predicted)}
     curves = Curves(r"size $\epsilon$ of the start", "closest approach to rank one", series, scale="log-log")

@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from ...display.text import card
-from ..interpreter import trace
 from ..linear_algebra import DEFAULT_PRIME
 from ..program import Program
+from ..reading import read_program
 from ..rings.multidual import NilpotentModular
+from ..traced import traced_map
 from .printing import (
     letter_latex as letter_latex,
     sum_latex as sum_latex,
@@ -39,12 +40,14 @@ class LetterSource:
         index: the slice of the array, such as (2, slice(None), slice(None)); `()` for the whole.
         shape: rows and columns of the letter; a vector counts as one column.
         value: entries of a constant matrix (object array of `Fraction`), else `None`.
+        is_frozen: whether it belongs to a factor by which JAX does not differentiate φ, see `read_program`.
     """
 
     factor: str | None
     index: tuple[Any, ...]
     shape: tuple[int, int]
     value: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    is_frozen: bool = False
 
     def entries(self, array: Any) -> Any:
         """The matrix in a parameter array (NumPy, JAX or any other that slices and reshapes)."""
@@ -105,6 +108,13 @@ class WordForm:
             for word in block.terms:
                 found.setdefault(canonical(word), word)
         return tuple(found.values())
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The letters that training does not move: constant matrices and frozen factors."""
+        return frozenset(
+            name for name, source in self.letters.items() if source.factor is None or source.is_frozen
+        )
 
     @property
     def has_constant(self) -> bool:
@@ -181,7 +191,11 @@ class NoWords:
 
 
 def read_words(
-    phi: Callable[[dict[str, Any]], Any], shapes: Mapping[str, Sequence[int]], *, seed: int = 0
+    phi: Callable[[dict[str, Any]], Any],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    seed: int = 0,
+    allow_frozen: bool = False,
 ) -> WordForm | NoWords:
     r"""φ as blocks of words in its named matrices, or the reason why it has no such form.
 
@@ -190,38 +204,41 @@ def read_words(
     for each index of one axis. Constant matrices inside a product become letters of their own.
 
     Args:
-        phi: maps a dict of named arrays to one array; an `Architecture` will do.
-        shapes: name of each factor and its shape.
+        phi: an `Architecture`, or a function that maps a dict of named arrays to one array.
+        shapes: name of each factor and its shape, for a plain function.
         seed: determines the point at which words and φ are compared, exactly modulo a prime.
+        allow_frozen: whether the caller heeds `WordForm.frozen`: frozen factors have no velocity. Without it a φ that
+            freezes a factor has no reading.
 
     Returns:
         A `WordForm`, or `NoWords` with the reason.
 
     Raises:
-        UnsupportedPrimitiveError: φ is neither polynomial nor rational.
+        UnsupportedPrimitiveError: φ is neither polynomial nor rational, or JAX's derivative is not that of its value.
         RuntimeError: words and φ differ at the random point, which would be a defect of this function.
 
     Validity:
         Exact for the φ that was traced. Scalar parameters are refused: words do not commute, numbers do. A φ that
         shows only part of a word (the diagonal of $UV^\top$, say) is refused, as it obeys smaller equations.
     """
-    named: dict[str, tuple[int, ...]] = {name: tuple(map(int, shape)) for name, shape in shapes.items()}
+    traced = traced_map(phi, shapes)
+    named = traced.shapes
     if wrong := [name for name, shape in named.items() if not 1 <= len(shape) <= 3]:
         axes = len(named[wrong[0]])
         kind = "a scalar, and scalars commute" if not axes else f"an array with {axes} axes"
         return NoWords(f"its parameter {wrong[0]} is {kind}")
-    program = trace(phi, {name: jax.ShapeDtypeStruct(shape, "float64") for name, shape in named.items()})
-    if len(program.outputs) != 1:
-        return NoWords("it returns several arrays")
+    reading = read_program(traced)
+    if reading.frozen and not allow_frozen:
+        return NoWords(f"{', '.join(sorted(reading.frozen))} is frozen by {reading.cause}")
     reasons: list[str] = []
     for stacked in _readings(named):
-        sources = _sources(named, stacked)
+        sources = _sources(named, stacked, reading.frozen)
         try:
-            form = _form(program, named, sources, stacked)
+            form = _form(reading.program, named, sources, stacked)
         except NotWordsError as refused:
             reasons.append(str(refused))
             continue
-        _check(program, named, form, seed)
+        _check(reading.program, named, form, seed)
         return form
     return NoWords(reasons[0])
 
@@ -247,11 +264,15 @@ def _readings(shapes: Mapping[str, tuple[int, ...]]) -> list[dict[str, int]]:
     return [dict(zip(names, axes, strict=True)) for axes in choices[:_MAX_READINGS]]
 
 
-def _sources(shapes: Mapping[str, tuple[int, ...]], stacked: Mapping[str, int]) -> dict[str, LetterSource]:
+def _sources(
+    shapes: Mapping[str, tuple[int, ...]], stacked: Mapping[str, int], frozen: frozenset[str]
+) -> dict[str, LetterSource]:
     sources = {}
     for name, shape in shapes.items():
+        fixed = name in frozen
         if len(shape) < 3:
-            sources[name] = LetterSource(name, (), (math.prod(shape[:1]), math.prod(shape[1:])))
+            whole = (math.prod(shape[:1]), math.prod(shape[1:]))
+            sources[name] = LetterSource(name, (), whole, is_frozen=fixed)
             continue
         axis = stacked[name]
         rest = tuple(n for place, n in enumerate(shape) if place != axis)
@@ -259,7 +280,7 @@ def _sources(shapes: Mapping[str, tuple[int, ...]], stacked: Mapping[str, int]) 
             index = tuple(position if place == axis else slice(None) for place in range(3))
             label = f"{name}[{','.join(str(position) if place == axis else ':' for place in range(3))}]"
             label = f"{name}[{position}]" if axis == 0 else label
-            sources[label] = LetterSource(name, index, (rest[0], rest[1]))
+            sources[label] = LetterSource(name, index, (rest[0], rest[1]), is_frozen=fixed)
     return sources
 
 

@@ -15,7 +15,7 @@ from ..._errors import NoReductionError
 from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.progress import keeps_partial, waiting
-from ...exact import Program, trace
+from ...exact.reading import read_program
 from ...exact.rings.polynomials import Polynomials, TermCounts
 from ...exact.words.reading import NoWords, WordForm, read_words, word_text
 from .ansatz_observables import Hint, gram_labels, parameter_matrices, proposed_hints, read_hint
@@ -116,7 +116,7 @@ def _search(
     named = [read_hint(arch, hint) for hint in hints]
     attempts: list[ClosureAttempt] = []
     bounds = {"max_degree": max_degree, "max_generators": max_generators, "deadline": deadline}
-    form = read_words(arch, arch.shapes, seed=seed) if level != "entries" or balanced is not None else None
+    form = read_words(arch, seed=seed) if level != "entries" or balanced is not None else None
     if balanced is not None and not isinstance(form, WordForm):
         raise NoReductionError(
             f"Argument `balanced` must go with a φ that is one word in its matrices, but {form}."
@@ -310,8 +310,7 @@ def _close_entries(
 
 def _polynomial_pieces(arch: Architecture, grading: Grading) -> Pieces | None:
     """$z$ expanded and taken apart, or `None` if it is too large."""
-    structs = {name: jax.ShapeDtypeStruct(shape, "float64") for name, shape in arch.shapes.items()}
-    program: Program = trace(arch, structs)
+    program = read_program(arch).require_unfrozen("a closure of entries")
     if program.is_rational:
         raise ValueError(
             f"Argument `arch` must have a polynomial φ to be closed, but φ of {arch.name} divides by parameters."

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import jax
 import numpy as np
 
 from ...architecture import Architecture
-from ...exact import trace
+from ...exact.reading import read_program
 from ...exact.rings.polynomials import Polynomials, SparsePolynomial, TermCounts
 
 #: Maps with more scalar products or terms than this are not read as polynomials.
@@ -67,8 +66,7 @@ def polynomials_of(arch: Architecture) -> tuple[SparsePolynomial, ...]:
         >>> print(polynomials_of(diagonal_network(2, 2))[1])
         x1*x3
     """
-    structs = {name: jax.ShapeDtypeStruct(shape, np.float64) for name, shape in arch.shapes.items()}
-    program = trace(arch.phi, structs)
+    program = read_program(arch).require_unfrozen("the entries of z as polynomials")
     if program.is_rational:
         raise FormError(
             f"Argument `arch` must have a polynomial φ, but {arch.name} divides by parameters; "

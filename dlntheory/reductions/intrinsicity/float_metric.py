@@ -10,11 +10,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from ...architecture import Architecture
-from ...exact import AbstractRing, Program, trace
+from ...exact import AbstractRing, Program
 from ...laws import Law
 from ...laws.vjp import pullback_program
 
@@ -106,10 +105,7 @@ class InterpretedMetric:
 
     @functools.cached_property
     def _phi(self) -> Program:
-        return trace(
-            self.arch.phi,
-            {name: jax.ShapeDtypeStruct(shape, np.float64) for name, shape in self.arch.named_shapes},
-        )
+        return self.arch.traced.program
 
     @functools.cached_property
     def _pullback(self) -> Program:

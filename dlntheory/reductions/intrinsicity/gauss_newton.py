@@ -59,7 +59,7 @@ class CompiledMetric:
         return hash(self._identity())
 
     def _identity(self) -> tuple[Any, ...]:
-        return self.arch.phi, self.arch.named_shapes, tuple(map(id, self.laws))
+        return self.arch, tuple(map(id, self.laws))
 
     def values(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
         r"""$\varphi$ (outputs,), $h$ (entries,), $\partial\varphi$ (outputs, D) and $\partial h$ (entries, D)."""

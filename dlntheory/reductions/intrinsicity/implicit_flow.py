@@ -13,6 +13,7 @@ import numpy as np
 
 from ..._precision import require_float64
 from ...architecture import Architecture
+from ...exact.reading import require_derivative
 from ...laws import ConservationLaws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
@@ -83,6 +84,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
     ):
         require_float64("ImplicitFlow")
         checked = arch.check(theta0)
+        require_derivative(arch, forward=True)
         known = laws_to_build_on(arch) if laws is None else laws
         self.arch = arch
         self.metric = CompiledMetric(arch, known.laws)

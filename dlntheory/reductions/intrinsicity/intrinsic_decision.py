@@ -14,6 +14,7 @@ from ..._errors import UnsupportedPrimitiveError
 from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.progress import keeps_partial, waiting
+from ...exact.reading import require_derivative
 from ...laws import ConservationLaws, Law, NotConservedError, conservation_laws
 from ...laws.proof.lie_rank import random_point
 from ...laws.systems import GradientSystem
@@ -95,6 +96,7 @@ def intrinsic(
     started = time.perf_counter()
     lambdas = _checked_lambdas(level_sets)
     start = None if theta0 is None else np.asarray(arch.ravel(arch.check(theta0)))
+    require_derivative(arch)
     with waiting(f"deciding about {arch.name}", progress):
         if not exact:
             return _float_verdict(arch, start, laws, seed, started)

@@ -128,7 +128,7 @@ def product_form(arch: Architecture, label: str) -> ProductForm:
         >>> [side.letter for side in form.components[0].sides], form.components[0].inner
         (['W2', 'W1'], 4)
     """
-    words = read_words(arch.phi, arch.shapes)
+    words = read_words(arch)
     if isinstance(words, NoWords):
         raise FormError(
             f"Argument `arch` must be made of products of two factors for {label}, but of {arch.name} it is known "

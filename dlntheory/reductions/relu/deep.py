@@ -159,11 +159,11 @@ class DeepPathFlow(AbstractReduction):
         assert training is not None  # `solve` refuses an unbound reduction
         theta = self.weights(state)
         gradient = jax.grad(training.loss)(state["z"])
-        (pulled,) = jax.vjp(self.arch.phi, theta)[1](gradient)
+        (pulled,) = jax.vjp(self.arch, theta)[1](gradient)
         if training.is_decaying:
             pulled = {name: pulled[name] + training.weight_decay * theta[name] for name in theta}
         moves = {name: -training.rate(name) * pulled[name] for name in theta}
-        _, velocity = jax.jvp(self.arch.phi, (theta,), (moves,))
+        _, velocity = jax.jvp(self.arch, (theta,), (moves,))
         return {"z": velocity, "h": -law_decay(training, lifting_of(self.arch, self.label)) * state["h"]}
 
     def output(self, state: State):

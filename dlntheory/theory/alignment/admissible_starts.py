@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...families import linear_network
 from ...initial import gaussian
@@ -15,7 +16,8 @@ from ...losses.base import checked_array
 from .problem import SeparableProblem
 
 SHRINK = 0.8
-MAX_SHRINKS = 200
+#: A predictor whose margins cancel to this fraction is orthogonal to the sum of the rows.
+ROUNDING = 1e-13
 
 
 class StartWarning(UserWarning):
@@ -49,24 +51,37 @@ def admissible_start(
 
 
 def admissible(problem: SeparableProblem, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """These weights if their risk is at most that of zero, else flipped and, if need be, shrunk until it is.
+    r"""These weights if their risk is at most that of zero, else flipped and, if need be, shrunk until it is.
+
+    The risk is convex along the ray through $w$, with slope $\ell'(0) \langle \frac1n\sum_i Z_i, w\rangle$ at 0: where
+    neither $w$ nor $-w$ will do, weights shrink with the sign that makes this slope negative.
 
     Raises:
-        ValueError: weights that do not fit the problem, or a risk that stays above that of zero (weights of zero size).
+        ValueError: weights that do not fit the problem.
+        ConditionError: $w$ is orthogonal to the sum of the rows, so that every multiple of it has a risk above that
+            of zero.
     """
     checked_network(problem, weights)
     current = {name: np.array(w, dtype=float) for name, w in weights.items()}
+    if _excess(problem, current) <= 0:
+        return current
     last = list(current)[-1]
-    if _excess(problem, current) > 0:
-        current[last] = -current[last]
-    for _ in range(MAX_SHRINKS):
-        if _excess(problem, current) <= 0:
-            return current
+    flipped = current | {last: -current[last]}
+    if _excess(problem, flipped) <= 0:
+        return flipped
+    margins = problem.margins(product(current))
+    along, size = float(np.sum(margins)), float(np.sum(np.abs(margins)))
+    if abs(along) <= ROUNDING * size:
+        raise ConditionError(
+            "Argument `weights` must not multiply to a predictor orthogonal to the sum of the rows y_i x_i, but does, "
+            f"up to {abs(along) / size:.1e}: every multiple of it has a risk above that of zero. Take another start.",
+            measured=abs(along) / size,
+            tolerance=ROUNDING,
+        )
+    current = current if along > 0 else flipped
+    while _excess(problem, current) > 0:
         current = {name: SHRINK * w for name, w in current.items()}
-    raise ValueError(
-        f"Argument `weights` must reach a risk below that of zero by shrinking, but after {MAX_SHRINKS} steps its log "
-        f"exceeds it by {_excess(problem, current):.1e}."
-    )
+    return current
 
 
 def is_admissible(problem: SeparableProblem, weights: Mapping[str, Any]) -> bool:
@@ -143,4 +158,12 @@ def check_not_critical(problem: SeparableProblem, weights: Mapping[str, Any]) ->
 
 
 def _excess(problem: SeparableProblem, weights: Mapping[str, Any]) -> float:
-    return float(problem.log_risk(product(weights))) - problem.log_risk_of_zero
+    r"""$\log R - \log\ell(0)$; near zero weights without the difference, whose sign would be that of rounding."""
+    w = product(weights)
+    margins = problem.margins(w)
+    if np.any(np.abs(margins) > 1.0):
+        return float(problem.log_risk(w)) - problem.log_risk_of_zero
+    change = np.expm1(-margins)
+    if problem.loss_name == "logistic":
+        change = np.log1p(0.5 * change) / np.log(2.0)
+    return float(np.log1p(np.mean(change)))

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import real_array
 from ..._errors import InfeasibleError
 from ...data.hull import nearest_in_hull
 from ...display.text import card, format_number, key_values
 
-#: A margin below this fraction of the largest row is not told from zero.
-LEAST_MARGIN = 1e-9
 #: Largest relative gap between the primal and the dual bound of the margin.
 LARGEST_GAP = 1e-9
+#: What rounding may take of a margin, relative to the largest row, and of its certificate at most.
+ROUNDING, LARGEST_ROUNDING = 64 * np.finfo(float).eps, 0.01
 #: A sample whose margin exceeds the least by less than this fraction lies on the margin.
 ON_MARGIN = 1e-8
 
@@ -112,9 +113,8 @@ def max_margin(rows: np.ndarray) -> MaxMargin:
         rows: $Z$ (n, d), finite.
 
     Raises:
-        InseparableError: the origin lies in the convex hull (distance below 1e-9 of the largest row); the error
-            holds the convex combination.
-        RuntimeError: the two bounds of the margin differ by more than 1e-9 of it.
+        InseparableError: the origin lies in the convex hull, up to rounding; the error holds the convex combination.
+        RuntimeError: the two bounds of the margin differ by more than 1e-9 of it and by more than rounding explains.
 
     References:
         [lawson1974solving], chapter 23.
@@ -128,32 +128,41 @@ def max_margin(rows: np.ndarray) -> MaxMargin:
         least dual weight  0.25
         slackness          0
     """
-    size = float(np.max(np.linalg.norm(rows, axis=1)))
-    if size == 0.0:
+    rows = real_array(rows, "rows", ndim=2)
+    # A power of two, so that rows of any size keep their digits and no square overflows.
+    unit = float(np.ldexp(1.0, int(np.frexp(np.max(np.abs(rows)))[1]) - 1))
+    if not np.any(rows):
         return _refuse(np.full(len(rows), 1.0 / len(rows)), 0.0)
-    weights = nearest_in_hull(rows)
-    distance = float(np.linalg.norm(weights @ rows)) / size
-    if distance <= LEAST_MARGIN:
-        return _refuse(weights, distance)
+    rows = rows / unit
+    try:
+        weights = nearest_in_hull(rows)
+    except RuntimeError as stuck:
+        raise RuntimeError(
+            f"The maximum margin of {len(rows)} rows was not found: the active-set method did not come to an end. "
+            "Drop samples that are almost copies of others."
+        ) from stuck
     direction = _polished(rows, weights)
     margins = rows @ direction
     lower, upper = float(np.min(margins)), float(np.linalg.norm(weights @ rows))
-    if not upper - lower <= LARGEST_GAP * upper:
+    size = float(np.max(np.linalg.norm(rows, axis=1)))
+    if not lower > 4 * np.finfo(float).eps * size:
+        return _refuse(weights, upper / size)
+    if not upper - lower <= max(LARGEST_GAP * upper, min(ROUNDING * size, LARGEST_ROUNDING * upper)):
         raise RuntimeError(
-            f"The maximum margin was not certified: it lies between {lower:.6e} and {upper:.6e}, and the "
-            f"two must agree "
-            f"to {LARGEST_GAP:g}. Rescale the data, or drop samples that are almost copies of others."
+            f"The data are separable, but their maximum margin was not certified: it lies between {lower / size:.6e} "
+            f"and {upper / size:.6e} of the largest row, and the two must agree to {LARGEST_GAP:g}. Rescale single "
+            "inputs, or drop samples that are almost copies of others."
         )
     support = np.flatnonzero((margins - lower <= ON_MARGIN * lower) | (weights > 0))
     singular = np.linalg.svd(rows[support], compute_uv=False)
     kept = singular[singular > singular[0] * max(rows[support].shape) * np.finfo(float).eps]
     return MaxMargin(
         direction=direction,
-        margin=lower,
-        lower=lower,
-        upper=upper,
+        margin=unit * lower,
+        lower=unit * lower,
+        upper=unit * upper,
         dual=weights,
-        slackness=float(np.max(weights * np.abs(margins - lower))),
+        slackness=unit * float(np.max(weights * np.abs(margins - lower))),
         support=support,
         support_rank=len(kept),
         condition=float(kept[0] / kept[-1]),
@@ -163,12 +172,12 @@ def max_margin(rows: np.ndarray) -> MaxMargin:
 
 def _polished(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The direction from the equations of the active set, where its least margin is larger than that of the hull's."""
-    nearest = weights @ rows
-    direction = nearest / np.linalg.norm(nearest)
     active = np.flatnonzero(weights > 0)
     solution = np.linalg.lstsq(rows[active], np.ones(len(active)), rcond=None)[0]
-    candidate = solution / np.linalg.norm(solution)
-    return candidate if np.min(rows @ candidate) > np.min(rows @ direction) else direction
+    found = [vector for vector in (weights @ rows, solution) if np.any(vector)] or [
+        rows[np.argmax(np.linalg.norm(rows, axis=1))]
+    ]
+    return max((vector / np.linalg.norm(vector) for vector in found), key=lambda unit: np.min(rows @ unit))
 
 
 def _refuse(weights: np.ndarray, distance: float) -> MaxMargin:
@@ -176,8 +185,9 @@ def _refuse(weights: np.ndarray, distance: float) -> MaxMargin:
     shown = ", ".join(f"{weights[i]:.3g} of sample {i}" for i in used[:4]) + (", …" if len(used) > 4 else "")
     raise InseparableError(
         f"The data must be linearly separable through the origin, but a convex combination of {len(used)} rows y_i x_i "
-        f"({shown}) has norm {distance:.1e} relative to the largest row: no direction has all margins positive. "
-        "The combination is in `.weights`. For a separator with a bias, append a constant column to the inputs.",
+        f"({shown}) has norm {distance:.1e} relative to the largest row: no direction has all margins above that, and "
+        "none was found with all of them positive beyond rounding. The combination is in `.weights`. For a separator "
+        "with a bias, append a constant column to the inputs.",
         weights=weights,
         distance=distance,
     )

@@ -17,6 +17,8 @@ from ...losses.base import check_same_samples, checked_array, checked_rows
 from ...losses.log_form import LARGE_MARGIN
 from .max_margin import MaxMargin, max_margin
 
+#: Predictors are as large as rows are small, and their squares must be doubles.
+SMALLEST_SIZE = 1e-100
 LOSSES = {"exponential": ExponentialLoss, "logistic": LogisticLoss}
 
 
@@ -67,7 +69,15 @@ class SeparableProblem:
             raise ValueError(f"Argument `loss` must be one of {list(LOSSES)}, but is {loss!r}.")
         x, y = checked_rows(inputs, "inputs"), _checked_labels(labels)
         check_same_samples(x, y, "labels")
-        scale = max(1.0, float(np.max(np.linalg.norm(x, axis=1))))
+        largest = float(np.max(np.abs(x)))
+        # The squares of large entries overflow: the norm of a row is taken relative to the largest entry.
+        largest *= float(np.max(np.linalg.norm(x / (largest or 1.0), axis=1)))
+        if 0.0 < largest < SMALLEST_SIZE:
+            raise ValueError(
+                f"Argument `inputs` must have a row of norm {SMALLEST_SIZE:g} or more, but the largest is "
+                f"{largest:.3g}: divide the inputs by it, which changes no direction."
+            )
+        scale = max(1.0, largest)
         x = x / scale
         signed = y[:, None] * x
         signed.flags.writeable = False

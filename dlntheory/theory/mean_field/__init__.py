@@ -16,12 +16,8 @@ from .comparison import (
     MeanFieldComparison as MeanFieldComparison,
     compare as compare,
 )
-from .config import MeanFieldConfig as MeanFieldConfig
-from .conventions import (
-    FiniteSize as FiniteSize,
-    finite_size as finite_size,
-    gamma0_from as gamma0_from,
-)
+from .config import MeanFieldConfig as MeanFieldConfig, gamma0_from as gamma0_from
+from .finite_networks import FiniteSize as FiniteSize, finite_size as finite_size
 from .marchenko_pastur import marchenko_pastur as marchenko_pastur
 from .optimiser_memory import memory as memory
 from .power_laws import (
@@ -33,6 +29,8 @@ from .power_laws import (
 from .rank_one import RankOneRun as RankOneRun, rank_one_flow as rank_one_flow
 from .rate_transfer import (
     BestRate as BestRate,
+    DivergesError as DivergesError,
+    GridEndError as GridEndError,
     RateTransfer as RateTransfer,
     best_rate as best_rate,
     depth_transfer as depth_transfer,

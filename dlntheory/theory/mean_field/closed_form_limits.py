@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import checks
+from ..._checks import integer, real_number
 from .config import MeanFieldConfig
 from .marchenko_pastur import marchenko_pastur
 
@@ -50,7 +50,7 @@ def infinite_one_layer(T: int, *, eta: float, gamma0: float) -> np.ndarray:
         >>> infinite_one_layer(3, eta=0.05, gamma0=3.0)[1].round(12)
         np.float64(0.81)
     """
-    T = checks.whole("T", T, 1)
+    T = integer(T, "T")
     plus = minus = 1.0
     errors = np.empty(T)
     for t in range(T):
@@ -82,7 +82,7 @@ def lazy_finite_data(
         >>> gen.round(12).tolist()  # 1 - 2c + c^2 (1 + 1/alpha) after one step, c = 0.2
         [1.0, 0.66]
     """
-    T = checks.whole("T", T, 1)
+    T = integer(T, "T")
     x, weight = marchenko_pastur(1.0 / alpha)
     positive = x > 0
     xs, ws = x[positive], weight[positive]
@@ -110,7 +110,7 @@ def lazy_finite_width(T: int, *, eta: float, nu: float) -> np.ndarray:
     Validity:
         $L = 1$, `alpha` = inf, centred output, `gamma0` → 0 (error $O(\gamma_0^2)$), isotropic data, unit weights.
     """
-    T = checks.whole("T", T, 1)
+    T = integer(T, "T")
     x, weight = marchenko_pastur(1.0 / nu)
     return np.array([weight @ (1.0 - eta * (1.0 + x)) ** (2 * t) for t in range(T)])
 
@@ -124,5 +124,5 @@ def least_squares_floor(alpha: float, sigma: float) -> tuple[float, float]:
         >>> least_squares_floor(5.0, 1.0)
         (0.25, 0.8)
     """
-    alpha = checks.number("alpha", alpha, above=1.0, infinite=True)
+    alpha = real_number(alpha, "alpha", above=1, finite=False)
     return sigma**2 / (alpha - 1.0), sigma**2 * (1.0 - 1.0 / alpha)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from . import checks
-from .conventions import gamma0_from
+from ..._checks import integer, real_array, real_number
 
+CONVENTIONS = ("mup", "ntk", "plain_mean_field")
 DATA_MODES = ("fixed", "onepass")
 #: The initial function has variance 1/(gamma0^2 nu), which must be a double.
 SMALLEST = 1e-300
+RANGES: dict[str, dict[str, Any]] = {
+    "gamma0": {"above": 0},
+    "nu": {"above": 0, "finite": False},
+    "alpha": {"above": 0, "finite": False},
+    "sigma": {"minimum": 0},
+    "batch_fraction": {"above": 0, "maximum": 1},
+    "momentum": {"minimum": 0, "below": 1},
+    "weight_decay": {"minimum": 0},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,33 +89,26 @@ class MeanFieldConfig:
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)
-        put("T", checks.whole("T", self.T, 1))
-        put("L", checks.whole("L", self.L, 1))
-        put("eta", checks.rates("eta", self.eta, self.T))
-        put("gamma0", checks.number("gamma0", self.gamma0, above=0.0))
-        put("nu", checks.number("nu", self.nu, above=0.0, infinite=True))
-        put("alpha", checks.number("alpha", self.alpha, above=0.0, infinite=True))
-        put("sigma", checks.number("sigma", self.sigma, least=0.0))
-        checks.one_of("data", self.data, DATA_MODES)
-        put("batch_fraction", checks.number("batch_fraction", self.batch_fraction, above=0.0, most=1.0))
-        put("momentum", checks.number("momentum", self.momentum, least=0.0, below=1.0))
-        put("weight_decay", checks.number("weight_decay", self.weight_decay, least=0.0))
-        put("centered", checks.flag("centered", self.centered))
-        lam = checks.entries("lam", self.lam)
-        put("lam", lam)
-        equal = (1.0 / len(lam),) * len(lam)
-        put("p", equal if self.p is None else checks.entries("p", self.p, len(lam)))
-        ones = (1.0,) * len(lam)
-        put(
-            "teacher2", ones if self.teacher2 is None else checks.entries("teacher2", self.teacher2, len(lam))
-        )
-        std = (1.0,) * (self.L + 1)
-        put(
-            "init_std",
-            std if self.init_std is None else checks.entries("init_std", self.init_std, self.L + 1),
-        )
+        for name, bounds in RANGES.items():
+            put(name, real_number(getattr(self, name), name, **bounds))
+        put("T", integer(self.T, "T"))
+        put("L", integer(self.L, "L"))
+        put("eta", _rates(self.eta, self.T))
+        one_of(self.data, DATA_MODES, "data")
+        if not isinstance(self.centered, (bool, np.bool_)):
+            raise ValueError(f"Argument `centered` must be True or False, but is {self.centered!r}.")
+        put("centered", bool(self.centered))
+        put("lam", _entries(self.lam, "lam"))
+        modes = len(self.lam)
+        for name, length, default in (
+            ("p", modes, 1.0 / modes),
+            ("teacher2", modes, 1.0),
+            ("init_std", self.L + 1, 1.0),
+        ):
+            given = getattr(self, name)
+            put(name, _entries((default,) * length if given is None else given, name, length))
         if self.residual is not None:
-            put("residual", checks.number("residual", self.residual, above=0.0))
+            put("residual", real_number(self.residual, "residual", above=0))
         self._check_combinations()
 
     def _check_combinations(self) -> None:
@@ -225,3 +227,69 @@ class MeanFieldConfig:
             for field in dataclasses.fields(self)
             for value in (getattr(self, field.name),)
         }
+
+
+def gamma0_from(
+    gamma: float, convention: str, *, nu: float | None = None, input_dim: int | None = None
+) -> float:
+    r"""The $\gamma_0$ of `MeanFieldConfig` for a network that somebody else has normalised.
+
+    | convention | output of the network | $\gamma_0$ |
+    | --- | --- | --- |
+    | `"mup"` | $\frac{\sqrt D}{\gamma N}\, w \cdots \frac{W^0 x}{\sqrt D}$ | $\gamma$ |
+    | `"ntk"` | $\frac{1}{\gamma \sqrt N}\, w \cdots \frac{W^0 x}{\sqrt D}$ | $\gamma/\sqrt\nu$ |
+    | `"plain_mean_field"` | $\frac{1}{\gamma N}\, w \cdots \frac{W^0 x}{\sqrt D}$ | $\gamma\sqrt D$ |
+
+    In the last one $\gamma$ of order 1 moves the features by $O(\sqrt D)$ in one step: no proportional limit exists.
+
+    Args:
+        gamma: their constant.
+        convention: one of the three names.
+        nu: $N/D$, needed for `"ntk"`.
+        input_dim: $D$, needed for `"plain_mean_field"`.
+
+    Example:
+        >>> gamma0_from(4.0, "ntk", nu=4.0)
+        2.0
+    """
+    gamma = real_number(gamma, "gamma", above=0)
+    one_of(convention, CONVENTIONS, "convention")
+    if convention == "mup":
+        return gamma
+    if convention == "ntk":
+        return gamma / math.sqrt(real_number(nu, "nu", above=0))
+    return gamma * math.sqrt(integer(input_dim, "input_dim"))
+
+
+def one_of(value: Any, allowed: Sequence[str], argument: str) -> None:
+    """Refuse what is not one of a few words."""
+    if not isinstance(value, str) or value not in allowed:
+        choices = " or ".join(map(repr, allowed))
+        raise ValueError(f"Argument `{argument}` must be {choices}, but is {value!r}.")
+
+
+def _entries(value: Any, argument: str, length: int | None = None) -> tuple[float, ...]:
+    """A list of non-negative finite numbers, of the given length if there is one."""
+    found = real_array(value, argument, ndim=1)
+    if length is not None and len(found) != length:
+        raise ValueError(f"Argument `{argument}` must have {length} entries, but has {len(found)}.")
+    if np.any(found < 0):
+        place = int(np.argmax(found < 0))
+        raise ValueError(
+            f"Argument `{argument}` must have non-negative entries, but entry {place} is {found[place]:g}."
+        )
+    return tuple(map(float, found))
+
+
+def _rates(value: Any, steps: int) -> float | tuple[float, ...]:
+    """A positive learning rate, or a schedule of `steps` non-negative ones, not all 0."""
+    if not isinstance(value, Iterable) or isinstance(value, str) or np.ndim(value) == 0:
+        return real_number(value, "eta", above=0)
+    found = _entries(value, "eta")
+    if len(found) != steps:
+        raise ValueError(
+            f"Argument `eta` must be one number or a schedule of length T = {steps}, but has length {len(found)}."
+        )
+    if max(found) <= 0:
+        raise ValueError("Argument `eta` must have a positive entry, but is 0 at every step.")
+    return found

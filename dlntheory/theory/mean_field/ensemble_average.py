@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .sample_order_parameters import DataSide
+from .sample_order_parameters import SampleOrderParameters
 from .triangular_products import put_row, symmetric_times, times
 
 
-class EnsembleSide:
+class EnsembleAverage:
     r"""Covariance $C_v^{12}$ of the errors of two networks with the same data and independent initialisations.
 
     It obeys the equation of $C_v$ without $P_v$, and with $C_b^{12} = R_D (C_v^{12} + \sigma^2) R_D^\top$ in place of
@@ -19,7 +19,7 @@ class EnsembleSide:
         data: the data side, which must have done row t before `step(t)`.
     """
 
-    def __init__(self, data: DataSide):
+    def __init__(self, data: SampleOrderParameters):
         self.data = data
         self.Cv = np.zeros_like(data.Cv)
         self.Cb = np.zeros_like(data.Cv)

@@ -8,8 +8,78 @@ from typing import Self
 
 import numpy as np
 
+from ..._checks import integer
 from .config import MeanFieldConfig
-from .conventions import finite_size
+
+
+@dataclasses.dataclass(frozen=True)
+class FiniteSize:
+    r"""The raw numbers of one network of finite size, for whoever writes the training loop.
+
+    Attributes:
+        input_dim: $D$.
+        width: $N$.
+        samples: $P$ (the size of a batch for one-pass training), or `None` on the population.
+        batch: samples used in one step, or `None` on the population.
+        output_multiplier: $\sqrt D/(\gamma_0 N)$, in front of $w \cdot (W^{L-1}/\sqrt N) \cdots (W^0 x/\sqrt D)$.
+        learning_rate: $\eta\gamma_0^2 N$, for the loss $\frac{1}{2P}\sum_\mu (y_\mu - f(x_\mu))^2$; one for each step.
+    """
+
+    input_dim: int
+    width: int
+    samples: int | None
+    batch: int | None
+    output_multiplier: float
+    learning_rate: tuple[float, ...]
+
+    @property
+    def nu(self) -> float:
+        """The ratio N/D after rounding to integers."""
+        return self.width / self.input_dim
+
+    @property
+    def alpha(self) -> float:
+        """The ratio P/D after rounding to integers."""
+        return math.inf if self.samples is None else self.samples / self.input_dim
+
+
+def finite_size(config: MeanFieldConfig, input_dim: int) -> FiniteSize:
+    r"""Sizes, output multiplier and learning rates of the finite network that `config` stands for.
+
+    Args:
+        config: a configuration with finite `nu`.
+        input_dim: $D$. Width and samples are rounded to the nearest integer; compare `nu` and `alpha` of the result.
+
+    Raises:
+        ValueError: `nu` is infinite, or `input_dim` so small that the width or the data round to nothing.
+
+    Example:
+        >>> size = finite_size(MeanFieldConfig.mup(T=10, L=2, eta=0.1, nu=0.5, alpha=2.0), 64)
+        >>> size.width, size.samples, size.output_multiplier
+        (32, 128, 0.25)
+    """
+    input_dim = integer(input_dim, "input_dim")
+    if math.isinf(config.nu):
+        raise ValueError("Argument `nu` must be finite for a network of finite size, but is inf.")
+    width = round(config.nu * input_dim)
+    samples = None if config.is_population else round(config.alpha * input_dim)
+    batch = None if samples is None else round(config.batch_fraction * samples)
+    for name, count in (("nu", width), ("alpha", samples), ("batch_fraction", batch)):
+        if count == 0:
+            value = getattr(config, name)
+            raise ValueError(
+                f"Argument `input_dim` must be large enough that {name} = {value:g} leaves something, "
+                f"but is {input_dim}."
+            )
+    scale = config.gamma0**2 * width
+    return FiniteSize(
+        input_dim,
+        width,
+        samples,
+        batch,
+        math.sqrt(input_dim) / (config.gamma0 * width),
+        tuple(float(rate) * scale for rate in config.rates),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import checks
+from ..._checks import real_number
 
 MASS_TOLERANCE = 1e-12
 LARGEST_RULE = 1 << 20
@@ -31,7 +31,7 @@ def marchenko_pastur(ratio: float) -> tuple[np.ndarray, np.ndarray]:
         >>> round(float(weight @ x**2), 12)  # the second moment is 1 + c
         1.5
     """
-    c = checks.number("ratio", ratio, above=0.0)
+    c = real_number(ratio, "ratio", above=0)
     count = 64
     while count <= LARGEST_RULE:
         theta = np.arange(1, count + 1) * (np.pi / (count + 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from ..._checks import integer, real_number
 
 
 def power_law_modes(
@@ -34,9 +34,9 @@ def power_law_modes(
         >>> float(np.sum(modes["p"] * modes["lam"] * modes["teacher2"])).__round__(12)
         1.0
     """
-    a, b = checks.number("decay", decay, above=0.0), checks.number("source", source, above=0.0)
-    exact, bins = checks.whole("exact", exact, 1), checks.whole("bins", bins, 1)
-    end = checks.number("end", end, above=exact + 0.5)
+    a, b = real_number(decay, "decay", above=0), real_number(source, "source", above=0)
+    exact, bins = integer(exact, "exact"), integer(bins, "bins")
+    end = real_number(end, "end", above=exact + 0.5)
     head = np.arange(1.0, exact + 1.0)
     edges = np.geomspace(exact + 0.5, end, bins + 1)
     tail = (edges[:-1] ** (-a * b) - edges[1:] ** (-a * b)) / (a * b)
@@ -48,7 +48,7 @@ def power_law_modes(
 
 def lazy_exponent(source: float) -> float:
     """Exponent of the test error in time for lazy training, gen ~ t^(-b), at infinite width on the population."""
-    return checks.number("source", source, above=0.0)
+    return real_number(source, "source", above=0)
 
 
 def rich_exponent(source: float, L: int) -> float:
@@ -64,7 +64,7 @@ def rich_exponent(source: float, L: int) -> float:
         >>> rich_exponent(0.5, 2)
         0.75
     """
-    b, L = checks.number("source", source, above=0.0), checks.whole("L", L, 1)
+    b, L = real_number(source, "source", above=0), integer(L, "L")
     return (L + 1) * b / (1.0 + L * b) if b < 1 else b
 
 

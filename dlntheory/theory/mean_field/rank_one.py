@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_number
 from ...display.text import card, key_values
-from . import checks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,14 +73,14 @@ def rank_one_flow(
     """
     from scipy.integrate import solve_ivp
 
-    L = checks.whole("L", L, 1)
+    L = integer(L, "L")
     lam, p, teacher2 = (np.asarray(modes[name], dtype=np.float64) for name in ("lam", "p", "teacher2"))
     ts = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if not (np.all(ts > 0) and np.all(np.diff(ts) > 0)):
         raise ValueError(f"Argument `times` must be positive and increasing, but is {times!r}.")
     target = np.sqrt(p * teacher2)
     direction = lam * target
-    initial = checks.number("start", start, above=0.0) * direction / np.linalg.norm(direction)
+    initial = real_number(start, "start", above=0) * direction / np.linalg.norm(direction)
     power = 2.0 * L / (L + 1)
 
     def velocity(t: float, b: np.ndarray) -> np.ndarray:

@@ -9,11 +9,29 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import real_number
+from ..._errors import NotApplicableError
 from ...display.progress import keeps_partial, progress_bar, whole_runs
 from ...display.text import card, text_table
 from .config import MeanFieldConfig
 from .plots import plot_rate_transfer
 from .solver import solve
+
+
+class DivergesError(NotApplicableError):
+    """Every learning rate of the grid diverges."""
+
+
+class GridEndError(NotApplicableError):
+    """The smallest error is at an end of the grid of learning rates, so that the best rate may lie outside.
+
+    Attributes:
+        gen: the error at that end.
+    """
+
+    def __init__(self, message: str, *, gen: float):
+        super().__init__(message, measured=gen)
+        self.gen = gen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +71,13 @@ def best_rate(
         progress: count the solutions; by default on a terminal and in a notebook.
 
     Raises:
-        ValueError: the best rate lies at an end of the grid (the message says which way to widen it), or every
-            rate diverges.
+        ValueError: a grid that does not rise.
+        GridEndError: the best rate lies at an end of the grid; the message says which way to widen it.
+        DivergesError: every rate of the grid diverges.
     """
-    if not (math.isfinite(highest) and 0 < lowest < highest):
-        raise ValueError(
-            f"Arguments `lowest` and `highest` must be finite with 0 < lowest < highest, but are {lowest:g} and "
-            f"{highest:g}."
-        )
-    if not (math.isfinite(factor) and factor > 1):
-        raise ValueError(f"Argument `factor` must be a finite number above 1, but is {factor:g}.")
+    lowest = real_number(lowest, "lowest", above=0)
+    highest = real_number(highest, "highest", above=lowest)
+    factor = real_number(factor, "factor", above=1)
     # How many solutions the bounded searches take is not known.
     with progress_bar(None, "learning rates", unit=" solutions", progress=progress) as bar:
 
@@ -81,15 +96,16 @@ def _best(final_error: Callable[[float], float], lowest: float, highest: float, 
     grid = np.geomspace(lowest, highest, count)
     errors = np.array([final_error(float(eta)) for eta in grid])
     if not np.any(np.isfinite(errors)):
-        raise ValueError(
+        raise DivergesError(
             f"Argument `lowest` must be a rate that trains, but every rate from {lowest:g} to {highest:g} diverges."
         )
     place = int(np.argmin(errors))
     if place in (0, count - 1):
         end = "lowest" if place == 0 else "highest"
-        raise ValueError(
+        raise GridEndError(
             f"Argument `{end}` must leave the best rate inside the grid, but the smallest error is at its end, "
-            f"eta = {grid[place]:.3g}."
+            f"eta = {grid[place]:.3g}: take a {'smaller' if place == 0 else 'larger'} one.",
+            gen=float(errors[place]),
         )
     tried = {math.log(eta): error for eta, error in zip(grid, errors, strict=True)}
 
@@ -241,10 +257,12 @@ def depth_transfer(
         progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
-        Rates under `"scaled"`, `"fixed"` and `"plain"`; `None` where the network does not train at any rate.
+        Rates under `"scaled"`, `"fixed"` and `"plain"`; `None` where no rate of the grid brings the error below its
+        start.
 
     Raises:
-        ValueError: `config` is no residual network.
+        ValueError: `config` is no residual network, or a grid that does not rise.
+        GridEndError: a network trains, but its best rate lies at an end of the grid.
     """
     if config.residual is None:
         raise ValueError("Argument `config` must be a residual network (`residual=`), but is a plain one.")
@@ -254,8 +272,11 @@ def depth_transfer(
         start = float(solve(deep.replace(T=1), warn=False, progress=False).gen[0])
         try:
             best = best_rate(deep, lowest, highest, factor=factor, progress=False)
-        except ValueError:
-            # The best rate at an end of the grid, or none at all: training does not get off the ground.
+        except DivergesError:
+            return None
+        except GridEndError as end:
+            if end.gen < start:
+                raise
             return None
         return best if best.gen < start else None
 

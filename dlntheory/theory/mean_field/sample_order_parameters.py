@@ -7,10 +7,12 @@ import math
 import numpy as np
 
 from .config import MeanFieldConfig
+from .fully_connected import FullyConnectedLayers
+from .residual_layers import ResidualLayers
 from .triangular_products import put_row, row_times, symmetric_times, times
 
 
-class DataSide:
+class SampleOrderParameters:
     r"""Processes of one input direction in each eigenspace $k$ (share $p_k$, eigenvalue $\lambda_k$, teacher $b_k^2$).
 
     $$v_k = \beta_{*k} - \rho - B \hat v_k, \qquad
@@ -28,24 +30,27 @@ class DataSide:
         config: the configuration.
         kernel: (T, T) the optimiser's $k$.
         shrinkage: (T,) its $d$.
-        backward: (T, T) the matrix $G^1$ that the layers fill, up to row t before `step(t)`.
+        layers: the hidden layers, which have done the backward row t before `step(t)`.
     """
 
     def __init__(
-        self, config: MeanFieldConfig, kernel: np.ndarray, shrinkage: np.ndarray, backward: np.ndarray
+        self,
+        config: MeanFieldConfig,
+        kernel: np.ndarray,
+        shrinkage: np.ndarray,
+        layers: FullyConnectedLayers | ResidualLayers,
     ):
         steps = config.T
         square = lambda: np.zeros((steps, steps))
-        self.kernel, self.shrinkage, self.G1 = kernel, shrinkage, backward
+        self.kernel, self.shrinkage = kernel, shrinkage
+        self.initial, self.changes = layers.initial, layers.G[0]
         self.lam, self.p, self.teacher2 = config.modes
-        self.gamma0, self.variance = config.gamma0, config.variances[0]
-        self.noise2, self.centered = config.sigma**2, config.centered
+        self.variance, self.noise2 = config.variances[0], config.sigma**2
         self.is_narrow = not math.isinf(config.nu)
         self.is_sampled = not config.is_population
         self.is_repeated = self.is_sampled and config.data == "fixed"
         self.inverse_alpha = 1.0 / config.alpha if self.is_sampled else 0.0
         self.kappa = 1.0 / config.batch_fraction - 1.0
-        self.init_noise = self.variance / (self.gamma0**2 * config.nu) if self.is_narrow else 0.0
         modes = len(self.lam)
         self.mean = np.zeros((modes, steps))
         self.Cv = square()
@@ -74,24 +79,19 @@ class DataSide:
 
         Args:
             t: the row.
-            rg: (t,) row t of $R_g^1$.
+            rg: (t,) row t of the response $R_g^1/\gamma_0$.
             g: (t+1,) row t of $G^1$.
 
         Returns:
             row t of $\bar R$ and of $V$, each (t+1,).
         """
-        b = (self.variance / self.gamma0 * self.shrinkage[t]) * self.shrinkage[:t] * rg
+        b = (self.variance * self.shrinkage[t]) * self.shrinkage[:t] * rg
         b += self.kernel[t, :t] * g[:t]
         x = b if self.RD is None else row_times(b, self.RD)
         covariance, covariance2 = self._advance_modes(t, b, x)
         put_row(self.Cv, t, covariance)
-        if self.is_repeated:
-            response, v = self._repeated(t, covariance, covariance2)
-        else:
-            response, v = self._fresh(t, covariance, covariance2)
-        if self.centered and self.is_narrow:
-            response[0] -= np.sum(response)
-        return response, v
+        finish = self._repeated if self.is_repeated else self._fresh
+        return finish(t, covariance, covariance2)
 
     def two_time_residuals(self, rows: int) -> np.ndarray:
         r"""The two-time residuals $C_d(t,s)$ on the training data, (rows, rows)."""
@@ -119,7 +119,7 @@ class DataSide:
                 row = self.M[k][t]
                 row[:t] = -lam * row_times(x, self.M[k])
                 row[t] = 1.0
-                covariance += self._from_initial_noise(k, row[:n])
+                covariance += times(self.M[k], self.initial.covariance_times(self.changes, row[:n]))
             if self.is_sampled:
                 u = -b - lam * row_times(x, self.U[k])
                 self.U[k][t, :t] = u
@@ -129,17 +129,6 @@ class DataSide:
             total += weight * covariance
             total2 += (weight * lam) * covariance
         return total, total2
-
-    def _from_initial_noise(self, k: int, row: np.ndarray) -> np.ndarray:
-        """Row t of M Pv M^T. Centring turns Pv into C Pv C^T with C = 1 - (ones)(first unit vector)^T."""
-        n = len(row)
-        d, mean = self.shrinkage[:n], self.mean[k, :n]
-        if self.centered:
-            row = row.copy()
-            row[0] -= mean[-1]
-        y = self.init_noise * d * symmetric_times(self.G1, d * row)
-        found = times(self.M[k], y)
-        return found - y[0] * mean if self.centered else found
 
     def _weighted_row(self, matrices: list[np.ndarray], t: int, weights: np.ndarray, n: int) -> np.ndarray:
         row = np.zeros(n)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer
 from ...display.progress import keeps_partial, progress_bar
 from ...display.text import card, format_number, key_values
-from . import checks
 from .config import MeanFieldConfig
 from .finite_networks import FiniteProblem, draw_networks
 
@@ -142,8 +142,8 @@ def simulate(
         >>> simulate(config, 16, seeds=2).gen.shape
         (2, 3)
     """
-    D = checks.whole("D", D, 1)
-    seeds = checks.whole("seeds", seeds, 1)
+    D = integer(D, "D")
+    seeds = integer(seeds, "seeds")
     problem = FiniteProblem.of(config, D)
     entries = problem.N * D + (config.L - 1) * problem.N**2 + problem.P * D
     chunk = int(np.clip(CHUNK_ENTRIES // entries, 1, seeds))

@@ -7,12 +7,12 @@ import warnings
 
 import numpy as np
 
+from ..._checks import real_number
 from ...display.progress import keeps_partial, progress_bar
-from . import checks
 from .config import MeanFieldConfig
 from .result import MeanFieldResult, TwoTime
 from .stability import advice
-from .time_stepping import March
+from .time_stepping import TimeStepping
 
 
 def solve(
@@ -61,8 +61,8 @@ def solve(
     """
     if not isinstance(config, MeanFieldConfig):
         raise TypeError(f"Argument `config` must be a MeanFieldConfig, but is a {type(config).__name__}.")
-    limit = checks.number("memory_limit", memory_limit, above=0.0, infinite=True)
-    needed = March.memory_bytes(config, ensemble=ensemble)
+    limit = real_number(memory_limit, "memory_limit", above=0, finite=False)
+    needed = TimeStepping.memory_bytes(config, ensemble=ensemble)
     if needed > limit:
         raise ValueError(
             f"Argument `T` must be so small that the run fits into memory_limit = {limit / 1e9:.3g} GB, "
@@ -72,13 +72,13 @@ def solve(
         for line in advice(config):
             warnings.warn(line, stacklevel=2)
     begin = time.perf_counter()
-    march = March.of(config, ensemble=ensemble)
+    march = TimeStepping.of(config, ensemble=ensemble)
     interrupted = _run(march, config.T, progress)
     seconds = time.perf_counter() - begin
     return _collect(config, march, two_time, interrupted, seconds)
 
 
-def _run(march: March, steps: int, progress: bool | None) -> bool:
+def _run(march: TimeStepping, steps: int, progress: bool | None) -> bool:
     """Fill all rows; returns whether the user interrupted."""
     with progress_bar(steps, "mean field", unit=" rows", progress=progress) as bar:
         try:
@@ -92,11 +92,12 @@ def _run(march: March, steps: int, progress: bool | None) -> bool:
 
 
 def _collect(
-    config: MeanFieldConfig, march: March, two_time: bool, interrupted: bool, seconds: float
+    config: MeanFieldConfig, march: TimeStepping, two_time: bool, interrupted: bool, seconds: float
 ) -> MeanFieldResult:
     rows, layers, data = march.rows, march.layers, march.data
     diagonal = lambda matrix: np.diagonal(matrix)[:rows].copy()
     stacked = lambda matrices: np.stack([diagonal(matrix) for matrix in matrices])
+    fields = [basis.matrix(changes, rows) for basis, changes in zip(layers.bases, layers.G, strict=True)]
     lam, p, teacher2 = config.modes
     mean = data.mean[:, :rows]
     signal = p * lam * teacher2
@@ -109,7 +110,7 @@ def _collect(
             Cd=data.two_time_residuals(rows),
             V=square(layers.V),
             H=np.stack([square(matrix) for matrix in layers.H]),
-            G=np.stack([square(matrix) for matrix in layers.G]),
+            G=np.stack(fields),
         )
     return MeanFieldResult(
         config=config,
@@ -119,7 +120,7 @@ def _collect(
         alignment=_alignment(np.sum(signal), signal @ mean, gen),
         V=diagonal(layers.V),
         H=stacked(layers.H),
-        G=stacked(layers.G),
+        G=stacked(fields),
         ensemble=None if march.ensemble is None else diagonal(march.ensemble.Cv),
         two_time=pairs,
         diverged_at=rows if march.diverged else None,

@@ -98,6 +98,16 @@ def advice(config: MeanFieldConfig) -> tuple[str, ...]:
             f"gamma0 = {config.gamma0:g} at finite nu without centring: the initial function, about {size:.2g} in "
             "the test error, dominates everything. Set centered=True for the lazy limit."
         )
+    if (
+        config.gamma0 < SMALL_RICHNESS
+        and config.centered
+        and config.weight_decay
+        and not math.isinf(config.nu)
+    ):
+        lines.append(
+            f"gamma0 = {config.gamma0:g} with weight decay: the initial function, of size 1/gamma0, is subtracted as "
+            "it was at the start, but fades: the rest of it is the error. Set weight_decay=0 for the lazy limit."
+        )
     edge, rate = lazy_edge(config), float(np.max(config.rates))
     if rate > edge:
         lines.append(

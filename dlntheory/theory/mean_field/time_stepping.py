@@ -7,18 +7,18 @@ import dataclasses
 import numpy as np
 
 from .config import MeanFieldConfig
-from .ensemble_average import EnsembleSide
-from .fully_connected import PlainLayers
+from .ensemble_average import EnsembleAverage
+from .fully_connected import FullyConnectedLayers
 from .optimiser_memory import memory
 from .residual_layers import ResidualLayers
-from .sample_order_parameters import DataSide
+from .sample_order_parameters import SampleOrderParameters
 
 #: A test error this many times its start (or 1, if larger) counts as divergence.
 CAP = 1e6
 
 
 @dataclasses.dataclass
-class March:
+class TimeStepping:
     """The state of a marching: the matrices of both sides, filled up to `rows`.
 
     Attributes:
@@ -29,26 +29,26 @@ class March:
         diverged: whether row `rows` of the test error is infinite or above the cap.
     """
 
-    layers: PlainLayers | ResidualLayers
-    data: DataSide
-    ensemble: EnsembleSide | None
+    layers: FullyConnectedLayers | ResidualLayers
+    data: SampleOrderParameters
+    ensemble: EnsembleAverage | None
     rows: int = 0
     diverged: bool = False
 
     @classmethod
-    def of(cls, config: MeanFieldConfig, *, ensemble: bool) -> March:
+    def of(cls, config: MeanFieldConfig, *, ensemble: bool) -> TimeStepping:
         """A marching that has not begun; allocates everything."""
         kernel, shrinkage = memory(config)
-        kind = PlainLayers if config.residual is None else ResidualLayers
+        kind = FullyConnectedLayers if config.residual is None else ResidualLayers
         layers = kind(config, kernel, shrinkage)
-        data = DataSide(config, kernel, shrinkage, layers.G[0])
-        return cls(layers, data, EnsembleSide(data) if ensemble else None)
+        data = SampleOrderParameters(config, kernel, shrinkage, layers)
+        return cls(layers, data, EnsembleAverage(data) if ensemble else None)
 
     @staticmethod
     def memory_bytes(config: MeanFieldConfig, *, ensemble: bool) -> int:
         """What `of` will allocate."""
-        kind = PlainLayers if config.residual is None else ResidualLayers
-        matrices = 1 + kind.matrices(config) + DataSide.matrices(config) + 2 * ensemble
+        kind = FullyConnectedLayers if config.residual is None else ResidualLayers
+        matrices = 1 + kind.matrices(config) + SampleOrderParameters.matrices(config) + 2 * ensemble
         return 8 * matrices * config.T**2
 
     def advance(self) -> bool:

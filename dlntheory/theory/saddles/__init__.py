@@ -15,6 +15,7 @@ from .closest_approach import (
     approach_exponent as approach_exponent,
     approach_study as approach_study,
     closest_approach as closest_approach,
+    closest_approach_of_modes as closest_approach_of_modes,
 )
 from .completion import (
     CompletionProblem as CompletionProblem,

@@ -3,11 +3,13 @@ r"""How closely a path passes the saddles: exponents in $\alpha$, which depth ch
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..._checks import real_array, real_number
 from ..._errors import ConditionError
 from ...display.text import card, text_table
 from .chain_inputs import check_depth
@@ -55,9 +57,9 @@ class ApproachStudy:
 def approach_exponent(depth: int, s_k: float, s_next: float) -> float:
     r"""The exponent $p$ of $\min_t \|A(t) - A_k\| = \Theta(\alpha^p)$ at the $k$-th saddle, whitened regression.
 
-    $p = 2(s_k - s_{k+1})/(s_k + s_{k+1})$ for two layers: the minimum of
-    $e^{2 s_{k+1} t}\alpha^2 + \alpha^{-2} e^{-2 s_k t}$
-    over $t$. $p = L$ for $L \ge 3$: waiting modes stay at layer size $\alpha$ while the plateau, of length
+    $p = 2(s_k - s_{k+1})/(s_k + s_{k+1})$ for two layers: the minimum of $e^{2 s_{k+1} t}\alpha^2 + \alpha^{-2}
+    e^{-2 s_k t}$ over $t$. A poor gap gives a small exponent: report it, rather than a yes or no whether modes are
+    learned one by one. $p = L$ for $L \ge 3$: waiting modes stay at layer size $\alpha$ while the plateau, of length
     $\alpha^{-(L-2)}$, lets the learnt ones converge.
 
     Args:
@@ -100,6 +102,58 @@ def closest_approach(run: PathRun, saddles: Any) -> np.ndarray:
         else:
             found.append(float(away[best]))
     return np.array(found)
+
+
+def closest_approach_of_modes(sigma1: float, sigma2: float, scales: Any) -> np.ndarray:
+    r"""The least distance of two aligned balanced modes from $(\sigma_1, 0)$ over all times, for each $\epsilon$.
+
+    Both modes start at $\epsilon^2$ and follow their closed form; the time of closest approach is found by a search.
+
+    Args:
+        sigma1: the stronger mode.
+        sigma2: the weaker mode, positive and below `sigma1`.
+        scales: $\epsilon$, positive, with $\epsilon^2$ below `sigma2`.
+
+    Returns:
+        Distances in the shape of `scales`.
+
+    Raises:
+        ValueError: modes or scales out of range.
+
+    Example:
+        >>> near = closest_approach_of_modes(3.0, 1.0, [1e-6, 1e-7])
+        >>> print(f"{np.log10(near[0] / near[1]):.4f}")
+        1.0000
+    """
+    from scipy.optimize import minimize_scalar
+
+    sigma1 = real_number(sigma1, "sigma1", above=0)
+    sigma2 = real_number(sigma2, "sigma2", above=0, below=sigma1)
+    epsilons = real_array(scales, "scales")
+    if not (np.all(epsilons > 0) and np.all(epsilons**2 < sigma2)):
+        raise ValueError(f"Argument `scales` must be positive with squares below sigma2, but is {scales!r}.")
+
+    def log_distance(t: float, s0: float) -> float:
+        decay1, decay2 = math.exp(-2 * sigma1 * t), math.exp(-2 * sigma2 * t)
+        # sigma_1 - s_1 and s_2 of the closed form, each without cancellation.
+        missing = decay1 * (sigma1 - s0) / (decay1 + s0 * -math.expm1(-2 * sigma1 * t) / sigma1)
+        second = s0 / (decay2 + s0 * -math.expm1(-2 * sigma2 * t) / sigma2)
+        return math.log(math.hypot(missing, second))
+
+    distances = np.empty(epsilons.shape)
+    for place, epsilon in np.ndenumerate(epsilons):
+        s0 = float(epsilon) ** 2
+        # Balance of what is missing and what has grown: exp(2 t (sigma_1 + sigma_2)) = s0^-2 sigma_1^2.
+        guess = math.log(sigma1**2 / s0**2) / (2 * (sigma1 + sigma2))
+        found: Any = minimize_scalar(
+            log_distance,
+            args=(s0,),
+            bounds=(0.5 * guess, 1.5 * guess),
+            method="bounded",
+            options={"xatol": 1e-10},
+        )
+        distances[place] = math.exp(found.fun)
+    return distances
 
 
 def approach_study(runs: Sequence[PathRun], target: Any, saddles: int = 2) -> ApproachStudy:

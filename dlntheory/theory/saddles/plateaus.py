@@ -15,6 +15,8 @@ CONJECTURE = "saddle-to-saddle path (conjecture, not a theorem)"
 SAME_AS_END = 1e-9
 SAME_PLATEAU = 1e-6
 RANK_THRESHOLD = 0.05
+#: Prominence of the highest peak in some thousand values of Gaussian noise, in standard deviations.
+NOISE_PEAKS = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +91,9 @@ class Plateaus:
 def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
     r"""Plateaus as minima of $\log_{10}\|\nabla_\theta C\|$ with a prominence of 0.3 decades. A host verb.
 
-    The start counts where the gradient first grows. Minima at the level of the final loss are rounding noise and
-    dropped; neighbours of equal loss are one plateau, at its deepest point.
+    Noise of the gradient is measured by its second differences and, where its peaks would count as plateaus, averaged
+    away over neighbouring times. The start counts where the gradient first grows. Minima at the level of the final
+    loss are rounding noise and dropped; neighbours of equal loss are one plateau, at its deepest point.
 
     Args:
         run: from `follow_path`.
@@ -117,18 +120,31 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
             f"Argument `run` must be recorded closely enough to follow its jumps, but between two of its {len(loss)} "
             'times the loss falls by more than half of the total: take `ts="steps"` or more save times.'
         )
-    depth = -np.log10(np.maximum(norms, 1e-300))
+    depth = _smoothed(-np.log10(np.maximum(norms, 1e-300)), prominence)
     padded = np.concatenate([[depth.min()], depth, [depth.min()]])
     minima = find_peaks(padded, prominence=prominence)[0] - 1
     minima = [int(i) for i in minima if abs(loss[i] - loss[-1]) > SAME_AS_END * drop]
     merged: list[int] = []
     for index in minima:
         if merged and abs(loss[merged[-1]] - loss[index]) <= SAME_PLATEAU * drop:
-            merged[-1] = min(merged[-1], index, key=lambda i: norms[i])
+            merged[-1] = max(merged[-1], index, key=lambda i: depth[i])
         else:
             merged.append(index)
     scale = float(np.linalg.norm(run.z[-1], 2))
     return Plateaus(tuple(_plateau(run, index, scale) for index in merged))
+
+
+def _smoothed(values: np.ndarray, prominence: float) -> np.ndarray:
+    """A moving average just wide enough that noise has no peaks of the prominence; clean curves stay as they are."""
+    # Half of the second differences of a smooth curve are small, even where it jumps.
+    noise = float(np.median(np.abs(np.diff(values, 2)))) / (0.6745 * np.sqrt(6.0))
+    if NOISE_PEAKS * noise <= prominence:
+        return values
+    half = int(np.ceil(((NOISE_PEAKS * noise / prominence) ** 2 - 1.0) / 2.0))
+    passed = np.concatenate([[0.0], np.cumsum(values)])
+    place = np.arange(len(values))
+    first, last = np.maximum(place - half, 0), np.minimum(place + half + 1, len(values))
+    return (passed[last] - passed[first]) / (last - first)
 
 
 def _plateau(run: Any, index: int, scale: float) -> Plateau:

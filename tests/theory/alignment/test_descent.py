@@ -29,7 +29,7 @@ REACHED = {
 
 
 def problem(loss="logistic"):
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, 0.3)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, 0.3)
     return SeparableProblem(data.inputs, data.targets, loss)
 
 

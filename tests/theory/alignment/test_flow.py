@@ -31,7 +31,7 @@ MARGIN = 0.3
 
 
 def problem(loss="exponential", padding=0):
-    data = dln.data.simplex_margin(jax.random.key(0), 4, 30, MARGIN)
+    data = dln.data.simplex_margin(jax.random.key(0), 30, 4, MARGIN)
     inputs = np.concatenate([data.inputs, np.zeros((30, padding))], axis=1)
     return SeparableProblem(inputs, data.targets, loss, name="simplex")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory import PrecisionError
+from dlntheory import ConditionError, PrecisionError
 from dlntheory.theory.alignment import (
     InseparableError,
     SeparableProblem,
@@ -58,7 +58,7 @@ def test_margin_is_that_of_all_faces(dimension, seed):
 
 @pytest.mark.parametrize("margin", [0.3, 1e-3, 1e-6])
 def test_margin_of_the_simplex_construction_is_found_to_rounding(margin):
-    data = dln.data.simplex_margin(jax.random.key(3), 5, 40, margin)
+    data = dln.data.simplex_margin(jax.random.key(3), 40, 5, margin)
     found = SeparableProblem(data.inputs, data.targets).max_margin()
     assert found.margin == pytest.approx(margin, rel=1e-15 / margin)
     assert np.linalg.norm(found.direction - data.teacher[0]) < 5e-15 / min(1.0, 10 * margin)
@@ -83,7 +83,36 @@ def test_scale_is_kept_and_changes_the_margin():
 
 
 def test_one_class_is_enough():
-    assert SeparableProblem(ROWS, [1, 1]).margin.margin == SeparableProblem(ROWS, [-1, -1]).margin.margin
+    both = [SeparableProblem(ROWS, labels).margin.margin for labels in ([1, 1], [-1, -1])]
+    assert both[0] == pytest.approx(both[1], rel=1e-15)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e308])
+def test_rows_of_any_size_have_their_margin(size):
+    plain, large = (
+        SeparableProblem(4.0 * np.array(ROWS), [1, 1]),
+        SeparableProblem(size * np.array(ROWS), [1, 1]),
+    )
+    assert large.margin.margin == pytest.approx(plain.margin.margin, rel=1e-14)
+    assert large.scale == pytest.approx(size * np.hypot(0.5, 0.75), rel=1e-14)
+    assert max_margin(1e-250 * np.array(ROWS)).margin == pytest.approx(0.5e-250, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-310])
+def test_rows_too_small_for_their_predictors_are_refused_for_that_reason(size):
+    with pytest.raises(ValueError, match="`inputs` must have a row of norm 1e-100 or more") as caught:
+        SeparableProblem(size * np.array(ROWS), [1, 1])
+    assert not isinstance(caught.value, InseparableError)
+
+
+@pytest.mark.parametrize("margin", [1e-8, 1e-10, 1e-14])
+def test_margins_far_below_the_rows_are_found(margin):
+    assert max_margin(np.array([[1.0, margin], [-1.0, margin]])).margin == pytest.approx(margin, rel=1e-12)
+    rows = [[1.0, 0.3, margin], [-1.0, 0.2, margin], [0.5, -0.7, margin], [0.1, 0.2, 2 * margin]]
+    found = max_margin(np.array(rows))
+    # By hand: in the plane the first three rows surround the origin, so that all of the margin is the third entry.
+    assert found.margin == pytest.approx(margin, rel=1e-10) or found.margin < margin
+    assert 0 < found.lower <= found.upper * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("loss", ["exponential", "logistic"])
@@ -199,6 +228,29 @@ def test_flip_then_shrink(loss):
     assert is_admissible(problem, mended)
     ratio = np.linalg.norm(mended["W1"]) / np.linalg.norm(torn["W1"])
     assert np.log(ratio) / np.log(0.8) == pytest.approx(round(np.log(ratio) / np.log(0.8)), abs=1e-12)
+
+
+def test_where_neither_sign_will_do_the_slope_at_zero_decides():
+    problem = SeparableProblem([[0.6, 0.8], [0.6, -0.8]], [1, 1])
+    w = admissible(problem, {"W1": np.array([[1.0, 5.0]])})["W1"][0]
+    np.testing.assert_allclose(w, 0.8**12 * np.array([1.0, 5.0]), rtol=1e-14)
+    risk = np.mean(np.exp(-np.array([0.6 * w[0] + 0.8 * w[1], 0.6 * w[0] - 0.8 * w[1]])))
+    assert risk == pytest.approx(0.99609, abs=5e-6)
+    with pytest.raises(ConditionError, match="orthogonal to the sum of the rows"):
+        admissible(problem, {"W1": np.array([[0.0, 5.0]])})
+
+
+@pytest.mark.parametrize("loss", ["exponential", "logistic"])
+def test_large_random_starts_become_admissible_without_vanishing(loss):
+    for seed in range(30):
+        data = dln.data.simplex_margin(jax.random.key(seed), 4, 30, 0.3)
+        problem = SeparableProblem(data.inputs, data.targets, loss)
+        start = admissible_start(problem, problem.network(2, 6), jax.random.key(seed), scale=0.8)
+        w = (start["W2"] @ start["W1"])[0]
+        assert np.linalg.norm(w) > 1e-6
+        z = problem.signed_inputs @ w
+        risk = np.mean(np.exp(-z)) if loss == "exponential" else np.mean(np.logaddexp(0.0, -z))
+        assert risk < np.exp(problem.log_risk_of_zero)
 
 
 def test_start_at_the_risk_of_zero_is_left_alone():

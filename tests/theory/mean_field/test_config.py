@@ -14,11 +14,11 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"T": 0}, "Argument `T` must be an integer of at least 1, but is 0"),
-        ({"T": 5.0}, "Argument `T` must be an integer of at least 1, but is 5.0"),
-        ({"T": True}, "Argument `T` must be an integer of at least 1, but is True"),
-        ({"L": 0}, "Argument `L` must be an integer of at least 1, but is 0"),
-        ({"L": 1.5}, "Argument `L` must be an integer"),
+        ({"T": 0}, "Argument `T` must be a positive integer, but is 0"),
+        ({"T": 5.0}, "Argument `T` must be a positive integer, but is 5.0"),
+        ({"T": True}, "Argument `T` must be a positive integer, but is True"),
+        ({"L": 0}, "Argument `L` must be a positive integer, but is 0"),
+        ({"L": 1.5}, "Argument `L` must be a positive integer"),
         ({"eta": 0.0}, "Argument `eta` must be a finite number above 0, but is 0.0"),
         ({"eta": -0.1}, "Argument `eta` must be a finite number above 0, but is -0.1"),
         ({"eta": math.nan}, "Argument `eta` must be a finite number above 0, but is nan"),
@@ -30,7 +30,7 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
         ),
         (
             {"eta": [0.1] * 4 + [-0.1]},
-            "Argument `eta` must have non-negative finite entries, but entry 4 is -0.1",
+            "Argument `eta` must have non-negative entries, but entry 4 is -0.1",
         ),
         ({"eta": [0.0] * 5}, "Argument `eta` must have a positive entry, but is 0 at every step"),
         ({"gamma0": 0.0}, "Argument `gamma0` must be a finite number above 0, but is 0.0"),
@@ -40,9 +40,9 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
             {"gamma0": 1e-200, "nu": 1.0},
             "Argument `gamma0` must be so large that gamma0.2 nu is above 1e-300",
         ),
-        ({"nu": 0}, r"Argument `nu` must be a number \(or inf\) above 0, but is 0"),
-        ({"nu": math.nan}, r"Argument `nu` must be a number \(or inf\) above 0, but is nan"),
-        ({"alpha": -2.0}, r"Argument `alpha` must be a number \(or inf\) above 0, but is -2.0"),
+        ({"nu": 0}, "Argument `nu` must be a number above 0, but is 0"),
+        ({"nu": math.nan}, "Argument `nu` must be a number above 0, but is nan"),
+        ({"alpha": -2.0}, "Argument `alpha` must be a number above 0, but is -2.0"),
         ({"alpha": math.nan}, "Argument `alpha` must be .* but is nan"),
         ({"alpha": None}, "Argument `alpha` must be .* but is None"),
         ({"sigma": -0.1}, "Argument `sigma` must be a finite number at least 0, but is -0.1"),
@@ -70,19 +70,19 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
         (SPECTRUM | {"teacher2": (1.0,) * 3}, "Argument `teacher2` must have 2 entries, but has 3"),
         (
             SPECTRUM | {"lam": (2.0, -1.0)},
-            "Argument `lam` must have non-negative finite entries, but entry 1 is -1.0",
+            "Argument `lam` must have non-negative entries, but entry 1 is -1",
         ),
-        (SPECTRUM | {"lam": (2.0, math.nan)}, "Argument `lam` must have .* but entry 1 is nan"),
+        (SPECTRUM | {"lam": (2.0, math.nan)}, "Argument `lam` must be finite, but 1 of 2"),
         (SPECTRUM | {"p": (-0.5, 1.5)}, "Argument `p` must have .* but entry 0 is -0.5"),
-        (SPECTRUM | {"teacher2": (math.nan, 1.0)}, "Argument `teacher2` must have .* but entry 0 is nan"),
+        (SPECTRUM | {"teacher2": (math.nan, 1.0)}, "Argument `teacher2` must be finite, but 1 of 2"),
         (SPECTRUM | {"p": (0.5, 0.499)}, r"Argument `p` must sum to 1 \(within 1e-9\), but sums to 0.999"),
         (SPECTRUM | {"lam": (0.0, 0.0)}, "Argument `lam` must have a positive entry with positive `p`"),
         (
             SPECTRUM | {"lam": (1.0, 0.0), "p": (0.0, 1.0)},
             "Argument `lam` must have a positive entry with positive `p`",
         ),
-        ({"lam": ()}, "Argument `lam` must have at least one entry, but has 0"),
-        ({"lam": 2.0}, "Argument `lam` must be a list of numbers, but is 2.0"),
+        ({"lam": ()}, "Argument `lam` must have entries, but has shape"),
+        ({"lam": 2.0}, "Argument `lam` must have 1 dimensions, but has shape"),
         ({"init_std": (1.0, 1.0)}, "Argument `init_std` must have 3 entries, but has 2"),
         ({"centered": 1}, "Argument `centered` must be True or False, but is 1"),
         ({"L": 1, "residual": 1.0}, "Argument `L` must be at least 2 for a residual network .* but is 1"),
@@ -153,9 +153,7 @@ def test_convention_refusals():
         gamma0_from(1.0, "sp")
     with pytest.raises(ValueError, match="Argument `nu` must be a finite number above 0, but is None"):
         gamma0_from(1.0, "ntk")
-    with pytest.raises(
-        ValueError, match="Argument `input_dim` must be an integer of at least 1, but is None"
-    ):
+    with pytest.raises(ValueError, match="Argument `input_dim` must be a positive integer, but is None"):
         gamma0_from(1.0, "plain_mean_field")
 
 

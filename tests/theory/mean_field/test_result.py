@@ -8,7 +8,7 @@ import pytest
 
 from dlntheory.display.text import json_text
 from dlntheory.theory.mean_field import MeanFieldConfig, solve
-from dlntheory.theory.mean_field.time_stepping import March
+from dlntheory.theory.mean_field.time_stepping import TimeStepping
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_nothing_at_all(monkeypatch):
     def interrupted(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(March, "advance", interrupted)
+    monkeypatch.setattr(TimeStepping, "advance", interrupted)
     found = solve(MeanFieldConfig(T=3, L=1, eta=0.1), two_time=True)
     assert len(found) == 0
     assert "0 of 3, interrupted" in str(found)

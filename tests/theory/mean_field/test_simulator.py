@@ -84,6 +84,20 @@ def test_simulator_equals_autodiff(name):
     assert np.max(np.abs(found - expected)) < 2e-14 * np.max(expected)
 
 
+def test_the_error_on_noisy_labels_is_the_noise_above_the_other():
+    config = MeanFieldConfig(**BASE, L=2)
+    found = simulate(config, 16, seeds=2)
+    np.testing.assert_allclose(found.test - found.gen, 0.4**2, rtol=1e-14)
+    # Labels of a fresh set, noise included, under the weights before training.
+    problem = FiniteProblem.of(config, 16)
+    networks = draw_networks(problem, np.random.SeedSequence(0).spawn(1))
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((100_000, 16))
+    y = x @ networks.teacher[0] / 4.0 + 0.4 * rng.standard_normal(100_000)
+    error = float(np.mean((y - output([w[0] for w in networks.weights], x, config, problem.N)) ** 2))
+    assert found.test[0, 0] == pytest.approx(error, rel=0.03)
+
+
 def test_chunks_do_not_change_the_networks(monkeypatch):
     config = MeanFieldConfig(**BASE, L=2)
     together = simulate(config, 16, seeds=3)
@@ -153,7 +167,7 @@ def test_divergence_is_a_flag():
         ({"alpha": 0.01}, 16, "alpha = 0.01 leaves something"),
         ({"alpha": 1.0, "batch_fraction": 0.01}, 16, "batch_fraction = 0.01 leaves something"),
         ({"lam": tuple(range(1, 20))}, 16, "every eigenvalue"),
-        ({}, 0, "`D` must be an integer of at least 1"),
+        ({}, 0, "`D` must be a positive integer"),
     ],
 )
 def test_sizes_that_do_not_exist_are_refused(settings, D, words):

@@ -12,7 +12,7 @@ from systems.mean_field import iterate_densely
 from systems.plain_marching import march_plainly
 
 from dlntheory.theory.mean_field import MeanFieldConfig, MeanFieldResult, solve
-from dlntheory.theory.mean_field.time_stepping import March
+from dlntheory.theory.mean_field.time_stepping import TimeStepping
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "dmft_reference.json").read_text())
 SPECTRUM = {"lam": (2.0, 1.0, 0.25), "p": (0.25, 0.25, 0.5), "teacher2": (1.0, 0.5, 1.5)}
@@ -132,7 +132,7 @@ def test_many_rows_are_the_same_with_and_without_panels(residual, monkeypatch):
 def test_structure():
     """Strictly causal responses have no diagonal; the others do, and matter. Batches are noisier than their set."""
     config = MeanFieldConfig(**(BASE | {"alpha": 2.0, "batch_fraction": 0.25}))
-    march = March.of(config, ensemble=False)
+    march = TimeStepping.of(config, ensemble=False)
     while march.rows < config.T:
         assert march.advance()
     layers, data = march.layers, march.data
@@ -158,7 +158,7 @@ def test_memory_is_what_was_announced():
         {"L": 3, "residual": 1.0},
     ):
         config = MeanFieldConfig(**(BASE | change))
-        march = March.of(config, ensemble=True)
+        march = TimeStepping.of(config, ensemble=True)
         seen = {}
         for part in (march.layers, march.data, march.ensemble):
             for value in vars(part).values():
@@ -166,7 +166,7 @@ def test_memory_is_what_was_announced():
                     if isinstance(array, np.ndarray) and array.ndim >= 2 and array.shape[-2:] == (12, 12):
                         base = array if array.base is None else array.base
                         seen[id(base)] = base.nbytes
-        assert sum(seen.values()) == March.memory_bytes(config, ensemble=True), change
+        assert sum(seen.values()) == TimeStepping.memory_bytes(config, ensemble=True), change
 
 
 def test_refuses_before_allocating():
@@ -215,14 +215,14 @@ def test_no_advice_means_no_warning():
 
 def test_interruption_keeps_what_is_done(monkeypatch):
     config = MeanFieldConfig(**BASE)
-    advance = March.advance
+    advance = TimeStepping.advance
 
     def interrupted(self):
         if self.rows == 5:
             raise KeyboardInterrupt
         return advance(self)
 
-    monkeypatch.setattr(March, "advance", interrupted)
+    monkeypatch.setattr(TimeStepping, "advance", interrupted)
     found = solve(config, two_time=True)
     monkeypatch.undo()
     assert found.interrupted

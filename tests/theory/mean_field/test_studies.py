@@ -9,8 +9,20 @@ import pytest
 
 from dlntheory.theory.mean_field.comparison import compare
 from dlntheory.theory.mean_field.config import MeanFieldConfig
-from dlntheory.theory.mean_field.plots import plot_comparison, plot_rate_transfer, plot_rates, plot_sweep
-from dlntheory.theory.mean_field.rate_transfer import RateTransfer, best_rate, depth_transfer, width_transfer
+from dlntheory.theory.mean_field.plots import (
+    plot_against_networks,
+    plot_rate_transfer,
+    plot_rates,
+    plot_sweep,
+)
+from dlntheory.theory.mean_field.rate_transfer import (
+    DivergesError,
+    GridEndError,
+    RateTransfer,
+    best_rate,
+    depth_transfer,
+    width_transfer,
+)
 from dlntheory.theory.mean_field.simulation import simulate
 from dlntheory.theory.mean_field.solver import solve
 from dlntheory.theory.mean_field.sweeps import (
@@ -115,14 +127,25 @@ def test_the_deepest_valley_is_found_even_near_the_edge_of_stability():
 
 def test_a_rate_at_the_edge_of_the_grid_is_refused():
     config = MeanFieldConfig(T=9, L=2, eta=0.1, nu=1.0)
-    with pytest.raises(ValueError, match="`highest` must leave the best rate inside"):
+    with pytest.raises(GridEndError, match="`highest` must leave the best rate inside"):
         best_rate(config, 0.01, 0.05)
-    with pytest.raises(ValueError, match="`lowest` must leave the best rate inside"):
+    with pytest.raises(GridEndError, match="`lowest` must leave the best rate inside"):
         best_rate(config, 0.4, 0.5)
-    with pytest.raises(ValueError, match="every rate from 5 to 9 diverges"):
+    with pytest.raises(DivergesError, match="every rate from 5 to 9 diverges"):
         best_rate(config.replace(T=30), 5.0, 9.0)
-    with pytest.raises(ValueError, match="0 < lowest < highest"):
+    with pytest.raises(ValueError, match="`highest` must be a finite number above 0.5"):
         best_rate(config, 0.5, 0.1)
+
+
+def test_only_what_does_not_train_has_no_rate_in_depth():
+    config = MeanFieldConfig(T=7, L=2, eta=0.02, nu=1.0, alpha=2.0, sigma=0.3, residual=1.0)
+    # The network trains, better and better up to the end of the grid: no answer is no "does not train".
+    with pytest.raises(GridEndError, match="at its end, eta = 0.02: take a larger one"):
+        depth_transfer(config, (2,), lowest=0.001, highest=0.02, factor=2.0)
+    with pytest.raises(ValueError, match="`highest` must be a finite number above 0.5"):
+        depth_transfer(config, (2,), lowest=0.5, highest=0.1)
+    nothing = depth_transfer(config.replace(T=30), (2,), lowest=5.0, highest=9.0, factor=1.5)
+    assert np.all(np.isnan(nothing.etas("scaled")))
 
 
 @pytest.mark.slow
@@ -238,7 +261,7 @@ def test_figures_take_axes_and_label_them(widths):
     transfer = RateTransfer("nu", (1.0, 2.0), {"muP": (best, best), "NTK": (None, best)})
     assert plot_sweep(widths, axes[0]) is axes[0]
     assert len(axes[0].lines) == 7
-    assert plot_comparison(both, axes[1]) is axes[1]
+    assert plot_against_networks(both, axes[1]) is axes[1]
     assert plot_rate_transfer(transfer, axes[2]) is axes[2]
     assert plot_rates(best.grid, axes[3], label="x") is axes[3]
     for ax in axes:
@@ -247,6 +270,6 @@ def test_figures_take_axes_and_label_them(widths):
     with pytest.raises(ValueError, match="`name` must be one of gen"):
         plot_sweep(widths, axes[0], "loss")
     with pytest.raises(ValueError, match="has \\['z'\\]"):
-        plot_comparison(both, axes[1], ("z",))
+        plot_against_networks(both, axes[1], ("z",))
     assert "-" in str(transfer)
     plt.close("all")

@@ -62,6 +62,17 @@ def test_deep_path_passes_the_saddles_in_order(deep):
         assert largest_jump(run) < 0.5
 
 
+def test_noise_of_the_gradient_makes_no_plateaus(deep):
+    """A tenth of a decade, as minibatches have it: version 0.1 found 5 to 12 plateaus."""
+    for alpha, run in deep.items():
+        for seed in range(8):
+            noise = 0.1 * np.random.default_rng(seed).standard_normal(len(run.ts))
+            noisy = dataclasses.replace(run, gradient_norm=run.gradient_norm * 10.0**noise)
+            found = plateaus(noisy)
+            assert found.ranks == (0, 1, 2), (alpha, seed)
+            np.testing.assert_allclose(found.losses, LOSSES[:3], rtol=1e-2)
+
+
 def test_stiff_run_agrees_with_scipy(cost):
     run = follow_path(cost, start(3), 1e-2, 90.0, method="stiff", rtol=1e-10, atol=1e-13)
     last = len(run.ts) - 1

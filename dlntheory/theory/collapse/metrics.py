@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..architecture import Architecture
-from ..losses.base import checked_rows
+from ...architecture import Architecture
+from ...losses.base import checked_rows
 
 
 def collapse_metrics(arch: Architecture, params: Mapping[str, Any], inputs: Any, labels: Any) -> np.ndarray:
