@@ -116,7 +116,9 @@ def _search(
     named = [read_hint(arch, hint) for hint in hints]
     attempts: list[ClosureAttempt] = []
     bounds = {"max_degree": max_degree, "max_generators": max_generators, "deadline": deadline}
-    form = read_words(arch, seed=seed) if level != "entries" or balanced is not None else None
+    form = (
+        read_words(arch, seed=seed, allow_frozen=True) if level != "entries" or balanced is not None else None
+    )
     if balanced is not None and not isinstance(form, WordForm):
         raise NoReductionError(
             f"Argument `balanced` must go with a φ that is one word in its matrices, but {form}."
@@ -261,7 +263,9 @@ def _close_entries(
     seed: int,
 ) -> tuple[EntrySystem, list[str], Callable[[], Jacobians]] | None:
     """One search among entries; the attempt is noted."""
-    grading = Grading([math.prod(shape) for shape in arch.shapes.values()])
+    frozen = read_program(arch).frozen
+    sizes = [math.prod(shape) for shape in arch.shapes.values()]
+    grading = Grading(sizes, [number for number, name in enumerate(arch.shapes) if name in frozen])
     pieces = _polynomial_pieces(arch, grading)
     if pieces is None:
         attempts.append(
@@ -310,7 +314,7 @@ def _close_entries(
 
 def _polynomial_pieces(arch: Architecture, grading: Grading) -> Pieces | None:
     """$z$ expanded and taken apart, or `None` if it is too large."""
-    program = read_program(arch).require_unfrozen("a closure of entries")
+    program = read_program(arch).program
     if program.is_rational:
         raise ValueError(
             f"Argument `arch` must have a polynomial φ to be closed, but φ of {arch.name} divides by parameters."

@@ -69,6 +69,11 @@ SLOW_FLOWS = {
 }
 
 
+def equations_from(system, slope, theta0):
+    field = lambda y: system.velocity(y, slope(system.output(y)))
+    return integrate(system.initial(theta0), field, system.output, TS)
+
+
 def _compare(phi, shapes, options, scale=1.0):
     arch = dln.Architecture(phi, shapes, name="test")
     loss = Loss(arch.output_shape)
@@ -143,9 +148,7 @@ def test_error_of_a_wrong_scalar_law_is_of_the_order_that_is_announced(scalar_la
     for size in (1e-5, 1e-3):
         moved = {**theta0, "W3": theta0["W3"] * (1 + size)}
         full = full_flow(chain, loss, moved, TS)
-        system, slope = flow.system, jax.grad(loss)
-        field = lambda y: system.velocity(y, slope(system.output(y)))
-        reduced = integrate(system.initial(moved), field, system.output, TS)
+        reduced = equations_from(flow.system, jax.grad(loss), moved)
         error = np.max(np.linalg.norm((full - reduced).reshape(len(TS), -1), axis=1))
         expected = flow.condition(moved).expected_error
         assert expected is not None
@@ -192,13 +195,13 @@ def test_weight_decay_takes_each_observable_down_by_its_degree():
 WIDE = {
     "two layers": (lambda p: p["U"] @ p["V"].T, {"U": (2, 9), "V": (3, 9)}, {}, {"U": (2, 5), "V": (3, 5)}),
     "attention": (
-        lambda p: p["Q"] @ p["K"].T @ p["V"] @ p["O"].T,
+        lambda p: (p["Q"] @ p["K"].T) @ OFFSET[:2, :2] + p["V"] @ p["O"].T,
         {"Q": (2, 5), "K": (2, 5), "V": (2, 7), "O": (2, 7)},
         {},
         {"Q": (2, 4), "K": (2, 4), "V": (2, 4), "O": (2, 4)},
     ),
     "constants at both ends": (
-        lambda p: OFFSET @ p["B"] @ p["A"] @ OFFSET,
+        lambda p: OFFSET @ p["B"] @ p["A"] @ (OFFSET + 1),
         {"B": (3, 8), "A": (8, 4)},
         {},
         {"B": (3, 7), "A": (7, 4)},
@@ -225,11 +228,27 @@ def test_factors_on_invariant_subspaces_train_like_the_network(name):
     assert both.max_error < 1e-9
 
 
+@pytest.mark.parametrize("level", ["words", "entries"])
+def test_frozen_factors_have_no_velocity(level):
+    phi = lambda p: p["W2"] @ jax.lax.stop_gradient(p["W1"])
+    arch = dln.Architecture(phi, {"W2": (2, 2), "W1": (2, 1)}, name="frozen")
+    closure = find_closure(arch, level=level)
+    lines = closure.system.lines()
+    if level == "words":
+        assert lines == ["Z' = -G A", "A' = 0"]
+    loss = Loss((2, 1))
+    both = dln.compare(
+        dln.GradientFlow(arch, loss), closure.dynamics(), start(arch.shapes), 1.0, timing=False, ts=3
+    )
+    assert both.max_error < 1e-7
+    assert np.max(np.abs(both.full.z[-1] - both.full.z[0])) > 0.05
+
+
 def test_scalar_laws_narrow_every_hidden_space():
     arch = dln.linear_network((2, 9, 8, 1))
-    theta0 = dln.lambda_balanced(arch, jax.random.key(0), 0.0)
+    theta0 = dln.balanced(arch, jax.random.key(0), scale=0.5)
     loss = Loss((1, 2))
-    flow = find_closure(arch, balanced=0.0).dynamics(loss)
+    flow = find_closure(arch, balanced=0.0).dynamics()
     assert flow.system.factor_form.shapes == {"W1": (3, 2), "W2": (3, 3), "W3": (1, 3)}
     both = dln.compare(dln.GradientFlow(arch, loss, weight_decay=0.1), flow, theta0, 1.0, timing=False, ts=4)
     assert both.max_error < 1e-6

@@ -19,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ....exact.words.reading import Letter, Word, WordForm, word_value
+from ....exact.words.reading import Word, WordForm, word_value
 from ....exact.words.terms import transpose
 from .scalar_law_rewriting import Expressions, Rule
 
@@ -135,14 +135,9 @@ def _invariant(
     """The hidden spaces that need not be kept whole, with words that span an invariant subspace of each.
 
     A letter takes the span of words at its columns into that at its rows if each product begins with a word of the
-    latter, after scalar laws have been used. A space where this cannot be shown is kept whole.
+    latter, after scalar laws have been used. A product that does not is added; a space with too many is kept whole.
     """
-    # What begins with another beginning lies in its span.
-    spanning = {
-        space: sorted(w for w in words if not any(w[:n] in words for n in range(1, len(w))))
-        for space, words in beginnings.items()
-        if space not in set(ends)
-    }
+    spanning = {space: _shortest(words) for space, words in beginnings.items() if space not in set(ends)}
 
     def lies_in(word: Word, words: list[Word]) -> bool:
         def begins(other: Word) -> bool:
@@ -153,15 +148,24 @@ def _invariant(
             for other, leftover in expressions.orbit(word).items()
         )
 
-    letters: list[Letter] = [(name, flipped) for name in form.letters for flipped in (False, True)]
-    while True:
-        broken = None
-        for letter in letters:
+    def missing() -> tuple[Side, Word] | None:
+        for letter in ((name, flipped) for name in form.letters for flipped in (False, True)):
             to, begin = space_of[_left((letter,))], space_of[_left(transpose((letter,)))]
-            if to in spanning and not all(
-                lies_in((letter, *word), spanning[to]) for word in spanning.get(begin, [()])
-            ):
-                broken = to
-        if broken is None:
-            return spanning
-        del spanning[broken]
+            for word in spanning.get(begin, [()]) if to in spanning else ():
+                if not lies_in((letter, *word), spanning[to]):
+                    return to, (letter, *word)
+        return None
+
+    while (found := missing()) is not None:
+        space, word = found
+        spanning[space] = _shortest({*spanning[space], word})
+        # Further products may still show that less than the whole space is reached elsewhere, but not for ever.
+        if sum(form.shape_of(w)[1] for w in spanning[space]) >= 2 * form.letters[space[0]].shape[space[1]]:
+            del spanning[space]
+    return spanning
+
+
+def _shortest(words: Iterable[Word]) -> list[Word]:
+    """Without the words that begin with another one, in whose span they lie."""
+    kept = set(words)
+    return sorted(word for word in kept if not any(word[:n] in kept for n in range(1, len(word))))

@@ -50,7 +50,7 @@ class WordSystem(AbstractClosedSystem):
     def content(self) -> Hashable:
         form = self.closure.form
         letters = tuple(
-            (name, source.factor, str(source.index), source.shape, _content(source.value))
+            (name, source.factor, str(source.index), source.shape, _content(source.value), source.is_frozen)
             for name, source in form.letters.items()
         )
         blocks = tuple((_content(block.positions), tuple(block.terms.items())) for block in form.blocks)
@@ -150,9 +150,9 @@ class WordSystem(AbstractClosedSystem):
         moved = {}
         for name, slope in slopes.items():
             factor, value = form.form.letters[name].factor, integrated[name]
-            moved[name] = (
-                jnp.zeros_like(value) if factor is None else training.change(factor, slope, value, t)
-            )
+            # Weight decay takes its part of a factor that φ freezes, too.
+            pull = jnp.zeros_like(value) if name in form.form.frozen else slope
+            moved[name] = pull if factor is None else training.change(factor, pull, value, t)
         return moved
 
     def integrated_output(self, integrated: State) -> Any:
