@@ -15,7 +15,7 @@ from dlntheory.cli import main
 
 def distance_to_one(x):
     print("a check that prints")
-    return Evidence(1.0, x, abs(x - 1.0))
+    return Evidence(1.0, x)
 
 
 def interrupts(x):
@@ -25,13 +25,13 @@ def interrupts(x):
 def make(id, paper="basics", check=distance_to_one, **fields):
     defaults = {
         "statement": "$x = 1$",
-        "summary": f"Summary of {id}.",
         "source": "Theorem 1",
         "tolerance": 1e-9,
-        "holds": {"x": 1.0},
-        "violated": {"x": 2.0},
+        "arguments": {"x": 1.0},
+        "control_arguments": {"x": 2.0},
         "control": "x is two",
     }
+    check.__doc__ = f"Summary of {id}."
     return claim(id=id, paper=paper, **{**defaults, **fields})(check)
 
 
@@ -105,9 +105,9 @@ class TestVerify:
     @pytest.mark.parametrize(
         "bad",
         [
-            {"holds": {"x": 1.5}},
-            {"violated": {"x": 1.0 + 1e-12}},
-            {"holds": {"x": float("nan")}},
+            {"arguments": {"x": 1.5}},
+            {"control_arguments": {"x": 1.0 + 1e-12}},
+            {"arguments": {"x": float("nan")}},
             {"check": interrupts},
         ],
         ids=["failed", "vacuous", "nan", "interrupted"],

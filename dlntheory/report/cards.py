@@ -10,6 +10,7 @@ from typing import Any
 
 from ..citations import in_words
 from ..claims import Claim, ClaimStatus, Evidence, Result
+from ..claims.evidence import shown
 from ..display.text import format_number
 from ..display.typesetting import prose
 from .figures import figure_html
@@ -81,7 +82,7 @@ def _runs(result: Result) -> str:
     claim, runs = result.claim, (result.evidence, result.control)
     tolerance = format_number(claim.tolerance, 2)
     rows = [
-        ("hypotheses", arguments_in_words(claim.holds), arguments_in_words(claim.violated)),
+        ("hypotheses", arguments_in_words(claim.arguments), arguments_in_words(claim.control_arguments)),
         ("predicted", *(_number(run, "predicted", 6) for run in runs)),
         ("measured", *(_number(run, "measured", 6) for run in runs)),
         ("error", *(_number(run, "error", 2) for run in runs)),
@@ -93,13 +94,13 @@ def _runs(result: Result) -> str:
         f'<tr><th scope="row">{name}</th><td>{html.escape(left)}</td><td>{html.escape(right)}</td></tr>'
         for name, left, right in rows
     )
-    control = f"control: {html.escape(claim.control)}"
+    control = f"control (breaks a {claim.breaks}): {html.escape(claim.control)}"
     head = f'<tr><td></td><th scope="col">{HOLDS}</th><th scope="col">{control}</th></tr>'
     return f'<table class="runs"><thead>{head}</thead><tbody>{body}</tbody></table>'
 
 
 def _number(run: Evidence | None, name: str, digits: int) -> str:
-    return format_number(None if run is None else getattr(run, name), digits)
+    return shown(None if run is None else getattr(run, name), digits)
 
 
 def _footer(result: Result) -> str:

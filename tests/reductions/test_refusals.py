@@ -25,8 +25,8 @@ VERBS = {
 ALSO_CLOSED_FORMS = {
     **VERBS,
     "reduce": lambda theta0: dln.reduce(ARCH, theta0),
-    "relaxed": lambda theta0: dln.RelaxedBalancedFlow.at(ARCH, theta0),
-    "mixed": lambda theta0: dln.MixedBalancedFlow.at(ARCH, theta0),
+    "relaxed": lambda theta0: dln.RelaxedBalancedFlow.from_start(ARCH, theta0),
+    "mixed": lambda theta0: dln.MixedBalancedFlow.from_start(ARCH, theta0),
     "projection": lambda theta0: dln.project_to_relaxed_balanced(ARCH, theta0, 0.5),
 }
 

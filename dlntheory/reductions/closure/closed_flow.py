@@ -9,9 +9,11 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..._checks import real_number
+from ..._errors import NoReductionError
 from ...architecture import Architecture
+from ...families.relu import PathLifting
 from ...training import State, Training
-from ..base import AbstractReduction, Condition
+from ..base import CLOSURE, AbstractReduction, Condition, FormError
 from .closed_system import AbstractClosedSystem
 
 
@@ -26,7 +28,7 @@ class ClosedFlow(AbstractReduction):
     Args:
         arch: the architecture.
         system: the closed system.
-        loss: a function of $z$, or a `Training` with its settings, or `None` to `bind` later.
+        loss: a function of $z$, or `None` to `bind` later.
         weight_decay: $\gamma \ge 0$.
         tolerance: the largest relative violation of a scalar law, $\|D - \lambda I\|_F / \max_l \|W_l\|_F^2$.
 
@@ -40,13 +42,13 @@ class ClosedFlow(AbstractReduction):
         NotApplicableError: layer rates with equations of single entries.
     """
 
-    architecture: Architecture
-    training: Training | None
     system: AbstractClosedSystem = eqx.field(static=True)
     tolerance: float = eqx.field(static=True)
 
     label = "closed system"
-    source = "derived by `dlntheory.find_closure`; setting of Marcotte, Gribonval, Peyré, arXiv 2508.07370"
+    source = "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
+    kind = CLOSURE
+    order = 300.0
 
     def __init__(
         self,
@@ -54,16 +56,35 @@ class ClosedFlow(AbstractReduction):
         system: AbstractClosedSystem,
         loss: Any = None,
         *,
-        weight_decay: Any = 0.0,
+        weight_decay: float = 0.0,
         tolerance: float = 1e-10,
     ):
-        self.architecture, self.system, self.training = arch, system, None
+        self.system = system
         self.tolerance = real_number(tolerance, "tolerance", minimum=0)
-        if loss is not None:
-            training = loss if isinstance(loss, Training) else Training(loss, weight_decay=weight_decay)
-            training.check(arch)
-            system.check(training)
-            self.training = training
+        super().__init__(arch, loss, weight_decay=weight_decay)
+
+    @classmethod
+    def from_start(
+        cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
+    ) -> Self:
+        # Imported here, since the search makes the flows that it finds.
+        from .closure_result import FULL_SPACE
+        from .closure_search import find_closure
+
+        if isinstance(arch.phi, PathLifting):
+            raise FormError(f"Argument `arch` must be no path lifting for a closure, but {arch.name} is one.")
+        found = find_closure(arch, time_limit=time_limit, progress=False)
+        if not found.is_closed:
+            raise NoReductionError(f"{found.status}: {found.explanation}")
+        if found.status == FULL_SPACE:
+            raise NoReductionError(
+                f"{found.status}: the observables determine the {arch.size} parameters up to finitely many choices"
+            )
+        return found.dynamics(loss)  # pyright: ignore[reportReturnType]
+
+    def check_training(self, training: Training) -> None:
+        training.check(self.architecture)
+        self.system.check(training)
 
     @property
     def statement(self) -> str:
@@ -83,12 +104,9 @@ class ClosedFlow(AbstractReduction):
         """Whether fewer numbers are integrated than the network has parameters."""
         return self.system.variables < self.architecture.size
 
-    def bind(self, training: Training) -> Self:
-        return type(self)(self.architecture, self.system, training, tolerance=self.tolerance)
-
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         if not self.system.rules:
-            return Condition(requirement="none: it closes for every start", measured=0.0, tolerance=0.0)
+            return super().condition(theta0)
         found = self.system.violations(theta0)
         worst = max(measured for measured, _ in found.values())
         return Condition(
@@ -126,7 +144,7 @@ class ClosedFlow(AbstractReduction):
         sizes = [jnp.max(jnp.abs(value)) for value in self.observables(state).values()]
         return {"largest entry of the observables": jnp.max(jnp.stack(sizes))}
 
-    def _facts(self) -> list[tuple[str, Any]]:
-        size, found = self.system.variables, super()._facts()
-        gain = "" if self.is_smaller else ": nothing is gained, the network is its own smallest closed system"
-        return [*found, ("integrated", f"{size} numbers, of {self.architecture.size} parameters{gain}")]
+    def _notes(self) -> list[str]:
+        if self.is_smaller:
+            return []
+        return ["Nothing is gained: the network is its own smallest closed system that is known."]

@@ -163,11 +163,13 @@ class Closure(Displayed):
         """Conserved functions of the observables: the conservation laws that relate them."""
         return self._closed().laws
 
-    def dynamics(self, loss: Any = None, *, weight_decay: Any = 0.0, tolerance: float = 1e-10) -> ClosedFlow:
+    def dynamics(
+        self, loss: Any = None, *, weight_decay: float = 0.0, tolerance: float = 1e-10
+    ) -> ClosedFlow:
         """The equations as a reduction for `solve` and `compare`.
 
         Args:
-            loss: a function of $z$, a `Training`, or `None`: `compare` binds it to the loss of the full flow.
+            loss: a function of $z$, or `None`: `compare` binds it to the loss of the full flow.
             weight_decay: the strength of weight decay.
             tolerance: the largest relative violation of the scalar laws on which the equations rest, if any.
 

@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ..._precision import require_float64
 from ...architecture import Architecture
 from ...exact.reading import require_derivative
-from ...laws import ConservationLaws
+from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
 from ...training.backends.rebased import AbstractAnchored, Anchoring
-from ..base import AbstractReduction, Condition
+from ..base import IMPLICIT, AbstractReduction, Condition, FormError
 from .gauss_newton import CompiledMetric, both_values, float_kernel, law_values
 
 ACCURATE = 1e-12
@@ -26,6 +27,8 @@ REFUSED = 1e-8
 _STEPS = 8
 _CUTOFF = 1e-9
 _KERNEL = 1e-8
+#: Above this many parameters `reduce` does not try the implicit flow.
+MAX_IMPLICIT = 120
 
 
 class ImplicitFlow(AbstractAnchored, AbstractReduction):
@@ -35,7 +38,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
     \varphi(\theta) = z,\; h(\theta) = h_0$$
 
     The state is $z$ alone. θ is found by at most 8 Gauss-Newton steps of minimum norm from an anchor, which `solve`
-    moves along. An instrument that shows whether $z$ obeys an equation of its own, not an accelerator: it costs more
+    moves along. A diagnostic that shows whether $z$ obeys an equation of its own, not an accelerator: it costs more
     than the full flow. Where it disagrees with the full flow, or its number of steps explodes, $M$ is not a function
     of $z$ on the level set.
 
@@ -66,12 +69,20 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         True
     """
 
-    arch: Architecture
-    settings: Training | None
     anchor: jax.Array
     levels: jax.Array
     tolerance: float = eqx.field(static=True)
     metric: CompiledMetric = eqx.field(static=True)
+
+    label = "implicit reduced flow"
+    statement = (
+        r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top \nabla f(z), \quad "
+        r"\varphi(\theta) = z,\; h(\theta) = h_0"
+    )
+    source = "derived here; the property: [marcotte2026intrinsic]"
+    exactness = "exact where M is a function of z on the level set; a diagnostic, not an accelerator"
+    kind = IMPLICIT
+    order = 400.0
 
     def __init__(
         self,
@@ -86,47 +97,32 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         checked = arch.check(theta0)
         require_derivative(arch, forward=True)
         known = laws_to_build_on(arch) if laws is None else laws
-        self.arch = arch
         self.metric = CompiledMetric(arch, known.laws)
-        self.settings = None if loss is None else _checked(arch, Training(loss))
         self.anchor = arch.ravel(checked)
         self.levels = law_values(self.metric.laws, checked)
         self.tolerance = float(tolerance)
+        super().__init__(arch, loss)
 
-    @property
-    def label(self) -> str:
-        return "implicit reduced flow"
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        if arch.size > MAX_IMPLICIT:
+            raise FormError(
+                f"Argument `arch` must have at most {MAX_IMPLICIT} parameters for the {cls.label} to be tried, but "
+                f"{arch.name} has {arch.size}."
+            )
+        return cls(arch, theta0, loss, laws=conservation_laws(arch, progress=False))
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top \nabla f(z), \quad "
-            r"\varphi(\theta) = z,\; h(\theta) = h_0"
-        )
-
-    @property
-    def source(self) -> str:
-        return "derived here; the property: [marcotte2026intrinsic]"
-
-    @property
-    def exactness(self) -> str:
-        return "exact where M is a function of z on the level set; an instrument, not an accelerator"
-
-    def bind(self, training: Training) -> Self:
-        return eqx.tree_at(
-            lambda flow: flow.settings, self, _checked(self.arch, training), is_leaf=lambda leaf: leaf is None
-        )
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        if training.is_decaying or training.rates:
+            raise NotApplicableError(
+                "Arguments `weight_decay` and `rates` must be 0 and equal to 1 for the implicit reduced flow (the laws "
+                f"are those of plain gradient flow), but the flow has {training.conventions}.",
+                requirement="no weight decay, unit rates",
+            )
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        vector = np.asarray(self.arch.ravel(dict(theta0)))
+        vector = np.asarray(self.architecture.ravel(dict(theta0)))
         scale = float(vector @ vector) or 1.0
         levels = np.asarray(law_values(self.metric.laws, dict(theta0)))
         distance = float(np.linalg.norm(levels - np.asarray(self.levels))) / scale
@@ -137,7 +133,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
                 tolerance=self.tolerance,
                 remedy="Build `ImplicitFlow` with a theta0 of the same level set.",
             )
-        z = np.asarray(self.arch(dict(theta0)))
+        z = np.asarray(self.architecture(dict(theta0)))
         solution = _solve(self, jnp.asarray(z))
         if not float(solution.residual) <= REFUSED:
             return Condition(
@@ -156,21 +152,12 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
             remedy="`intrinsic(arch, theta0)` tells on which level sets it does; `find_closure` adds observables.",
         )
 
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return {"z": self.arch(dict(theta0))}
-
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         z = state["z"]
         vector = recovered(self.metric, z, self.levels, self.anchor)
-        return {"z": -_metric_times(self.arch, vector, jax.grad(training.loss)(z))}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+        return {"z": -_metric_times(self.architecture, vector, jax.grad(training.loss)(z))}
 
     def monitors(self, state: State) -> dict[str, Any]:
         solution = _iterated(self.metric, state["z"], self.levels, self.anchor)
@@ -286,13 +273,3 @@ def _recovered_jvp(metric, primals, tangents):
     dz, dlevels, _ = tangents
     vector = recovered(metric, z, levels, anchor)
     return vector, _least_norm(metric, vector, jnp.concatenate([jnp.ravel(dz), dlevels]))[0]
-
-
-def _checked(arch: Architecture, training: Training) -> Training:
-    training.check(arch)
-    if training.is_decaying or training.rates:
-        raise ValueError(
-            "Arguments `weight_decay` and `rates` must be 0 and equal to 1 for the implicit reduced flow (the laws are "
-            f"those of plain gradient flow), but the flow has {training.conventions}."
-        )
-    return training

@@ -7,11 +7,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
 from ...exact.words.reading import LetterSource, NoWords, WordForm, letter_latex, read_words, word_text
-from ..entrywise.recognise import FormError
+from ..base import FormError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +100,15 @@ class ProductForm:
     constant: np.ndarray
     shape: tuple[int, ...]
 
+    def factor(self, letter: str) -> str:
+        """The name of the factor that a letter stands for."""
+        factor = self.letters[letter].factor
+        assert factor is not None  # constants were refused
+        return factor
+
     def matrix(self, side: Side, theta: Mapping[str, Any]) -> Any:
         """The turned factor at parameters."""
-        source = self.letters[side.letter]
-        assert source.factor is not None  # constants were refused
-        value = source.entries(theta[source.factor])
+        value = jnp.asarray(self.letters[side.letter].entries(theta[self.factor(side.letter)]))
         return value.T if side.is_transposed else value
 
 
@@ -162,6 +167,16 @@ def product_form(arch: Architecture, label: str) -> ProductForm:
         constant=np.asarray(words.constant, dtype=np.float64).ravel(),
         shape=words.shape,
     )
+
+
+def check_unchained(arch: Architecture, label: str) -> None:
+    """Raise for a chain of matrices, whose own flows `reduce` tries.
+
+    Raises:
+        FormError: it is one.
+    """
+    if arch.chain is not None:
+        raise FormError(f"Argument `arch` must be no chain for {label} to be tried, but {arch.name} is one.")
 
 
 def _side(words: WordForm, letter: str, turned: bool) -> Side:

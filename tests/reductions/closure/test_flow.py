@@ -292,7 +292,7 @@ def test_closures_say_where_nothing_is_gained():
     assert not closure.sizes.is_gain
     assert "nothing gained" in repr(closure)
     assert "none: the network is its own smallest" in str(closure)
-    assert "nothing is gained" in str(closure.dynamics())
+    assert "Nothing is gained" in str(closure.dynamics())
     assert find_closure(dln.linear_network((4, 9, 3))).sizes.is_gain
 
 
