@@ -145,7 +145,7 @@ def _solved(
     jobs: dict[Degree, list[tuple[int, int, int]]] = {}
     for generator in range(len(first.generators)):
         for direction, own in enumerate(degrees):
-            for array in range(first.grading.arrays):
+            for array in first.grading.moving:
                 degree = first.derivative_degree(generator, own, array)
                 if degree is not None:
                     jobs.setdefault(degree, []).append((generator, direction, array))
@@ -210,7 +210,7 @@ def _verify(
             )
         for generator in range(len(algebra.generators)):
             exact = np.zeros(algebra.samples.count, dtype=np.int64)
-            for array in range(algebra.grading.arrays):
+            for array in algebra.grading.moving:
                 exact = (exact + algebra.derivative_values(generator, direction, array)) % prime
             if not np.array_equal(value(table.get((generator, direction), {})), exact):
                 raise RuntimeError("A closed equation fails at a fresh random point. Please report this φ.")
