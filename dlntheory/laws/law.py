@@ -131,8 +131,19 @@ class Law:
     @functools.cached_property
     def rank(self) -> int:
         """The number of functionally independent entries: the rank of the gradients at a random point mod p."""
-        point = np.random.default_rng(0).integers(1, DEFAULT_PRIME, size=self.dimension)
-        return modular_rank(self.gradients_mod_p(point, DEFAULT_PRIME))
+        return self.rank_at(np.random.default_rng(0).integers(1, DEFAULT_PRIME, size=self.dimension))
+
+    def rank_at(self, point: np.ndarray, prime: int = DEFAULT_PRIME) -> int:
+        """The rank of the gradients at a point modulo a prime: at most `rank`, and equal to it almost everywhere."""
+        return modular_rank(self.gradients_mod_p(point, prime), prime)
+
+    def __hash__(self) -> int:
+        # Polynomials of thousands of terms are hashed once, not at each call of what is compiled for the law.
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.name, self.blocks, self.terms, self.entries, self.verified))
 
     def gradients_mod_p(self, point: np.ndarray, prime: int = DEFAULT_PRIME) -> np.ndarray:
         r"""The gradients of the entries modulo a prime, (entries, D).
@@ -155,9 +166,9 @@ class Law:
             if self.is_rational:
                 top, bottom = entry
                 a, b = top.evaluate_mod(point, prime), bottom.evaluate_mod(point, prime)
-                row[:] = (b * _gradient(top, point, prime) - a * _gradient(bottom, point, prime)) % prime
+                row[:] = (b * top.gradient_mod(point, prime) - a * bottom.gradient_mod(point, prime)) % prime
             else:
-                row[:] = _gradient(entry, point, prime)
+                row[:] = entry.gradient_mod(point, prime)
         return rows
 
     def __call__(self, params: Mapping[str, Any]) -> jax.Array:
@@ -375,16 +386,13 @@ def _gradients_of_terms(terms, blocks: Blocks, point: np.ndarray, prime: int) ->
                     product = product * values[:, :, other] % prime
             where = np.broadcast_to(np.arange(entries)[:, None], product.shape)
             # Fewer than 2**31 residues are added before the reduction.
-            np.add.at(rows, (where, indices[:, :, place]), product)
+            if term.form == "gram" and not term.time:
+                # One factor of each summand: within a row no coordinate occurs twice, and plain addition is faster.
+                rows[where, indices[:, :, place]] += product
+            else:
+                np.add.at(rows, (where, indices[:, :, place]), product)
     assert rows is not None
     return rows[:, :dimension] % prime
-
-
-def _gradient(polynomial: SparsePolynomial, point: np.ndarray, prime: int) -> np.ndarray:
-    row = np.zeros(len(point), dtype=np.int64)
-    for variable, part in polynomial.gradient().items():
-        row[variable] = part.evaluate_mod(point, prime)
-    return row
 
 
 def _values(polynomials: Sequence[SparsePolynomial], flat: jax.Array) -> jax.Array:

@@ -158,17 +158,17 @@ class Training(Displayed, eqx.Module):
     def velocity(self, arch: Architecture, params: Mapping[str, Any], t: Any = 0.0) -> dict[str, Any]:
         r"""$\theta' = -a(t)\,e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\theta_l)$ at a time. Pure."""
         gradient = jax.grad(lambda p: self.loss(arch(p)))(dict(params))
-        out = {}
-        for name, slope in gradient.items():
-            force = slope
-            if self.is_decaying and not self.decoupled:
-                force = force + self.decay_of(name, t) * params[name]
-            if name in self.rates:
-                force = self.rates[name] * force
-            if self.is_decaying and self.decoupled:
-                force = force + self.decay_of(name, t) * params[name]
-            out[name] = -force if self.schedule is None else -self.schedule(t) * force
-        return out
+        return {name: self.change(name, slope, params[name], t) for name, slope in gradient.items()}
+
+    def change(self, factor: str, slope: Any, value: Any, t: Any = 0.0) -> Any:
+        r"""$\theta_l'$ of one factor, or of a part of it, from the gradient of $f(\varphi(\theta))$ in it. Pure."""
+        if self.is_decaying and not self.decoupled:
+            slope = slope + self.decay_of(factor, t) * value
+        if factor in self.rates:
+            slope = self.rates[factor] * slope
+        if self.is_decaying and self.decoupled:
+            slope = slope + self.decay_of(factor, t) * value
+        return -slope if self.schedule is None else -self.schedule(t) * slope
 
     def check(self, arch: Architecture) -> None:
         """Raise unless the loss is a scalar function of the architecture's $z$ and all names are those of factors.
