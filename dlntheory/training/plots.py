@@ -58,7 +58,9 @@ def plot_singular_values(trajectory: Any, ax=None, count: int | None = None, **s
         ValueError: $z$ is not a matrix, or `count` is no positive integer.
     """
     if np.ndim(trajectory.loss) != 1:
-        raise ValueError("Argument `trajectory` must be one run, but is a batch: take one by `trajectory[0]`.")
+        raise ValueError(
+            "Argument `trajectory` must be one run, but is a batch: take one by `trajectory[0]`."
+        )
     if trajectory.z.ndim != 3:
         raise ValueError(
             "Argument `trajectory` must have a matrix z at every time, "
