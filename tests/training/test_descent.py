@@ -94,7 +94,7 @@ def test_bad_calls(problem):
     arch, theta0, target = problem
     loss = dln.SquaredLoss.from_target(target)
     for rate in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="`learning_rate` must be a finite number above 0"):
+        with pytest.raises(ValueError, match="`learning_rate` must be a finite positive number"):
             dln.GradientDescent(arch, loss, rate)
     descent = dln.GradientDescent(arch, loss, 0.1)
     with pytest.raises(ValueError, match="`steps` must be a positive integer, but is 0"):

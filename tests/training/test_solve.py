@@ -202,9 +202,9 @@ def test_bad_calls_name_argument_rule_and_value(scalar_flow, general):
 
 def test_bad_training_settings_are_refused():
     arch = dln.linear_network((2, 2, 2))
-    with pytest.raises(ValueError, match="`weight_decay` must be a finite number at least 0, but is -1"):
+    with pytest.raises(ValueError, match="`weight_decay` must be a finite number of at least 0, but is -1"):
         dln.GradientFlow(arch, jnp.sum, weight_decay=-1)
-    with pytest.raises(ValueError, match=r"`rates\['W1'\]` must be a finite number above 0, but is 0"):
+    with pytest.raises(ValueError, match=r"`rates\['W1'\]` must be a finite positive number, but is 0"):
         dln.GradientFlow(arch, jnp.sum, rates={"W1": 0})
     with pytest.raises(ValueError, match="unknown|must name factors"):
         dln.GradientFlow(arch, jnp.sum, rates={"W7": 2.0})

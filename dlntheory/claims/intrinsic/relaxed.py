@@ -113,7 +113,7 @@ def _spread_evidence(widths: tuple[int, int, int], values: tuple[float, ...]) ->
     statement=r"If $D_l = \lambda_l I$ then $\dot z = -\sum_l P_l \nabla f(z)\, Q_l$ with the eigenvalues "
     r"$\prod_{k>l}(t_i + c_k)$ and $\prod_{k<l}(t_j + c_k)$, $\prod_k (t_i + c_k) = \sigma_i^2$, for every loss.",
     source=f"{PAPER} (relaxed balanced); the form in offsets and roots derived here",
-    tolerance=1e-10,
+    tolerance=4e-11,
     arguments={"delta": 0.0},
     control_arguments={"delta": 0.01},
     control="the reduction is told a lambda_1 that is 0.01 too large",
@@ -169,7 +169,7 @@ def mixed_lazy_balanced(kappa: float) -> Evidence:
     statement=r"Two layers with $n = m = r = 2$: the metric is a function of $z$ on the level set of $S$ iff "
     r"$S = \lambda I$.",
     source=f"{PAPER} (necessity for r <= max(n, m)); measured on a fibre here",
-    tolerance=1e-12,
+    tolerance=1e-14,
     arguments={"values": (0.7, 0.7)},
     control_arguments={"values": (0.7, 0.4)},
     control="the two eigenvalues of S differ",
@@ -183,7 +183,7 @@ def relaxed_balanced_necessary(values: tuple[float, ...]) -> Evidence:
     statement=r"With $n = 2$, $m = 1$, $r = 3$ and $S$ of eigenvalues $\lambda, \lambda, -\mu$ the metric is a "
     r"function of $z$; with two different positive eigenvalues it is not.",
     source="derived here",
-    tolerance=1e-12,
+    tolerance=1e-14,
     arguments={"values": (0.9, 0.9, -0.4)},
     control_arguments={"values": (0.9, 0.5, -0.4)},
     control="the two positive eigenvalues of S differ",
@@ -197,7 +197,7 @@ def mixed_metric_on_fibre(values: tuple[float, ...]) -> Evidence:
     statement=r"With $S = \lambda I$, $\lambda > 0$ and $m < r < n$ the metric is not a function of $z$, although $S$ "
     r"is a multiple of the identity; with $r = n$ it is.",
     source=f"{PAPER}; the case m < r < n derived here",
-    tolerance=1e-12,
+    tolerance=1e-14,
     arguments={"hidden": 3},
     control_arguments={"hidden": 2},
     control="the hidden width lies strictly between input and output",

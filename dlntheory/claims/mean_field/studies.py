@@ -205,8 +205,8 @@ def mean_field_rate_transfer_depth(scaled: bool) -> Evidence:
     source=SOURCE + "; the rate is measured",
     tolerance=0.12,
     arguments={"power": 0.5},
-    control_arguments={"power": 0.25},
-    control="branches of scale n^(-1/4), which are too large for a limit",
+    control_arguments={"power": 0.35},
+    control="branches of scale n^(-0.35), which are too large for a limit",
 )
 def mean_field_depth_limit(power: float) -> Evidence:
     """Training curves of deep residual networks converge at rate 1/depth."""
