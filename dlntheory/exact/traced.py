@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from .._checks import is_traced
 from .._precision import is_float64_enabled
 from .canonical import digest
 from .interpreter import trace
@@ -137,7 +138,7 @@ def _checked_output(output: Any) -> tuple[int, ...]:
 
 def _own(const: Any) -> Any:
     """A constant that nobody else can change. JAX arrays are immutable; NumPy arrays are copied."""
-    if isinstance(const, (jax.Array, jax.core.Tracer)):
+    if isinstance(const, jax.Array) or is_traced(const):
         return const
     return np.array(const)
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import is_traced
 from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...training import State, Training
@@ -89,10 +90,7 @@ def common_decay(training: Training, names: tuple[str, ...], label: str) -> Any:
     rates = [training.rate(name) for name in names]
     first = rates[0]
     # Inside a compiled program the rates are traced, and `bind` has compared them.
-    if (
-        not any(isinstance(rate, jax.core.Tracer) for rate in rates)
-        and len({float(rate) for rate in rates}) > 1
-    ):
+    if not any(is_traced(rate) for rate in rates) and len({float(rate) for rate in rates}) > 1:
         raise NotApplicableError(
             f"Argument `weight_decay` must be 0 with unequal `rates` for {label} (the laws do not shrink by one factor "
             f"then), but is {float(training.weight_decay):g} with rates {sorted({float(rate) for rate in rates})}: "
