@@ -66,7 +66,7 @@ def test_what_the_network_cannot_fit_stays(case):
 
 
 def test_reduce_takes_them_and_says_that_nothing_is_saved():
-    arch, target, theta0, label, t1, left = bottleneck()
+    arch, target, theta0, label, _, left = bottleneck()
     flow = dln.GradientFlow(arch, dln.SquaredLoss.from_target(target))
     report = dln.try_reductions(arch, theta0)
     assert report.best is not None

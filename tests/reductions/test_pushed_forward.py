@@ -109,7 +109,7 @@ BY_LAYER = {name: case for name, case in CASES.items() if case[3] is not None}
 
 def check(name, settings):
     """Push the full velocity forward to the state of the reduction, and compare it with the reduced velocity."""
-    arch, start, make, _ = CASES[name]
+    arch, start, _, _ = CASES[name]
     theta = {n: jnp.asarray(w) for n, w in scaled(start(arch), settings).items()}
     flow = dln.GradientFlow(arch, loss_for(arch), **settings)
     reduced = bound(name, theta, flow)
@@ -127,10 +127,10 @@ def check(name, settings):
 
     @jax.jit
     def both(theta):
-        full = flow.velocity(0.0, theta)
+        full = flow.velocity(0.7, theta)
         found, pushed = jax.jvp(lambda p: seen(reduced.initial(p)), (theta,), (full,))
         state = reduced.initial(theta)
-        moved = jax.jvp(seen, (state,), (reduced.velocity(0.0, state),))[1]
+        moved = jax.jvp(seen, (state,), (reduced.velocity(0.7, state),))[1]
         return found, pushed, moved
 
     found, pushed, moved = both(theta)
@@ -151,7 +151,9 @@ def bound(name, theta, flow):
 
 @pytest.mark.parametrize("name", CASES)
 def test_with_weight_decay(name):
-    check(name, {"weight_decay": 0.3, **same(CASES[name][0], 2.0)})
+    """With a decay that depends on time and a schedule, which multiplies both."""
+    changing = {"weight_decay": lambda t: 0.2 + 0.1 * jnp.sin(3.0 * t), "schedule": lambda t: 1.0 / (1.0 + t)}
+    check(name, {**changing, **same(CASES[name][0], 2.0)})
 
 
 @pytest.mark.parametrize("name", BY_LAYER)

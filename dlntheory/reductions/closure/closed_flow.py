@@ -89,6 +89,7 @@ class ClosedFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
+        training.require_constant(f"the {self.label}")
         if training.is_decaying and any(rule.value for rule in self.rules):
             raise NotApplicableError(
                 "Argument `weight_decay` must be 0 for a closure that rests on λ-balance (λ decays then), but is "
