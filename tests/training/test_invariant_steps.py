@@ -121,7 +121,7 @@ def test_midpoint_is_of_second_order_and_cayley_of_first(reference):
 
 def test_refusals():
     for rule in (ModifiedFlow, ImplicitMidpoint, CayleyDescent):
-        with pytest.raises(ValueError, match="`learning_rate` must be a finite number above 0, but is 0"):
+        with pytest.raises(ValueError, match="`learning_rate` must be a finite positive number, but is 0"):
             rule(ARCH, LOSS, 0.0)
     deep = dln.linear_network((2, 2, 2, 2))
     with pytest.raises(ValueError, match="two matrices for Cayley descent"):

@@ -19,7 +19,7 @@ from ...training import State, Training
 from ...training.rules.gradient_flow import chain_imbalances
 from ..base import CLOSED_FORM_MORE, AbstractReduction, Condition, FormError, chain_of
 from .active_subspaces import ActiveSubspaces, active_subspaces
-from .compressed_factors import Core, build_core
+from .compressed_factors import CompressedFactors, compressed_factors
 
 #: Covariances closer to a multiple of the identity than this count as white.
 WHITE = 1e-12
@@ -36,7 +36,7 @@ class CompressedFlow(AbstractReduction):
 
     $E$ the product of the normalised layers on the complement (one term for each value $\sigma$ of $\Sigma_{xx}$
     there). The state holds the cores under the names of the layers, $\rho_l$ (class, layer) as
-    `"rho"`, and as `"spare"` the factor (layer,) by which weight decay has shrunk the directions that no gradient
+    `"rho"`, and as `"untrained"` the factor (layer,) by which weight decay has shrunk the directions that no gradient
     reaches.
 
     Validity:
@@ -48,7 +48,7 @@ class CompressedFlow(AbstractReduction):
         here.
     """
 
-    core: Core
+    core: CompressedFactors
     subspaces: ActiveSubspaces
     start: dict[str, Any]
     rank: int | None = eqx.field(static=True)
@@ -71,7 +71,7 @@ class CompressedFlow(AbstractReduction):
         arch: Architecture,
         training: Training,
         *,
-        core: Core,
+        core: CompressedFactors,
         subspaces: ActiveSubspaces,
         start: dict[str, Any],
         rank: int | None,
@@ -151,8 +151,8 @@ class CompressedFlow(AbstractReduction):
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         cores, ratio = self.core.project(theta0)
-        rho = {"rho": self.core.scales * ratio[None, :]} if self.subspaces.complement.classes else {}
-        return cores | rho | {"spare": ratio}
+        rho = {"rho": self.core.scales * ratio[None, :]} if self.subspaces.residual.classes else {}
+        return cores | rho | {"untrained": ratio}
 
     def velocity(self, t, state: State) -> State:
         return self.core.velocity(self.training, state)
@@ -186,14 +186,14 @@ class CompressedFlow(AbstractReduction):
             return {}
         cores = {name: state[name] for name in names}
         found = chain_imbalances(self.core.architecture, training, cores)
-        if not self.subspaces.complement.classes:
+        if not self.subspaces.residual.classes:
             return found
         rates = jnp.stack([jnp.asarray(training.rate(name), dtype=float) for name in names])
         squares = state["rho"] ** 2 / rates[None, :]
         return found | {"differences of rho^2": squares[:, 1:] - squares[:, :-1]}
 
     def monitors(self, state: State) -> dict[str, Any]:
-        if not self.subspaces.complement.classes:
+        if not self.subspaces.residual.classes:
             return {}
         return {"largest product of rho": jnp.max(jnp.prod(state["rho"], axis=1))}
 
@@ -268,7 +268,7 @@ def compress(
     flow = CompressedFlow(
         arch,
         settings,
-        core=build_core(names, small, loss, start, subspaces, covariance),
+        core=compressed_factors(names, small, loss, start, subspaces, covariance),
         subspaces=subspaces,
         start={name: jnp.asarray(value) for name, value in start.items()},
         rank=rank,

@@ -11,8 +11,8 @@ from systems.paths import PathNetwork
 from systems.reference import log_cosh
 
 import dlntheory as dln
-from dlntheory.reductions.relu import DeepPathFlow, TwoLayerPathFlow
 from dlntheory.reductions.guarded import neuron_operator
+from dlntheory.reductions.relu import DeepPathFlow, TwoLayerPathFlow
 
 TS = np.linspace(0.0, 2.0, 6)
 TIGHT = {"ts": TS, "rtol": 1e-10, "method": "dopri8", "step_to_ts": True}
