@@ -240,6 +240,11 @@ def test_each_flow_refuses_what_is_not_its_form():
         RelaxedBlocksFlow(attention(2, 1), [0.1, 0.2]).bind(decaying.training)
 
 
+def grams(state):
+    """A factor turns along a run, its Gram matrix does not."""
+    return {key: value @ value.T if key.startswith("X") else value for key, value in state.items()}
+
+
 @pytest.mark.slow
 def test_velocity_is_the_push_forward_at_any_point():
     """dM/dt and dz/dt of the reduced flow equal the derivative along the full field, for random starts."""
@@ -249,8 +254,6 @@ def test_velocity_is_the_push_forward_at_any_point():
         full = dln.GradientFlow(arch, loss, weight_decay=0.2, rates=rates)
         reduced = GramBlocksFlow(arch).bind(full.training)
         theta = arch.check(start(arch, seed=9))
-        # A factor turns along a run, its Gram matrix does not.
-        grams = lambda state: {k: v @ v.T if k.startswith("X") else v for k, v in state.items()}
         seen = lambda params, reduced=reduced: grams(reduced.initial(params))
         _, expected = jax.jvp(seen, (theta,), (full.velocity(0.0, theta),))
         state = reduced.initial(theta)
