@@ -17,7 +17,7 @@ import sympy
 from ..display.text import card
 from ..exact.linear_algebra import DEFAULT_PRIME, modular_rank
 from ..exact.rings.polynomials import SparsePolynomial, from_sympy
-from ..exact.symbolic import _symbols
+from ..exact.symbolic import symbols_of
 from .matrix_terms import (
     Blocks,
     Term,
@@ -331,7 +331,7 @@ def law_of_expressions(blocks: Blocks, expressions: Sequence[Any]) -> Law:
 @functools.lru_cache(maxsize=32)
 def coordinate_symbols(blocks: Blocks) -> tuple[sympy.Symbol, ...]:
     """The SymPy symbols of the coordinates, named as in `Architecture.symbolic`: `W1_{1,2}`."""
-    return tuple(symbol for name, shape in blocks for symbol in _symbols(name, shape).ravel())
+    return tuple(symbol for name, shape in blocks for symbol in symbols_of(name, shape).ravel())
 
 
 def coordinate_names(blocks: Blocks) -> tuple[str, ...]:
