@@ -22,10 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r'^`([^`\n]+)`:\n\n```python title="\1"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FAMILY = "dlntheory/families/crossed.py"
 REDUCTION = "dlntheory/reductions/equal_factors.py"
+RULE = "dlntheory/training/rules/normalised_descent.py"
+RULE_TEST = "tests/training/test_normalised_descent.py"
 CLAIM = "dlntheory/claims/intrinsic/equal_factors.py"
 ID = "equal-factors-in-z-alone"
 #: The packages into which the walkthroughs put a file, and the modules that hold its name afterwards.
-PACKAGES = {FAMILY: families, REDUCTION: reductions, CLAIM: intrinsic}
+PACKAGES = {FAMILY: families, REDUCTION: reductions, RULE: rules, CLAIM: intrinsic}
 
 
 def fences():
@@ -93,7 +95,7 @@ def passed_docstrings(module):
 
 
 def test_titles_are_the_files_that_the_walkthroughs_add_or_change():
-    new = {FAMILY, REDUCTION, CLAIM, "tests/reductions/test_equal_factors.py"}
+    new = {FAMILY, REDUCTION, RULE, CLAIM, RULE_TEST, "tests/reductions/test_equal_factors.py"}
     assert {title for title in fences() if not (ROOT / title).exists()} == new
     assert len(fences()) == 4
 
@@ -176,6 +178,40 @@ def test_a_wrong_reduction_is_noticed(put, mutation):
         check_reduction(put, mutation)
 
 
+# --- a new training rule ---
+
+
+def check_rule(put, mutation=None):
+    """The test file of the page, with the rule beside the package."""
+    module = put(RULE, mutation)
+    page = {"__name__": "test_normalised_descent"}
+    exec(compile(put(RULE_TEST).read_text(encoding="utf-8"), RULE_TEST, "exec"), page)
+    tests = [value for name, value in page.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test()
+    return module
+
+
+def test_rule(put):
+    assert passed_docstrings(check_rule(put))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        ("theta[name] - eta", "theta[name] + 2 * eta"),
+        ("g / jnp.linalg.norm(g))", "g)"),
+        (", direction=lambda h, theta, g: g / jnp.linalg.norm(g)", ""),
+    ],
+    ids=["length", "direction", "no direction"],
+)
+def test_a_wrong_rule_is_noticed(put, mutation):
+    with pytest.raises(AssertionError):
+        check_rule(put, mutation)
+
+
 # --- a new theorem ---
 
 
@@ -211,7 +247,7 @@ def test_a_wrong_theorem_is_noticed(put, mutation, verdict):
 
 def test_nothing_is_left_behind():
     """What the tests above put beside the packages is gone: the page adds nothing to the tree."""
-    for title in (FAMILY, REDUCTION, CLAIM):
+    for title in (FAMILY, REDUCTION, RULE, CLAIM):
         assert not (ROOT / title).exists()
         assert title.removesuffix(".py").replace("/", ".") not in sys.modules
     assert "crossed" not in families.FAMILIES
