@@ -13,7 +13,6 @@ import numpy as np
 import sympy
 
 from .._checks import instance_of, integer, real_number
-from .._precision import require_float64
 from ..architecture import Architecture
 from ..display.progress import keeps_partial, waiting, whole_runs
 from ..display.text import Formula, card, text_table
@@ -221,7 +220,6 @@ def conservation_laws(
     References:
         [marcotte2023abide]; [marcotte2024keep].
     """
-    require_float64("conservation_laws")
     instance_of(
         arch, Architecture, "arch", "wrap a function of named arrays with `Architecture(phi, shapes)`"
     )

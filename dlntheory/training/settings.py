@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import real_number
+from .._checks import is_traced, real_number
 from .._errors import NotApplicableError
 from ..architecture import Architecture
 from ..display.displayed import Displayed
@@ -70,7 +70,9 @@ class Training(Displayed, eqx.Module):
         self.rates = {name: np.asarray(rate) for name, rate in named.items() if rate != 1.0}
         self.schedule = None if schedule is None else _function_of_time(schedule, "schedule")
         self.decoupled = bool(decoupled)
-        self.is_decaying = callable(self.decay) or bool(np.any([*jax.tree.leaves(self.decay)]))
+        self.is_decaying = callable(self.decay) or any(
+            is_traced(value) or bool(value > 0) for value in jax.tree.leaves(self.decay)
+        )
 
     @classmethod
     def of(cls, arch: Architecture, loss: Any, **settings: Unpack[Settings]) -> Training:
@@ -121,6 +123,19 @@ class Training(Displayed, eqx.Module):
                 requirement="settings that do not depend on time",
             )
 
+    def require_no_decay(self, what: str) -> None:
+        """Raise if there is weight decay.
+
+        Raises:
+            NotApplicableError: there is; `what` says for what there must be none.
+        """
+        if self.is_decaying:
+            raise NotApplicableError(
+                f"Argument `weight_decay` must be 0 for {what}, but is {self._decay_text}.",
+                requirement="no weight decay",
+                measured=self._decay_text,
+            )
+
     @property
     def is_constant(self) -> bool:
         """Whether nothing depends on time."""
@@ -156,17 +171,17 @@ class Training(Displayed, eqx.Module):
     def velocity(self, arch: Architecture, params: Mapping[str, Any], t: Any = 0.0) -> dict[str, Any]:
         r"""$\theta' = -a(t)\,e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\theta_l)$ at a time. Pure."""
         gradient = jax.grad(lambda p: self.loss(arch(p)))(dict(params))
-        out = {}
-        for name, slope in gradient.items():
-            force = slope
-            if self.is_decaying and not self.decoupled:
-                force = force + self.decay_of(name, t) * params[name]
-            if name in self.rates:
-                force = self.rates[name] * force
-            if self.is_decaying and self.decoupled:
-                force = force + self.decay_of(name, t) * params[name]
-            out[name] = -force if self.schedule is None else -self.schedule(t) * force
-        return out
+        return {name: self.change(name, slope, params[name], t) for name, slope in gradient.items()}
+
+    def change(self, factor: str, slope: Any, value: Any, t: Any = 0.0) -> Any:
+        r"""$\theta_l'$ of one factor, or of a part of it, from the gradient of $f(\varphi(\theta))$ in it. Pure."""
+        if self.is_decaying and not self.decoupled:
+            slope = slope + self.decay_of(factor, t) * value
+        if factor in self.rates:
+            slope = self.rates[factor] * slope
+        if self.is_decaying and self.decoupled:
+            slope = slope + self.decay_of(factor, t) * value
+        return -slope if self.schedule is None else -self.schedule(t) * slope
 
     def check(self, arch: Architecture) -> None:
         """Raise unless the loss is a scalar function of the architecture's $z$ and all names are those of factors.
@@ -226,10 +241,7 @@ class Training(Displayed, eqx.Module):
 
 def checked_number(value: Any, argument: str, **bounds: Any) -> Any:
     """A number of a rule as an array, checked by `real_number`; a traced one, inside `vmap` or `grad`, as it is."""
-    try:
-        return np.asarray(real_number(value, argument, **bounds))
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
-        return value
+    return value if is_traced(value) else np.asarray(real_number(value, argument, **bounds))
 
 
 def _function_of_time(function: Any, argument: str, *, mapping: bool = False) -> Callable[[Any], Any]:
