@@ -190,11 +190,10 @@ CASES = [
 
 def numbers(value, depth=0):
     """All arrays in a result: leaves of pytrees, fields of dataclasses and plain objects."""
-    if isinstance(value, (jax.Array, np.ndarray)) and not jax.dtypes.issubdtype(
-        value.dtype, jax.dtypes.prng_key
-    ):
-        yield np.asarray(value)
-    elif isinstance(value, (float, complex)):
+    if (
+        isinstance(value, (jax.Array, np.ndarray))
+        and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    ) or isinstance(value, (float, complex)):
         yield np.asarray(value)
     elif isinstance(value, Mapping):
         for entry in value.values():
