@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from .._checks import is_traced
 from .._precision import is_float64_enabled
 from .canonical import digest
 from .interpreter import trace
@@ -138,7 +137,7 @@ def _checked_output(output: Any) -> tuple[int, ...]:
 
 def _own(const: Any) -> Any:
     """A constant that nobody else can change. JAX arrays are immutable; NumPy arrays are copied."""
-    if isinstance(const, jax.Array) or is_traced(const):
+    if isinstance(const, jax.Array):
         return const
     return np.array(const)
 
