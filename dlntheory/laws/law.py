@@ -17,7 +17,7 @@ import sympy
 from ..display.text import card
 from ..exact.linear_algebra import DEFAULT_PRIME, modular_rank
 from ..exact.rings.polynomials import SparsePolynomial, from_sympy
-from ..exact.symbolic import _symbols
+from ..exact.symbolic import symbols_of
 from .matrix_terms import (
     Blocks,
     Term,
@@ -166,9 +166,9 @@ class Law:
             if self.is_rational:
                 top, bottom = entry
                 a, b = top.evaluate_mod(point, prime), bottom.evaluate_mod(point, prime)
-                row[:] = (b * _gradient(top, point, prime) - a * _gradient(bottom, point, prime)) % prime
+                row[:] = (b * top.gradient_mod(point, prime) - a * bottom.gradient_mod(point, prime)) % prime
             else:
-                row[:] = _gradient(entry, point, prime)
+                row[:] = entry.gradient_mod(point, prime)
         return rows
 
     def __call__(self, params: Mapping[str, Any]) -> jax.Array:
@@ -331,7 +331,7 @@ def law_of_expressions(blocks: Blocks, expressions: Sequence[Any]) -> Law:
 @functools.lru_cache(maxsize=32)
 def coordinate_symbols(blocks: Blocks) -> tuple[sympy.Symbol, ...]:
     """The SymPy symbols of the coordinates, named as in `Architecture.symbolic`: `W1_{1,2}`."""
-    return tuple(symbol for name, shape in blocks for symbol in _symbols(name, shape).ravel())
+    return tuple(symbol for name, shape in blocks for symbol in symbols_of(name, shape).ravel())
 
 
 def coordinate_names(blocks: Blocks) -> tuple[str, ...]:
@@ -393,13 +393,6 @@ def _gradients_of_terms(terms, blocks: Blocks, point: np.ndarray, prime: int) ->
                 np.add.at(rows, (where, indices[:, :, place]), product)
     assert rows is not None
     return rows[:, :dimension] % prime
-
-
-def _gradient(polynomial: SparsePolynomial, point: np.ndarray, prime: int) -> np.ndarray:
-    row = np.zeros(len(point), dtype=np.int64)
-    for variable, part in polynomial.gradient().items():
-        row[variable] = part.evaluate_mod(point, prime)
-    return row
 
 
 def _values(polynomials: Sequence[SparsePolynomial], flat: jax.Array) -> jax.Array:

@@ -31,7 +31,10 @@ from .rules.modified_flow import ModifiedFlow as ModifiedFlow
 from .rules.momentum_flow import MomentumFlow as MomentumFlow
 from .rules.nesterov import Nesterov as Nesterov
 from .rules.stochastic_gradient_descent import StochasticGradientDescent as StochasticGradientDescent
-from .rules.stochastic_gradient_flow import StochasticGradientFlow as StochasticGradientFlow
+from .rules.stochastic_gradient_flow import (
+    EulerMaruyama as EulerMaruyama,
+    StochasticGradientFlow as StochasticGradientFlow,
+)
 from .save_times import log_times as log_times
 from .settings import Training as Training
 from .solve import solve as solve

@@ -1,7 +1,5 @@
 """`AbstractTrainingRule`, `AbstractFlow` and `AbstractIteration`: what moves, in continuous and in discrete time."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import re
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from ..laws.law import Law
     from .law_change import LawChange
 
+# Annotations are no texts here: equinox reads `AbstractVar` from them.
 State = dict[str, Any]
 
 
@@ -111,7 +110,7 @@ class AbstractTrainingRule(Displayed, eqx.Module):
         velocity = {name: state[f"{name}'"] for name in theta if f"{name}'" in state}
         return {"theta": theta, "velocity": velocity, "gradient": gradient, "time": when}
 
-    def law_change(self, law: Law) -> LawChange:
+    def law_change(self, law: "Law") -> "LawChange":
         """How this rule changes a conservation law, as an exact identity; `law.change(rule)` calls it.
 
         Raises:
@@ -158,7 +157,10 @@ class AbstractIteration(AbstractTrainingRule):
 
     Attributes:
         learning_rate: the size of a step; also its time unless a subclass defines `time_step`.
+        failure: what it means if a step of this rule is NaN, in words; by default that the run diverged.
     """
+
+    failure: ClassVar[str] = ""
 
     @abc.abstractmethod
     def step(self, k: Any, state: State) -> State:

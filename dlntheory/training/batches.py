@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import is_traced
 from ..architecture import Architecture
 from .backends.compiling import Compiled
 from .base import AbstractTrainingRule, State
@@ -54,8 +55,10 @@ def start_of(rule: AbstractTrainingRule, theta0: Any, *, check: bool = True) -> 
     shape = batch_shape(arch, theta0)
     if not shape:
         checked = rule.check_start(theta0) if check else arch.check(theta0)
-        return Start({name: jnp.asarray(leaf) for name, leaf in rule.initial(checked).items()}, ())
-    named = arch._structure.named(theta0, "theta0")
+        state = {name: jnp.asarray(leaf) for name, leaf in rule.initial(checked).items()}
+        _check_loss(rule, _loss(rule, state))
+        return Start(state, ())
+    named = arch.named(theta0)
     flat = {name: np.asarray(named[name]).reshape(-1, *own) for name, own in arch.shapes.items()}
     if check and type(rule).check_start is not AbstractTrainingRule.check_start:
         for number in range(math.prod(shape)):
@@ -74,7 +77,22 @@ def start_of(rule: AbstractTrainingRule, theta0: Any, *, check: bool = True) -> 
             )
     dtype = jnp.result_type(float)
     state = _initial(rule, {name: leaf.astype(dtype) for name, leaf in flat.items()})
+    _check_loss(rule, jax.vmap(lambda one: _loss(rule, one))(state))
     return Start(dict(state), shape)
+
+
+def _loss(rule: AbstractTrainingRule, state: State) -> Any:
+    return 0.0 if rule.training is None else rule.training.loss(rule.output(state))
+
+
+def _check_loss(rule: AbstractTrainingRule, losses: Any) -> None:
+    """Raise unless the loss is a number at the start: a solver would only tell of a step size that became too small."""
+    if bad := int(np.sum(~np.isfinite(np.asarray(losses)))):
+        where = "it is not" if np.ndim(losses) == 0 else f"{bad} of {len(losses)} starts have none"
+        raise ValueError(
+            f"Argument `theta0` must have a finite loss for {rule.label} of {rule.architecture.name}, but {where}: "
+            "check the loss and the start, `loss(arch(theta0))`."
+        )
 
 
 def batch_shape(arch: Architecture, theta0: Any) -> tuple[int, ...]:
@@ -83,7 +101,7 @@ def batch_shape(arch: Architecture, theta0: Any) -> tuple[int, ...]:
     Raises:
         ValueError: some arrays have them and others do not, or they differ, or one has length 0.
     """
-    named = arch._structure.named(theta0, "theta0")
+    named = arch.named(theta0)
     shapes = arch.shapes
     if not isinstance(named, Mapping) or set(named) != set(shapes):
         return ()
@@ -110,7 +128,7 @@ def refuse_traced(*trees: Any) -> None:
     Raises:
         ValueError: an array is traced; the message says what to call instead.
     """
-    if any(isinstance(leaf, jax.core.Tracer) for tree in trees for leaf in jax.tree.leaves(tree)):
+    if any(is_traced(leaf) for tree in trees for leaf in jax.tree.leaves(tree)):
         raise ValueError(
             "Arguments of `solve`, `iterate` and `compare` must be arrays with values, but some are traced by jit, "
             "vmap or grad: these verbs check, time and report, and run on the host. Inside a transformation call "

@@ -73,7 +73,7 @@ def _stacked(arch: Architecture, params: Any, count: int) -> State:
     if is_sequence and len(params) == count and not _has_time_axis(arch, params, count):
         points = [arch.check(one, f"params[{number}]") for number, one in enumerate(params)]
         return {name: np.stack([np.asarray(point[name]) for point in points]) for name in arch.shapes}
-    named = arch._structure.named(params, "params")
+    named = arch.named(params, "params")
     if not isinstance(named, Mapping) or set(named) != set(arch.shapes):
         raise ValueError(
             f"Argument `params` must hold exactly the factors {list(arch.shapes)} of {arch.name}, but holds "
@@ -94,7 +94,7 @@ def _stacked(arch: Architecture, params: Any, count: int) -> State:
 def _has_time_axis(arch: Architecture, params: Any, count: int) -> bool:
     """Whether a sequence is the pytree that φ takes, with stacked arrays, and not one of parameters."""
     try:
-        named = arch._structure.named(params, "params")
+        named = arch.named(params, "params")
     except ValueError:
         return False
     return all(np.shape(named.get(name)) == (count, *shape) for name, shape in arch.shapes.items())

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import real_number
+from .._checks import is_traced, real_number
 from .._errors import NotApplicableError
 from ..architecture import Architecture
 from ..display.displayed import Displayed
@@ -70,7 +70,9 @@ class Training(Displayed, eqx.Module):
         self.rates = {name: np.asarray(rate) for name, rate in named.items() if rate != 1.0}
         self.schedule = None if schedule is None else _function_of_time(schedule, "schedule")
         self.decoupled = bool(decoupled)
-        self.is_decaying = callable(self.decay) or bool(np.any([*jax.tree.leaves(self.decay)]))
+        self.is_decaying = callable(self.decay) or any(
+            is_traced(value) or bool(value > 0) for value in jax.tree.leaves(self.decay)
+        )
 
     @classmethod
     def of(cls, arch: Architecture, loss: Any, **settings: Unpack[Settings]) -> Training:
@@ -119,6 +121,19 @@ class Training(Displayed, eqx.Module):
             raise NotApplicableError(
                 f"Argument `training` must not depend on time for {what}, but has a schedule or a decay that does.",
                 requirement="settings that do not depend on time",
+            )
+
+    def require_no_decay(self, what: str) -> None:
+        """Raise if there is weight decay.
+
+        Raises:
+            NotApplicableError: there is; `what` says for what there must be none.
+        """
+        if self.is_decaying:
+            raise NotApplicableError(
+                f"Argument `weight_decay` must be 0 for {what}, but is {self._decay_text}.",
+                requirement="no weight decay",
+                measured=self._decay_text,
             )
 
     @property
@@ -226,10 +241,7 @@ class Training(Displayed, eqx.Module):
 
 def checked_number(value: Any, argument: str, **bounds: Any) -> Any:
     """A number of a rule as an array, checked by `real_number`; a traced one, inside `vmap` or `grad`, as it is."""
-    try:
-        return np.asarray(real_number(value, argument, **bounds))
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
-        return value
+    return value if is_traced(value) else np.asarray(real_number(value, argument, **bounds))
 
 
 def _function_of_time(function: Any, argument: str, *, mapping: bool = False) -> Callable[[Any], Any]:

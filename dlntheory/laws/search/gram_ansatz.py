@@ -15,14 +15,13 @@ from fractions import Fraction
 import numpy as np
 
 from ...exact import NilpotentModular
-from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank, reconstruct
+from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank, pivot_columns, reconstruct
 from ..deadline import UNLIMITED, Deadline
 from ..law import Law, law_of_terms
 from ..matrix_terms import Blocks, Term, indexed, value_shape, value_triangle
 from ..printing import canonical, minimal_span_basis
 from ..proof.verification import sample_fields
 from ..systems import AbstractSystem, MomentumSystem, velocity_name
-from .sparse_elimination import pivot_columns
 
 _POSITIONS = 6
 _SPARE = 6

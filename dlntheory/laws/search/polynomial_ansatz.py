@@ -9,17 +9,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
-from ...exact.linear_algebra import DEFAULT_PRIME, reconstruct
-from ...exact.rings.polynomials import SparsePolynomial, residue
+from ...exact.linear_algebra import DEFAULT_PRIME, combined, pivot_columns
+from ...exact.rings.polynomials import SparsePolynomial, gradient_of_monomials, residue
 from ..deadline import UNLIMITED, Deadline
 from ..law import Law, law_of_polynomials
 from ..proof.verification import Generators
 from ..systems import AbstractSystem
-from .sparse_elimination import AnsatzTooLargeError, Kernel, merged, pivot_columns, solve_sparse
+from .sparse_elimination import AnsatzTooLargeError, Kernel, merged, solve_sparse
 
 MAX_UNKNOWNS = 3000
 SECOND_PRIME = 2**31 - 19
@@ -114,7 +113,10 @@ def independent(kernel: Kernel, unknowns: np.ndarray, known: np.ndarray, point: 
     dimension = len(point)
     degrees = (unknowns < dimension).sum(axis=1)
     order = sorted(range(len(kernel)), key=lambda i: (degrees[kernel.places[i]].max(), i))
-    gradients = [_gradient(unknowns[kernel.places[i]], kernel.values[i], point, kernel.prime) for i in order]
+    gradients = [
+        gradient_of_monomials(unknowns[kernel.places[i]], kernel.values[i], point, kernel.prime)
+        for i in order
+    ]
     columns = np.concatenate([known, np.stack(gradients)]).T
     pivots = pivot_columns(columns, kernel.prime)
     return [order[column - len(known)] for column in pivots if column >= len(known)]
@@ -265,40 +267,22 @@ def _is_simple(polynomial: SparsePolynomial) -> bool:
     return all(abs(value.p) <= _SIMPLE and value.q <= _SIMPLE for value in polynomial.terms.values())
 
 
-def _gradient(rows: np.ndarray, values: np.ndarray, point: np.ndarray, prime: int) -> np.ndarray:
-    padded = np.append(point, 1)
-    total = np.zeros(len(padded), dtype=np.int64)
-    for place in range(rows.shape[1]):
-        product = values % prime
-        for other in range(rows.shape[1]):
-            if other != place:
-                product = product * padded[rows[:, other]] % prime
-        np.add.at(total, rows[:, place], product)
-    return total[:-1] % prime
-
-
 def _lifted(
     kernel: Kernel, unknowns: np.ndarray, number: int, second: Kernel | None, dimension: int
 ) -> SparsePolynomial | None:
     """A vector of the kernel over the rationals, by one prime or two; `None` where that fails."""
-    places, residues, modulus = kernel.places[number], kernel.values[number].tolist(), kernel.prime
+    places, residues, primes = kernel.places[number], [kernel.values[number]], [kernel.prime]
     if second is not None:
         if len(second) != len(kernel) or not np.array_equal(second.places[number], places):
             return None
-        # Chinese remainder theorem.
-        inverse = pow(modulus, -1, second.prime)
-        residues = [
-            x + modulus * ((y - x) * inverse % second.prime)
-            for x, y in zip(residues, second.values[number].tolist(), strict=True)
-        ]
-        modulus *= second.prime
-    fractions: list[Fraction | None] = [reconstruct(int(entry), modulus) for entry in residues]
-    if any(fraction is None for fraction in fractions):
+        residues.append(second.values[number])
+        primes.append(second.prime)
+    fractions = combined(np.stack(residues), primes)
+    if fractions is None:
         return None
     return SparsePolynomial(
         {
             tuple(int(v) for v in unknowns[place] if v < dimension): fraction
             for place, fraction in zip(places, fractions, strict=True)
-            if fraction is not None
         }
     )

@@ -50,18 +50,6 @@ class Kernel:
         return len(self.places)
 
 
-def pivot_columns(matrix: np.ndarray, prime: int) -> list[int]:
-    """The columns that are independent of the columns to their left."""
-    rows, columns = matrix.shape
-    echelon, rank = flint.nmod_mat(rows, columns, (matrix % prime).ravel().tolist(), prime).rref()
-    pivots, column = [], 0
-    for row in range(rank):
-        while not echelon[row, column]:
-            column += 1
-        pivots.append(column)
-    return pivots
-
-
 def merged(key: np.ndarray, unknown: np.ndarray, weight: np.ndarray, prime: int) -> tuple[np.ndarray, ...]:
     """Triples sorted by equation and unknown, with equal ones added up and zeros removed."""
     if not len(key):

@@ -1,7 +1,5 @@
 r"""`AbstractDescent`: rules that step the parameters along gradients, and the identity that all of them share."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

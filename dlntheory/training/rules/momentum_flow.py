@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..._checks import real_array
+from ..._checks import is_traced, real_array
 from ...architecture import Architecture
 from ...laws.law import Law
 from ...laws.law_forms import Evaluator
@@ -70,7 +70,7 @@ class MomentumFlow(AbstractFlow):
     ):
         self.over_t = isinstance(friction, (tuple, list)) and len(friction) == 2 and friction[0] == "over_t"
         self.friction = checked_number(friction[1] if self.over_t else friction, "friction", minimum=0)
-        self.has_friction = not isinstance(self.friction, np.ndarray) or bool(self.friction > 0)
+        self.has_friction = is_traced(self.friction) or bool(self.friction > 0)
         if settings.get("decoupled"):
             raise ValueError("Argument `decoupled` must be False for a momentum flow, but is True.")
         self.architecture, self.training = arch, Training.of(arch, loss, **settings)

@@ -80,7 +80,7 @@ class StochasticGradientFlow(AbstractTrainingRule):
 
         each = jax.vmap(slope)(jnp.arange(loss.samples))
         size = jnp.sqrt(self.learning_rate / (self.batch_size * loss.samples))
-        return {name: size * (g - jnp.mean(g, axis=0)) for name, g in each.items()}
+        return {name: size * (g - jnp.mean(g, axis=0, keepdims=True)) for name, g in each.items()}
 
     def euler_maruyama(self, time_step: float, key: Any) -> EulerMaruyama:
         """The explicit steps of this equation in Itô's sense.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ....exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank
-from ....exact.polynomial_span import Samples, combined
+from ....exact.linear_algebra import DEFAULT_PRIME, combined, modular_nullspace, modular_rank
+from ....exact.polynomial_span import Samples
 from ....exact.rings.polynomials import SparsePolynomial, sum_of_products
 from ..closed_system import ObservableLaw
 from .scalar_system import EntrySystem, combination_expression, table

@@ -8,8 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ....exact.linear_algebra import DEFAULT_PRIME, random_prime
-from ....exact.polynomial_span import combined, independent_columns
+from ....exact.linear_algebra import DEFAULT_PRIME, combined, independent_columns, random_prime
 from ....exact.rings.polynomials import Monomial, SparsePolynomial
 from .scalar_search import Algebra, Degree, EntrySearch, Generator, Grading
 

@@ -16,8 +16,8 @@ from fractions import Fraction
 import numpy as np
 
 from ....exact.factoring import factors
-from ....exact.linear_algebra import DEFAULT_PRIME
-from ....exact.polynomial_span import Samples, independent_columns
+from ....exact.linear_algebra import DEFAULT_PRIME, independent_columns
+from ....exact.polynomial_span import Samples
 from ....exact.rings.polynomials import Monomial, SparsePolynomial, sum_of_products
 
 Degree = tuple[int, ...]

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ....exact.float_fractions import simplest_fraction
-from ....exact.linear_algebra import DEFAULT_PRIME, modular_nullspace
-from ....exact.polynomial_span import combined
+from ....exact.linear_algebra import DEFAULT_PRIME, combined, modular_nullspace
 from ....exact.words.reading import Word
 from ....exact.words.terms import transpose
 from ..closed_system import ObservableLaw
