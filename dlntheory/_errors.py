@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 
@@ -91,3 +94,16 @@ class IntegrationError(RuntimeError):
     def __init__(self, message: str, *, trajectory: Any = None):
         super().__init__(message)
         self.trajectory = trajectory
+
+
+class SaddleWarning(UserWarning):
+    """A run starts where its flow ends at a saddle in exact arithmetic: rounding errors decide where it ends."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside this package that led here."""
+    package = str(Path(__file__).parent)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -189,6 +189,38 @@ class TestVerify:
         assert message in err
         assert err.count("\n") == 1
 
+    def test_each_claim_is_told_as_it_ends(self, package, run, monkeypatch):
+        from dlntheory.claims import runner
+
+        seen, evaluate = [], runner._run
+
+        def recorded(one):
+            seen.append(sys.stdout.getvalue())  # pyright: ignore[reportAttributeAccessIssue]
+            return evaluate(one)
+
+        monkeypatch.setattr(runner, "_run", recorded)
+        _, out, _ = run("verify")
+        assert "cli-one" not in seen[0]
+        assert "cli-one" in seen[1]
+        assert out.count("cli-one") == 1
+        assert out.strip().splitlines()[-1].startswith("3 claims: 2 passed")
+
+    def test_a_report_that_cannot_be_written_loses_no_result(self, package, run, tmp_path, monkeypatch):
+        from dlntheory.report import writing
+
+        def full_disk(path, text):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(writing, "write_text", full_disk)
+        status, out, err = run("verify", "--json", "--report", str(tmp_path))
+        assert status == 1
+        assert json.loads(out)["passed"] == 2
+        assert "No space left on device" in err
+        status, out, err = run("verify", "--report", str(tmp_path))
+        assert status == 1
+        assert "2 passed" in out
+        assert err.count("\n") == 1
+
     def test_report_folder_is_refused_before_anything_runs(self, package, run, tmp_path):
         (tmp_path / "file").write_text("")
         status, out, err = run("verify", "--report", str(tmp_path / "file"))

@@ -58,7 +58,7 @@ def test_modules_stay_what_they_are():
     assert traced_loss(loss, SHAPE) is loss
     again = traced_loss(squared(1.0), SHAPE)
     assert traced_loss(again, SHAPE) is again
-    assert traced_loss(again, (3, 3)).code.key[0] == (3, 3)
+    assert traced_loss(again, (3, 3)).code.shape == (3, 3)
 
 
 def test_precision_and_shape_are_checked():
@@ -86,3 +86,15 @@ def test_transformations_of_a_traced_loss():
     hessian = jax.hessian(loss)(z)[0, 1, 0, 1]
     np.testing.assert_allclose(hessian, jax.nn.sigmoid(z)[0, 1] * jax.nn.sigmoid(-z)[0, 1], rtol=1e-13)
     assert repr(loss) == "TracedLoss(<lambda>)"
+
+
+def test_a_loss_without_a_value_at_the_start_is_refused_at_once():
+    arch = dln.linear_network((2, 2))
+    flow = dln.GradientFlow(arch, lambda z: jnp.sum(jnp.log(z)))
+    negative = {"W1": -np.ones((2, 2))}
+    with pytest.raises(ValueError, match="must have a finite loss for gradient flow"):
+        dln.solve(flow, negative, 1.0)
+    with pytest.raises(ValueError, match="1 of 2 starts have none"):
+        dln.solve(flow, {"W1": np.stack([np.ones((2, 2)), negative["W1"]])}, 1.0)
+    with pytest.raises(ValueError, match="must have a finite loss for gradient descent"):
+        dln.iterate(dln.GradientDescent(arch, flow.training.loss, 0.1), negative, 3)

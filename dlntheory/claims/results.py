@@ -71,6 +71,11 @@ class Result:
         """Whether the control is within the tolerance (it must not be); `None` if it has no evidence."""
         return None if self.control is None else is_within(self.control.error, self.claim.tolerance)
 
+    @property
+    def has_curves(self) -> bool:
+        """Whether either run has a figure."""
+        return any(run is not None and run.curves is not None for run in (self.evidence, self.control))
+
     def line(self) -> str:
         """The result in one line, below `Result.heading()`; a failure with its reason below."""
         _, _, _, error, tolerance, control, seconds, _ = _numbers(self)

@@ -73,11 +73,11 @@ def run_claims(
                 else:
                     result, interrupted = _run(one)
                 results.append(result)
-                if interrupted:
-                    break
                 if on_result is not None:
                     with bar.hidden():
                         on_result(result)
+                if interrupted:
+                    break
                 bar.update()
         except KeyboardInterrupt:
             interrupted = True

@@ -112,7 +112,7 @@ def test_main_job_shows_losses_and_errors_of_both_starts():
             full=full, reduced=SimpleNamespace(loss=reduced), error=scale * np.array([0.0, 1e-3, 2e-3])
         )
 
-    losses, errors = MainJob(run(1.0), run(2.0)).figures()  # pyright: ignore[reportArgumentType]
+    losses, errors = MainJob(run(1.0), run(2.0), {}).figures()  # pyright: ignore[reportArgumentType]
     assert list(losses) == list(errors)
     balanced, gaussian = losses.values()
     assert balanced.series["full flow"] == ((0.0, 1.0, 2.0), (1.0, 1.0, 1.0))

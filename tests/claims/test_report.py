@@ -8,8 +8,8 @@ import pytest
 from dlntheory.claims import Curves, Evidence, claims, run_claims
 from dlntheory.display.typesetting import prose
 from dlntheory.report import write_report
-from dlntheory.report.cards import arguments_in_words
 from dlntheory.report.page import page_html
+from dlntheory.report.rendering import arguments_in_words
 
 VOID = {"meta", "img", "br", "input"}
 HOSTILE = "</style><script>alert('x')</script> \" & <b>"
@@ -190,13 +190,17 @@ class TestPage:
         assert field == "note" or any(HOSTILE in label for label in parsed.labels)
 
     def test_figure_that_fails_costs_only_itself(self, toys, monkeypatch):
-        from dlntheory.report import cards
+        from dlntheory.report import page as pages
+
+        figure_html = pages.figure_html
 
         def broken(panels, name, tolerance=None):
-            raise RuntimeError("no <i>ink</i>")
+            if name.startswith("figure-"):
+                raise RuntimeError("no <i>ink</i>")
+            return figure_html(panels, name, tolerance)
 
         report = run_claims([toys.make("toy-with-curves", with_curves), toys.passing])
-        monkeypatch.setattr(cards, "figure_html", broken)
+        monkeypatch.setattr(pages, "figure_html", broken)
         parsed = outline(page_html(report, MainJob()))  # pyright: ignore[reportArgumentType]
         assert parsed.text.count("The figure could not be drawn: RuntimeError: no <i>ink</i>") == 1
         assert "toy-passing" in parsed.ids

@@ -100,7 +100,7 @@ def _networks(name, factors):
         "law": laws.laws[0],
         "certificate": laws.certificate,
         "Lie rank": laws.certificate.lie,
-        "defect": laws.laws[0].defect(dln.GradientDescent(chain, _NamedLoss(name), 0.1)),
+        "law change": laws.laws[0].change(dln.GradientDescent(chain, _NamedLoss(name), 0.1)),
         "balance": dln.balance(chain, theta),
         "closure": dln.find_closure(chain),
         "closure in z": dln.find_closure(tied),

@@ -28,9 +28,9 @@ def _end_of_fit(u: np.ndarray, v: np.ndarray, rate: float) -> np.ndarray:
     """z = u v at the end of the flow on |A z - b|^2 / 2, with this rate of v; u has one entry or as many as v."""
 
     def velocity(t: float, left: np.ndarray, right: np.ndarray):
-        slope = MATRIX.T @ (MATRIX @ (left * right) - TARGETS)
-        pull = slope * right
-        return -pull if len(u) == len(v) else [-np.sum(pull)], -rate * slope * left
+        gradient = MATRIX.T @ (MATRIX @ (left * right) - TARGETS)
+        first = gradient * right
+        return -first if len(u) == len(v) else [-np.sum(first)], -rate * gradient * left
 
     left, right = flow(velocity, [u, v], 150.0)
     return left * right
@@ -69,7 +69,7 @@ def _bias(form: str, rate: float) -> Evidence:
     statement=r"Gradient flow of $z = u \odot v$ on $\frac12|Az - b|^2$ that fits ends at the $z$ with $Az = b$ of "
     r"least Bregman divergence from $z_0$ for $\Phi' = \frac12 \operatorname{asinh}(2z/|u^2 - v^2|)$.",
     source="[woodworth2020kernel]; [gunasekar2018characterizing]",
-    tolerance=1e-9,
+    tolerance=6e-13,
     arguments={"rate": 1.0},
     control_arguments={"rate": 1.1},
     control="v learns 10 % faster, which conserves another law than u^2 - v^2",
@@ -84,7 +84,7 @@ def bias_of_diagonal_networks(rate: float) -> Evidence:
     r"$\frac{d}{dt}\nabla Q(z) = -|u|\nabla f(z)$ with $\nabla Q = |v| z/|z|$; a run that fits "
     r"$Az = b$ ends where $\nabla Q(z) - \nabla Q(z_0)$ is in the range of $A^\top$.",
     source="derived here; compare [azulay2021implicit]",
-    tolerance=1e-9,
+    tolerance=1e-11,
     arguments={"rate": 1.0},
     control_arguments={"rate": 1.1},
     control="v learns 10 % faster, which conserves another law than u^2 - |v|^2",

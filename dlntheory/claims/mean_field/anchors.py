@@ -48,7 +48,7 @@ def _same_curve(predicted: np.ndarray, measured: np.ndarray, *, relative: bool =
     statement=r"Before training, $\mathrm{gen} = \sum p\lambda b^2 + \frac{\sum p\lambda}{\gamma_0^2\nu}\, s_0^2 s_L^2 "
     r"\prod_l a_l$ with $a_l = s_l^2$ in a plain and $1 + s_l^2 b^2/(L-1)$ in a residual network.",
     source=SOURCE,
-    tolerance=1e-13,
+    tolerance=2e-15,
     arguments={"centered": False},
     control_arguments={"centered": True},
     control="the initial function is subtracted from the network",
@@ -215,7 +215,7 @@ def mean_field_gradient_flow_order(clock: str) -> Evidence:
     statement=r"At infinite width the trained function does not depend on the initialisation: averaging over "
     r"initialisations at fixed data changes nothing.",
     source=DERIVED,
-    tolerance=1e-12,
+    tolerance=2e-15,
     arguments={"nu": math.inf},
     control_arguments={"nu": 8.0},
     control="the width is eight times the input dimension",

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ..._checks import real_number
+from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...training import AbstractIteration, State, Training
 from .compressed_flow import CompressedFlow
@@ -37,6 +38,25 @@ class CompressedDescent(AbstractIteration):
     @property
     def label(self) -> str:
         return f"compressed {self.rule}"
+
+    def reduces(self, rule: AbstractIteration) -> None:
+        """Raise unless this is what a training rule does inside the active subspaces.
+
+        Raises:
+            NotApplicableError: another rule, or another momentum.
+        """
+        momentum = float(np.asarray(getattr(rule, "momentum", 0.0)))
+        if (
+            rule.label.lower().removesuffix(" momentum") != self.rule
+            or abs(momentum - float(self.momentum)) > 1e-15
+        ):
+            raise NotApplicableError(
+                f"Argument `full` must be {self.rule} with momentum {float(self.momentum):g} for the "
+                f"{self.label}, but is "
+                f"{rule.label} with momentum {momentum:g}.",
+                requirement=self.rule,
+                measured=rule.label,
+            )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         try:

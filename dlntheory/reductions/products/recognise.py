@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...exact.words.reading import LetterSource, NoWords, WordForm, letter_latex, read_words, word_text
+from ...display.latex import latex_name
+from ...exact.words.reading import LetterSource, NoWords, WordForm, read_words, word_text
 from ..base import FormError
 
 
@@ -32,7 +33,7 @@ class Side:
     @property
     def latex(self) -> str:
         """The turned factor in LaTeX."""
-        return letter_latex(self.letter) + (r"^\top" if self.is_transposed else "")
+        return latex_name(self.letter) + (r"^\top" if self.is_transposed else "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
