@@ -15,7 +15,7 @@ import pytest
 from dlntheory import claims, families, reductions
 from dlntheory.claims import intrinsic
 from dlntheory.cli import main
-from dlntheory.reductions import candidates, select
+from dlntheory.reductions import base
 from dlntheory.training import rules
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +70,7 @@ def put(tmp_path, monkeypatch):
         if sys.modules.pop(f"{package.__name__}.{name}", None) is not None:
             delattr(package, name)
     families.FAMILIES.pop("crossed", None)
+    base._CLASSES.pop("dlntheory.reductions.equal_factors.EqualFactorsFlow", None)
     # A compiled function must not be found again for the next version of a file.
     jax.clear_caches()
 
@@ -97,7 +98,7 @@ def passed_docstrings(module):
 def test_titles_are_the_files_that_the_walkthroughs_add_or_change():
     new = {FAMILY, REDUCTION, RULE, CLAIM, RULE_TEST, "tests/reductions/test_equal_factors.py"}
     assert {title for title in fences() if not (ROOT / title).exists()} == new
-    assert len(fences()) == 7
+    assert len(fences()) == 6
 
 
 # --- a new architecture family ---
@@ -139,19 +140,10 @@ def test_a_wrong_family_is_noticed(put, mutation):
 # --- a new reduction ---
 
 
-def check_reduction(put, monkeypatch, mutation=None):
-    """The test file of the page, with the new flow in the list of candidates."""
+def check_reduction(put, mutation=None):
+    """The test file of the page: `reduce` finds the new flow without any other edit."""
     put(FAMILY)
     module = put(REDUCTION, mutation)
-    source = "def added(arch, depth):\n" + fences()["dlntheory/reductions/candidates.py"]
-    namespace = {**vars(candidates), "EqualFactorsFlow": module.EqualFactorsFlow}
-    exec(source, namespace)
-
-    def extended(arch, time_limit):
-        yield from namespace["added"](arch, 0 if arch.chain is None else len(arch.chain))
-        yield from candidates.candidates(arch, time_limit)
-
-    monkeypatch.setattr(select, "candidates", extended)
     file = put("tests/reductions/test_equal_factors.py")
     page = {"__name__": "test_equal_factors"}
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), page)
@@ -162,8 +154,8 @@ def check_reduction(put, monkeypatch, mutation=None):
     return module
 
 
-def test_reduction(put, monkeypatch):
-    module = check_reduction(put, monkeypatch)
+def test_reduction(put):
+    module = check_reduction(put)
     assert passed_docstrings(module)
 
 
@@ -181,10 +173,10 @@ def test_reduction(put, monkeypatch):
     ],
     ids=["sign", "term", "decay", "measure", "tolerance", "rates", "form"],
 )
-def test_a_wrong_reduction_is_noticed(put, monkeypatch, mutation):
+def test_a_wrong_reduction_is_noticed(put, mutation):
     # pytest's own failure of `raises` is no AssertionError.
     with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
-        check_reduction(put, monkeypatch, mutation)
+        check_reduction(put, mutation)
 
 
 # --- a new training rule ---
