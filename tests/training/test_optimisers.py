@@ -141,6 +141,7 @@ def test_sharpness_aware_identity_without_decay():
     rule = SharpnessAwareDescent(ARCH, LOSS, ETA, 0.2)
     change = LAW.change(rule)
     assert change.needs == ("gradient", "shift")
+    assert change.order == r"O(\rho) + O(\eta)"
     assert change.right_side.endswith(r"P = \rho\,G/\|G\|")
     theta = as_arrays(start())
     flat, plain = SharpnessAwareDescent(ARCH, LOSS, ETA, 0.0), dln.GradientDescent(ARCH, LOSS, ETA)

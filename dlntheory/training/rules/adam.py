@@ -37,7 +37,7 @@ class Adam(AbstractDescent):
         ValueError: a number out of range, or what `GradientFlow` refuses.
 
     References:
-        Kingma, Ba 2015; Loshchilov, Hutter 2019 (decoupled decay).
+        [kingma2015adam]; [loshchilov2019decoupled] (decoupled decay).
     """
 
     architecture: Architecture

@@ -43,7 +43,7 @@ class Muon(AbstractDescent):
         Singular values below $10^{-12}$ of the largest are dropped: there the polar factor is not determined.
 
     References:
-        Jordan 2024 (Muon).
+        [jordan2024muon].
     """
 
     architecture: Architecture

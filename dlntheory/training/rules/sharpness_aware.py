@@ -36,7 +36,7 @@ class SharpnessAwareDescent(AbstractDescent):
         At a zero gradient the step is that of gradient descent. Near a minimum rounding decides on $p$.
 
     References:
-        Foret, Kleiner, Mobahi, Neyshabur 2021.
+        [foret2021sharpness].
     """
 
     architecture: Architecture
