@@ -36,7 +36,9 @@ def rows() -> list[Row]:
     for hidden in HIDDEN:
         arch = dln.linear_network((ENDS[0], hidden, ENDS[1], ENDS[1]))
         theta0 = dln.lambda_balanced(arch, jax.random.key(0), [0.0, 0.5], scale=0.5)
-        cases.append((arch, theta0, dln.GradientFlow(arch, loss), RelaxedBalancedFlow.at(arch, theta0, loss)))
+        cases.append(
+            (arch, theta0, dln.GradientFlow(arch, loss), RelaxedBalancedFlow.from_start(arch, theta0, loss))
+        )
     return [
         *(_evaluation(*case) for case in cases),
         _independence(cases),

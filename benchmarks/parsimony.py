@@ -21,10 +21,10 @@ from dlntheory.reductions.parsimony import (
 )
 from dlntheory.reductions.parsimony.matrix_completion import _advance
 from dlntheory.reductions.parsimony.observed_entries import (
+    dense_gradients,
     dense_layout,
-    dense_pull,
+    sparse_gradients,
     sparse_layout,
-    sparse_pull,
 )
 
 from .harness import Row, Times, paired
@@ -154,7 +154,7 @@ def _completion_rows() -> list[Row]:
             return jax.block_until_ready(_advance(pull, layout, state, rates, jnp.asarray(steps)))
 
         sparse, dense = sparse_layout(entries), dense_layout(entries)
-        times = paired(lambda s=sparse: run(sparse_pull, s), lambda d=dense: run(dense_pull, d), 3)
+        times = paired(lambda s=sparse: run(sparse_gradients, s), lambda d=dense: run(dense_gradients, d), 3)
         per_step: Times = {
             "ours": times["ours"] / steps,
             "other": times["other"] / steps,

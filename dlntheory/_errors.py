@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 
@@ -68,7 +71,17 @@ class InfeasibleError(NotApplicableError):
 
 
 class NoReductionError(NotApplicableError):
-    """No known reduction applies to this start; the message says why not, with numbers, and what would."""
+    """No known reduction applies to this start; the message says what would.
+
+    Attributes:
+        details: the `ReductionReport` with every attempt and its reason, or `None`.
+        intrinsic: the answer of `intrinsic`, or `None` where it was not asked.
+    """
+
+    def __init__(self, message: str, *, details: Any = None, intrinsic: Any = None, **keywords: Any):
+        super().__init__(message, **keywords)
+        self.details = details
+        self.intrinsic = intrinsic
 
 
 class IntegrationError(RuntimeError):
@@ -81,3 +94,16 @@ class IntegrationError(RuntimeError):
     def __init__(self, message: str, *, trajectory: Any = None):
         super().__init__(message)
         self.trajectory = trajectory
+
+
+class SaddleWarning(UserWarning):
+    """A run starts where its flow ends at a saddle in exact arithmetic: rounding errors decide where it ends."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside this package that led here."""
+    package = str(Path(__file__).parent)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -78,6 +78,8 @@ class Architecture:
     phi: Callable[[Any], Any]
     name: str
     traced: TracedMap
+    _structure: Structure
+    _declared: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -175,7 +177,7 @@ class Architecture:
             ValueError: a missing or unknown name, a wrong shape, a complex, masked or non-numeric array, a non-finite
                 entry.
         """
-        given, expected = self._structure.named(params, argument), self.traced.shapes
+        given, expected = self.named(params, argument), self.traced.shapes
         if set(given) != set(expected):
             missing, unknown = (
                 sorted(set(expected) - set(given)),
@@ -206,6 +208,10 @@ class Architecture:
         # One transfer for all factors: this runs at every call of `solve`. A dict would come back with sorted keys.
         return dict(zip(checked, jax.device_put(list(checked.values())), strict=True))
 
+    def named(self, params: Any, argument: str = "theta0") -> dict[str, Any]:
+        """The leaves of parameters by name, unchecked, in whatever order and of whatever shape they are given."""
+        return self._structure.named(params, argument)
+
     def as_pytree(self, params: Mapping[str, Any]) -> Any:
         """Parameters by name in the structure that φ takes: the inverse of `check`.
 
@@ -222,7 +228,7 @@ class Architecture:
         names = self.traced.shapes
         if isinstance(params, Mapping) and all(name in params for name in names):
             return params
-        given = self._structure.named(params, "params")
+        given = self.named(params, "params")
         if missing := sorted(set(names) - set(given)):
             raise ValueError(
                 f"Argument `params` must hold the factors {list(names)}, but {missing} are missing."

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ._errors import IntegrationError
+from ._errors import IntegrationError, NotApplicableError
 from .citations import in_words
+from .display.displayed import Displayed
 from .display.progress import keeps_partial
-from .display.text import card, key_values
 from .reductions import AbstractReduction
+from .reductions.parsimony import CompressedDescent
 from .solutions.base import AbstractSolution
-from .training import AbstractFlow, Trajectory, solve
+from .training import (
+    AbstractFlow,
+    AbstractIteration,
+    AbstractTrainingRule,
+    GradientDescent,
+    GradientFlow,
+    Trajectory,
+    iterate,
+    solve,
+)
+from .training.batches import batch_shape
+from .training.save_times import save_grid
 from .training.time_reparametrisation import clock_named
 from .training.trajectory import INTERRUPTED, Stats
 
@@ -26,18 +37,22 @@ SAME_START = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Comparison:
-    r"""Two trajectories of the same $z(t)$ on one time grid.
+class Comparison(Displayed):
+    r"""Two trajectories of the same $z(t)$ on one time grid, or two batches of them.
 
     Attributes:
-        full: the trajectory of the full dynamics.
+        full: the trajectory of the full rule.
         reduced: the trajectory of the reduction or closed form.
-        error: (time,) $\|z_{\text{full}} - z_{\text{red}}\|_F / \max_t \|z_{\text{full}}\|_F$.
+        error: (time,) of a single run, (batch, time) of a batch: $\|z_{\text{full}} - z_{\text{red}}\|_F / \max_t
+            \|z_{\text{full}}\|_F$.
         loss_error: (time,) $|f_{\text{full}} - f_{\text{red}}| / \max_t |f_{\text{full}}|$.
         statement: the reduced equation or the formula in LaTeX, if the second one is a reduction or a closed form.
         source: where it comes from.
         interrupted: whether the user ended it early: the errors are over the times of `reduced`, and the wall times
             those of single runs.
+        step_error: where steps are compared with a flow at $t = k\eta$: the part of `error` that is due to the size of
+            the steps, the distance of `full` from the full flow, likewise relative; `None` otherwise.
+        flow_error: then the distance of the full flow from `reduced`, the part that is due to the reduction.
     """
 
     full: Trajectory
@@ -47,6 +62,8 @@ class Comparison:
     statement: str
     source: str
     interrupted: bool = False
+    step_error: np.ndarray | None = None
+    flow_error: np.ndarray | None = None
 
     @property
     def ts(self) -> np.ndarray:
@@ -76,10 +93,19 @@ class Comparison:
             ("full", _run_line(full)),
             ("reduced", _run_line(reduced)),
             ("loss", full.conventions),
-            ("f(z)", f"{full.loss[0]:.6e} -> {full.loss[-1]:.6e}"),
+            ("f(z)", dict(full.facts())["f(z)"]),
             ("error of z", f"{self.max_error:.2e} relative (largest over {len(reduced)} times)"),
-            ("error of f(z)", f"{float(np.max(self.loss_error)):.2e} relative"),
         ]
+        if self.step_error is not None and self.flow_error is not None:
+            rows.append(
+                (
+                    "of which",
+                    f"{float(np.max(self.step_error)):.2e} by the size of the steps (against the full flow at t "
+                    "= k eta), "
+                    f"{float(np.max(self.flow_error)):.2e} by the reduction",
+                )
+            )
+        rows.append(("error of f(z)", f"{float(np.max(self.loss_error)):.2e} relative"))
         warm = not (full.stats.compiled or reduced.stats.compiled)
         rows.append(("speed-up", f"{self.speedup:.2f}" + ("" if warm else " (compilation included)")))
         for name, run in (("full", full), ("reduced", reduced)):
@@ -114,19 +140,21 @@ class Comparison:
                 "state": _size(self.reduced),
                 "seconds": self.reduced.stats.seconds,
             },
-            "loss_start": float(self.full.loss[0]),
-            "loss_end": float(self.full.loss[-1]),
+            "loss_start": _number(self.full.loss[..., 0]),
+            "loss_end": _number(self.full.loss[..., -1]),
             "error": self.max_error,
             "loss_error": float(np.max(self.loss_error)),
             "speedup": self.speedup,
         }
 
-    def __str__(self) -> str:
-        return key_values(self._summary())
+    def _title(self) -> str:
+        return f"{self.full.label} against {self.reduced.label}"
 
-    def _repr_html_(self) -> str:
-        title = f"{self.full.label} against {self.reduced.label}"
-        return card(title, formulas=self.statement, facts=self._summary())
+    def _formulas(self) -> list[str]:
+        return [self.statement] if self.statement else []
+
+    def _facts(self) -> list[tuple[str, str]]:
+        return self._summary()
 
     def __repr__(self) -> str:
         return (
@@ -148,41 +176,48 @@ class InterruptedComparison(KeyboardInterrupt):
 
 
 def compare(
-    full: AbstractFlow,
-    reduced: AbstractFlow | AbstractSolution,
-    theta0: Mapping[str, Any],
+    full: AbstractTrainingRule,
+    reduced: AbstractTrainingRule | AbstractSolution,
+    theta0: Any,
     t1: float,
     *,
-    method: str = "dopri8",
+    method: Any = "dopri8",
     rtol: float = 1e-10,
     ts: Any = 100,
     timing: bool = True,
     progress: bool | None = None,
     **options: Any,
 ) -> Comparison:
-    r"""Integrate both dynamics from `theta0` on one grid and measure how far their $z(t)$ are apart.
+    r"""Run both from `theta0` over the same times and measure how far their $z(t)$ are apart.
 
-    A host verb. A reduction without a loss is bound to the loss, weight decay and rates of `full`. A closed form is
-    evaluated at the save times of the full run.
+    Not jit-compatible (it runs on the host). A reduction without a loss is bound to the loss, weight decay and rates of
+    `full`. A closed form is evaluated at the save times of the full run. Where `theta0` is a batch of starts, see
+    `solve`, both run as a batch.
+
+    A rule with steps of size $\eta$ is compared with another rule with steps at every step number, and with a flow or a
+    closed form at $t = k\eta$: then `step_error` is the part of the error that is due to the steps, and `flow_error`
+    the rest.
 
     Ctrl-C loses nothing that is done: during the full run it ends that run, and the reduced one is made up to the time
     that was reached; during the reduced run the errors end where it does; while runs are timed it ends the timing. The
     result is marked `interrupted`. A second Ctrl-C during the reduced run ends that one early as well.
 
     Args:
-        full: usually a `GradientFlow`.
-        reduced: a reduction (or any dynamics of the same network), or a closed form whose start is `theta0`.
-        theta0: the network's parameters.
-        t1: end of the run, in gradient-flow time.
-        method: see `solve`; every save is a solver step, so that no interpolation error enters.
+        full: usually a `GradientFlow`, or a `GradientDescent`.
+        reduced: a reduction that says it reduces `full`, a closed form whose start is `theta0`, or another rule of the
+            same network.
+        theta0: the network's parameters, one start or a batch.
+        t1: end of the run, in gradient-flow time; rules with steps run to the step nearest to it.
+        method: see `solve`; every save time is a solver step, so that no interpolation error enters.
         rtol: relative tolerance per step.
-        ts: see `solve`.
+        ts: see `solve`, in gradient-flow time.
         timing: run each once more (three times if it takes under 2 s) and keep the fastest, so that the times are
             warm and free of most of the machine's noise.
         progress: show a bar for each run; by default on a terminal and in a notebook, after two seconds.
-        **options: passed to both runs of `solve` (`atol`, `check`, `max_steps`, …).
+        **options: passed to both runs, see `solve` and `iterate` (`atol`, `check`, `max_steps`, …).
 
     Raises:
+        NotApplicableError: `reduced` does not describe what `full` does to $z$.
         ValueError: the two belong to different networks, the reduction is bound to another loss or factors, or the
             closed form belongs to another start.
         ConditionError: the start does not meet the reduction's condition.
@@ -198,36 +233,27 @@ def compare(
         >>> bool(both.max_error < 1e-9)
         True
     """
-    if full.architecture != reduced.architecture:
-        raise ValueError(
-            f"Arguments `full` and `reduced` must describe one network, but are {full.architecture!r} "
-            f"and {reduced.architecture!r}."
-        )
-    if full.training is None:
-        raise ValueError(f"Argument `full` must be bound to a loss, but {full.label} is not.")
-    if isinstance(reduced, AbstractReduction) and reduced.training is None:
-        reduced = reduced.bind(full.training)
-    if not _same_training(full.training, reduced.training):
-        raise ValueError(
-            "Argument `reduced` must train with the loss, weight decay and rates of `full`, but has "
-            f"«{getattr(reduced.training, 'conventions', None)}» against «{full.training.conventions}» "
-            "(or other data)."
-        )
+    reduced, twin = _comparable(full, reduced)
     if isinstance(reduced, AbstractSolution):
         _check_start(reduced, theta0)
-    if method in ("tsit5", "dopri8") and not options.get("stop"):
+    if isinstance(method, str) and method in ("tsit5", "dopri8") and not options.get("stop"):
         options.setdefault("step_to_ts", True)
-
+    t0 = float(options.get("t0", 0.0))
     interrupted = False
 
-    def run(dynamics: AbstractFlow, end: float, times: Any) -> Trajectory:
+    def once(rule: AbstractTrainingRule, end: float, times: Any) -> Trajectory:
+        if isinstance(rule, AbstractIteration):
+            return _iterate(rule, theta0, end, times, progress, options)
+        assert isinstance(rule, AbstractFlow)
+        return solve(rule, theta0, end, method=method, rtol=rtol, ts=times, progress=progress, **options)
+
+    def run(rule: AbstractTrainingRule, end: float, times: Any) -> Trajectory:
         nonlocal interrupted
-        arguments = {"method": method, "rtol": rtol, "ts": times, "progress": progress, **options}
-        runs = [solve(dynamics, theta0, end, **arguments)]
+        runs = [once(rule, end, times)]
         interrupted |= _is_interrupted(runs[0])
         try:
             while timing and not interrupted and _is_worth_repeating(runs):
-                again = solve(dynamics, theta0, end, **arguments)
+                again = once(rule, end, times)
                 if _is_interrupted(again):
                     raise KeyboardInterrupt
                 runs.append(again)
@@ -239,15 +265,19 @@ def compare(
         return min(warm or runs, key=lambda trajectory: trajectory.stats.seconds)
 
     left = run(full, t1, ts)
-    if _is_interrupted(left) and left.ts[-1] <= float(options.get("t0", 0.0)):
+    if _is_interrupted(left) and left.ts[-1] <= t0:
         raise InterruptedComparison(left)
+    # The steps of the full rule decide the times, or an interrupt did.
+    follows = isinstance(full, AbstractIteration) or _is_interrupted(left)
+    end, times = (float(left.ts[-1]), left.ts) if follows else (t1, ts)
+    between = None
     try:
         if isinstance(reduced, AbstractSolution):
-            right = _evaluate(reduced, left, float(options.get("t0", 0.0)), timing and not interrupted)
-        elif _is_interrupted(left):
-            right = run(reduced, float(left.ts[-1]), left.ts)
+            right = _evaluate(reduced, left, t0, timing and not interrupted)
         else:
-            right = run(reduced, t1, ts)
+            right = run(reduced, end, times)
+        if twin is not None and not _is_interrupted(right):
+            between = once(twin, end, times)
     except KeyboardInterrupt:
         raise InterruptedComparison(left) from None
     if _is_interrupted(right):
@@ -256,23 +286,132 @@ def compare(
         right = _saved(right, left.ts)
     elif len(left) != len(right):
         raise ValueError(
-            f"Argument `stop` must end both runs at one save, but they have {len(left)} and {len(right)}."
+            f"Argument `stop` must end both runs at one save time, but they have {len(left)} and {len(right)}."
         )
-    # An interrupted reduced run has the first rows of the full one only.
-    count = len(right)
-    gap = np.linalg.norm((left.z[:count] - right.z).reshape(count, -1), axis=1)
-    size = float(np.max(np.linalg.norm(left.z.reshape(len(left), -1), axis=1)))
-    loss_size = float(np.max(np.abs(left.loss)))
     is_stated = isinstance(reduced, AbstractReduction | AbstractSolution)
+    is_split = between is not None and len(between) == len(left)
     return Comparison(
         full=left,
         reduced=right,
-        error=gap / size if size else gap,
-        loss_error=np.abs(left.loss[:count] - right.loss) / (loss_size or 1.0),
+        error=_error(left, left, right),
+        loss_error=_loss_error(left, right),
         statement=reduced.statement if is_stated else "",
-        source=reduced.source if is_stated else "",
+        source=in_words(reduced.source) if is_stated else "",
         interrupted=interrupted,
+        step_error=_error(left, left, between) if is_split else None,
+        flow_error=_error(left, between, right) if is_split else None,
     )
+
+
+def _comparable(full: Any, reduced: Any) -> tuple[Any, GradientFlow | None]:
+    """The second one bound to the loss of the first, and the flow behind steps that are compared with a flow.
+
+    Raises:
+        NotApplicableError: the two do not describe the same $z(t)$.
+        ValueError: different networks or settings, or no loss.
+    """
+    if full.architecture != reduced.architecture:
+        raise ValueError(
+            f"Arguments `full` and `reduced` must describe one network, but are {full.architecture!r} "
+            f"and {reduced.architecture!r}."
+        )
+    if full.training is None:
+        raise ValueError(f"Argument `full` must be bound to a loss, but {full.label} is not.")
+    rule, twin = full, None
+    if isinstance(full, AbstractIteration) and not isinstance(reduced, AbstractIteration):
+        if not isinstance(full, GradientDescent):
+            raise NotApplicableError(
+                f"Argument `full` must be a flow or gradient descent to be compared with the {reduced.label}, but is "
+                f"{full.label}: no flow is known whose steps these are. Compare it with another rule with steps.",
+                requirement="a flow behind the steps",
+                measured=full.label,
+            )
+        plain = GradientFlow(full.architecture, full.training.loss)
+        rule = twin = eqx.tree_at(lambda flow: flow.training, plain, full.training)
+    if isinstance(reduced, AbstractReduction):
+        reduced.reduces(rule)
+    elif isinstance(reduced, AbstractSolution) and not isinstance(rule, GradientFlow):
+        raise NotApplicableError(
+            f"Argument `full` must be gradient flow or gradient descent for the {reduced.label}, a closed form "
+            "of gradient "
+            f"flow, but is {full.label}.",
+            requirement="gradient flow",
+            measured=full.label,
+        )
+    elif isinstance(reduced, AbstractIteration):
+        _check_steps(full, reduced)
+    if isinstance(reduced, AbstractReduction) and reduced.training is None:
+        reduced = reduced.bind(full.training)
+    if not _same_training(full.training, reduced.training):
+        raise ValueError(
+            "Argument `reduced` must train with the loss, weight decay and rates of `full`, but has "
+            f"«{getattr(reduced.training, 'conventions', None)}» against «{full.training.conventions}» "
+            "(or other data)."
+        )
+    return reduced, twin
+
+
+def _check_steps(full: Any, reduced: AbstractIteration) -> None:
+    if not isinstance(full, AbstractIteration):
+        raise NotApplicableError(
+            f"Argument `full` must be a rule with steps for {reduced.label}, which has steps itself, but is "
+            f"{full.label}.",
+            requirement="a rule with steps",
+            measured=full.label,
+        )
+    ours, theirs = float(full.time_step), float(reduced.time_step)
+    if abs(ours - theirs) > 1e-12 * abs(ours):
+        raise NotApplicableError(
+            f"Argument `reduced` must have steps of the size of `full`, {ours:g}, but has {theirs:g}.",
+            requirement="equal steps",
+            measured=theirs,
+        )
+    if isinstance(reduced, CompressedDescent):
+        reduced.reduces(full)
+
+
+#: What `iterate` takes of the options of `compare`; tolerances do not concern steps.
+_STEP_OPTIONS = ("check", "laws", "save_states", "allow_float32")
+_FLOW_ONLY = ("t0", "clock", "stop")
+
+
+def _iterate(
+    rule: AbstractIteration, theta0: Any, end: float, ts: Any, progress: bool | None, options: dict[str, Any]
+) -> Trajectory:
+    """Steps to the one nearest to a time, saved at those nearest to other times."""
+    if given := [name for name in _FLOW_ONLY if options.get(name)]:
+        raise ValueError(f"Arguments {given} must be left out where a rule with steps is compared.")
+    size = float(rule.time_step)
+    steps = max(1, round(end / size))
+    if np.ndim(ts):
+        ts = np.unique(np.round(save_grid(ts, 0.0, max(end, steps * size)) / size).astype(np.int64))
+        ts = ts[ts <= steps]
+    chosen = {name: options[name] for name in _STEP_OPTIONS if name in options}
+    return iterate(rule, theta0, steps, ts=ts, progress=progress, **chosen)
+
+
+def _error(scale: Trajectory, one: Trajectory, other: Trajectory) -> np.ndarray:
+    r"""(batch, time) $\|z_1 - z_2\|_F$ over the largest norm along the run that sets the scale."""
+    dims = len(scale.batch_shape)
+    count = min(len(one), len(other))
+
+    def norms(z: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(z.reshape(*z.shape[: dims + 1], -1), axis=-1)
+
+    ahead = (slice(None),) * dims
+    gap = norms(one.z[(*ahead, slice(count))] - other.z[(*ahead, slice(count))])
+    size = np.max(norms(scale.z), axis=-1, keepdims=True)
+    return gap / np.where(size > 0, size, 1.0)
+
+
+def _loss_error(left: Trajectory, right: Trajectory) -> np.ndarray:
+    # An interrupted reduced run has the first rows of the full one only.
+    size = np.max(np.abs(left.loss), axis=-1, keepdims=True)
+    return np.abs(left.loss[..., : len(right)] - right.loss) / np.where(size > 0, size, 1.0)
+
+
+def _number(values: np.ndarray) -> Any:
+    return float(values) if not values.ndim else values.tolist()
 
 
 def _is_interrupted(run: Trajectory) -> bool:
@@ -288,21 +427,23 @@ def _saved(run: Trajectory, ts: np.ndarray) -> Trajectory:
     count = int(np.sum(np.isin(run.ts, ts)))
     if count == len(run):
         return run
-    cut = lambda arrays: {name: array[:count] for name, array in arrays.items()}
+    ahead = (slice(None),) * len(run.batch_shape)
+    first = lambda arrays: jax.tree.map(lambda array: array[(*ahead, slice(count))], arrays)
+    last = lambda arrays: jax.tree.map(lambda array: array[(*ahead, count - 1)], arrays)
     return dataclasses.replace(
         run,
         ts=run.ts[:count],
-        z=run.z[:count],
-        loss=run.loss[:count],
         # Without recorded states that of the last row is not known, and the one where the run ended stays.
-        final=run.final if run.states is None else {n: array[count - 1] for n, array in run.states.items()},
-        states=None if run.states is None else cut(run.states),
-        drift=cut(run.drift),
-        monitors=cut(run.monitors),
+        final=run.final if run.states is None else last(run.states),
+        **{name: first(getattr(run, name)) for name in ("z", "loss", "states", "drift", "monitors")},
     )
 
 
-def _check_start(solution: AbstractSolution, theta0: Mapping[str, Any]) -> None:
+def _check_start(solution: AbstractSolution, theta0: Any) -> None:
+    if batch_shape(solution.architecture, theta0):
+        raise ValueError(
+            f"Argument `theta0` must be one start, that of the {solution.label}, but is a batch of starts."
+        )
     checked = solution.architecture.check(theta0)
     scale = max(float(np.max(np.abs(leaf))) for leaf in solution.start.values())
     for name, leaf in solution.start.items():

@@ -158,10 +158,10 @@ def test_what_says_nothing_is_refused(nothing):
 
 def test_a_report_cites_only_what_ran():
     from dlntheory.claims import ClaimStatus, Report, Result
-    from dlntheory.claims.base import Evidence
+    from dlntheory.claims.evidence import Evidence
 
     first, second = claims("alignment", None)[0], claims("saddles", None)[0]
-    evidence = Evidence(1.0, 1.0, 0.0)
+    evidence = Evidence(1.0, 1.0)
     ran = Result(first, ClaimStatus.PASSED, evidence, evidence)
     report = Report((ran, Result(second, ClaimStatus.SKIPPED)), 0.0, "")
     assert "ji2019gradient" in cite(report).keys

@@ -15,7 +15,7 @@ from dlntheory.cli import main
 
 def distance_to_one(x):
     print("a check that prints")
-    return Evidence(1.0, x, abs(x - 1.0))
+    return Evidence(1.0, x)
 
 
 def interrupts(x):
@@ -25,13 +25,13 @@ def interrupts(x):
 def make(id, paper="basics", check=distance_to_one, **fields):
     defaults = {
         "statement": "$x = 1$",
-        "summary": f"Summary of {id}.",
         "source": "Theorem 1",
         "tolerance": 1e-9,
-        "holds": {"x": 1.0},
-        "violated": {"x": 2.0},
+        "arguments": {"x": 1.0},
+        "control_arguments": {"x": 2.0},
         "control": "x is two",
     }
+    check.__doc__ = f"Summary of {id}."
     return claim(id=id, paper=paper, **{**defaults, **fields})(check)
 
 
@@ -105,9 +105,9 @@ class TestVerify:
     @pytest.mark.parametrize(
         "bad",
         [
-            {"holds": {"x": 1.5}},
-            {"violated": {"x": 1.0 + 1e-12}},
-            {"holds": {"x": float("nan")}},
+            {"arguments": {"x": 1.5}},
+            {"control_arguments": {"x": 1.0 + 1e-12}},
+            {"arguments": {"x": float("nan")}},
             {"check": interrupts},
         ],
         ids=["failed", "vacuous", "nan", "interrupted"],
@@ -187,6 +187,38 @@ class TestVerify:
         assert status == 2
         assert out == ""
         assert message in err
+        assert err.count("\n") == 1
+
+    def test_each_claim_is_told_as_it_ends(self, package, run, monkeypatch):
+        from dlntheory.claims import runner
+
+        seen, evaluate = [], runner._run
+
+        def recorded(one):
+            seen.append(sys.stdout.getvalue())  # pyright: ignore[reportAttributeAccessIssue]
+            return evaluate(one)
+
+        monkeypatch.setattr(runner, "_run", recorded)
+        _, out, _ = run("verify")
+        assert "cli-one" not in seen[0]
+        assert "cli-one" in seen[1]
+        assert out.count("cli-one") == 1
+        assert out.strip().splitlines()[-1].startswith("3 claims: 2 passed")
+
+    def test_a_report_that_cannot_be_written_loses_no_result(self, package, run, tmp_path, monkeypatch):
+        from dlntheory.report import writing
+
+        def full_disk(path, text):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(writing, "write_text", full_disk)
+        status, out, err = run("verify", "--json", "--report", str(tmp_path))
+        assert status == 1
+        assert json.loads(out)["passed"] == 2
+        assert "No space left on device" in err
+        status, out, err = run("verify", "--report", str(tmp_path))
+        assert status == 1
+        assert "2 passed" in out
         assert err.count("\n") == 1
 
     def test_report_folder_is_refused_before_anything_runs(self, package, run, tmp_path):

@@ -1,10 +1,11 @@
-"""Which claims there are: one module for each paper, imported when its claims are asked for."""
+"""Which claims there are: a module or package for each paper, walked when its claims are asked for."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 import importlib.util
+import pkgutil
 
 from .._version import __version__
 from .base import PAPERS, Claim, Paper
@@ -72,11 +73,15 @@ def _has_module(paper: Paper) -> bool:
 
 
 def _claims_of(paper: Paper) -> list[Claim]:
+    """The claims in the module of a paper or in any module of its package: nobody lists them."""
     if not _has_module(paper):
         return []
-    module = importlib.import_module(paper.module)
+    package = importlib.import_module(paper.module)
+    inside = pkgutil.walk_packages(getattr(package, "__path__", ()), f"{paper.module}.")
+    modules = [package, *(importlib.import_module(one.name) for one in inside)]
     # A dict keeps the order of definition and drops a second name of the same claim.
-    found = list(dict.fromkeys(value for value in vars(module).values() if isinstance(value, Claim)))
+    values = (value for module in modules for value in vars(module).values())
+    found = list(dict.fromkeys(value for value in values if isinstance(value, Claim)))
     for one in found:
         if one.paper != paper.key:
             raise ValueError(

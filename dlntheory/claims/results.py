@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,10 +15,13 @@ from typing import Any
 from .._versions import versions
 from ..citations import in_words
 from ..display.text import Prose, card, format_number, key_values, shorten, text_table
-from .base import PAPERS, Claim, Evidence
+from .base import PAPERS, Claim
+from .evidence import Evidence, shown
 
 LINE_WIDTH = 118
 VALUE_WIDTH = 14
+#: The columns of a claim that ends, for a list that grows.
+COLUMNS = (("claim", -40), ("error", 9), ("tolerance", 9), ("control", 9), ("breaks", -10), ("seconds", 8))
 MESSAGE_WIDTH = 400
 
 
@@ -49,7 +52,7 @@ class Result:
         claim: the claim.
         verdict: see `ClaimStatus`.
         evidence: of the run where the hypotheses hold; `None` if it was not run to its end.
-        control: of the run where one is violated; `None` likewise.
+        control: of the negative control; `None` likewise.
         seconds: time for both runs.
         message: why it failed, is vacuous or was skipped; empty if it passed.
         trace: the Python traceback, if a run raised.
@@ -67,6 +70,23 @@ class Result:
     def control_passed(self) -> bool | None:
         """Whether the control is within the tolerance (it must not be); `None` if it has no evidence."""
         return None if self.control is None else is_within(self.control.error, self.claim.tolerance)
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether either run has a figure."""
+        return any(run is not None and run.curves is not None for run in (self.evidence, self.control))
+
+    def line(self) -> str:
+        """The result in one line, below `Result.heading()`; a failure with its reason below."""
+        _, _, _, error, tolerance, control, seconds, _ = _numbers(self)
+        cells = (self.claim.id, error, tolerance, control, self.claim.breaks, seconds)
+        reason = f"\n    {shorten(self.message, MESSAGE_WIDTH)}" if self.verdict in _WRONG else ""
+        return f"{_columns(cells)}  {self.verdict}{reason}"
+
+    @staticmethod
+    def heading() -> str:
+        """The names of the columns of `line`."""
+        return f"{_columns([name for name, _ in COLUMNS])}  verdict"
 
     def __repr__(self) -> str:
         return f"Result({self.claim.id}: {self.verdict}, error {format_number(self.evidence and self.evidence.error)})"
@@ -87,7 +107,7 @@ class Result:
             ("predicted", predicted),
             ("measured", measured),
             ("error", f"{error} (tolerance {tolerance})"),
-            ("control", f"error {control}; {self.claim.control}"),
+            ("control", f"error {control}; breaks a {self.claim.breaks}: {self.claim.control}"),
             ("seconds", seconds),
         ]
         return [
@@ -103,17 +123,14 @@ class Result:
             "id": self.claim.id,
             "paper": self.claim.paper,
             "statement": self.claim.statement,
-            "predicted": None if evidence is None else evidence.predicted,
-            "measured": None if evidence is None else evidence.measured,
-            "error": None if evidence is None else evidence.error,
+            **_evidence_dict(evidence),
             "tolerance": self.claim.tolerance,
             "passed": self.verdict is ClaimStatus.PASSED,
             "control": {
-                "error": None if control is None else control.error,
+                **_evidence_dict(control),
                 "passed": self.control_passed,
-                "predicted": None if control is None else control.predicted,
-                "measured": None if control is None else control.measured,
-                "violates": self.claim.control,
+                "breaks": self.claim.breaks,
+                "how": self.claim.control,
                 "detail": "" if control is None else control.detail,
                 "data": {} if control is None else dict(control.data),
                 "curves": _curves_dict(control),
@@ -217,14 +234,21 @@ class Report:
         counts = f"{self.passed} passed, {self.failed} failed, {self.vacuous} vacuous, {self.skipped} skipped"
         stopped = ", interrupted" if self.interrupted else ""
         number = len(self.results)
-        return f"{number} claim{'' if number == 1 else 's'}: {counts}{stopped}; {self.seconds:.1f} s"
+        broken = sum(result.claim.breaks == "hypothesis" for result in self.results)
+        controls = f"; {broken} controls break a hypothesis, {number - broken} a prediction" if number else ""
+        return (
+            f"{number} claim{'' if number == 1 else 's'}: {counts}{stopped}{controls}; {self.seconds:.1f} s"
+        )
 
     def __repr__(self) -> str:
         return f"Report({self.summary()})"
 
     def __str__(self) -> str:
         headers = ("claim", "predicted", "measured", "error", "tolerance", "control", "seconds", "verdict")
-        rows = [_numbers(result, VALUE_WIDTH) for result in self.results]
+        rows = []
+        for result in self.results:
+            *numbers, control, seconds, verdict = _numbers(result, VALUE_WIDTH)
+            rows.append((*numbers, f"{control} {result.claim.breaks[0]}", seconds, verdict))
         header, rule, *table = text_table(rows, headers, "lrrrrrrl").splitlines()
         lines = [f"  {header}", f"  {rule}"]
         row = iter(table)
@@ -232,21 +256,48 @@ class Report:
             lines += ["", shorten(f"{key}: {PAPERS[key].title}", LINE_WIDTH)]
             for result in results:
                 lines += [f"  {next(row)}", *_notes(result)]
-        return "\n".join([*lines, "", self.summary()])
+        legend = ["Controls: h breaks a hypothesis of the theorem, p its prediction."] * bool(rows)
+        return "\n".join([*lines, "", *legend, self.summary()])
 
     def _repr_html_(self) -> str:
         headers = (
             *("paper", "claim", "summary", "predicted", "measured", "error", "tolerance"),
-            *("control error", "seconds", "verdict", "reason"),
+            *("control error", "seconds", "verdict", "control breaks", "reason"),
         )
         rows = []
         for result in self.results:
             name, *numbers = _numbers(result)
-            rows.append((result.claim.paper, name, result.claim.summary, *numbers, result.message))
-        align = "lllrrrrrrll"
+            rows.append(
+                (
+                    result.claim.paper,
+                    name,
+                    result.claim.summary,
+                    *numbers,
+                    result.claim.breaks,
+                    result.message,
+                )
+            )
+        align = "lllrrrrrrlll"
         if not any(result.message for result in self.results):
             rows, headers, align = [row[:-1] for row in rows], headers[:-1], align[:-1]
         return card("Report", facts={"claims": self.summary()}, tables=[(rows, headers, align)])
+
+
+#: Verdicts with a reason that the reader must see.
+_WRONG = (ClaimStatus.FAILED, ClaimStatus.VACUOUS)
+
+
+def _columns(cells: Sequence[str]) -> str:
+    pairs = zip(cells, COLUMNS, strict=True)
+    return "  ".join(f"{cell:<{-width}}" if width < 0 else f"{cell:>{width}}" for cell, (_, width) in pairs)
+
+
+def _evidence_dict(evidence: Evidence | None) -> dict[str, Any]:
+    if evidence is None:
+        return dict.fromkeys(("predicted", "measured", "scale", "error"))
+    values = {name: getattr(evidence, name) for name in ("predicted", "measured")}
+    plain = {name: one if isinstance(one, (int, float)) else str(one) for name, one in values.items()}
+    return {**plain, "scale": evidence.scale, "error": evidence.error}
 
 
 def _curves_dict(evidence: Evidence | None) -> dict[str, Any] | None:
@@ -256,7 +307,7 @@ def _curves_dict(evidence: Evidence | None) -> dict[str, Any] | None:
 def _numbers(result: Result, width: int | None = None) -> tuple[str, ...]:
     """Name, predicted, measured, error, tolerance, control error, seconds, verdict; values cut to `width`."""
     evidence, control = result.evidence, result.control
-    values = [format_number(evidence and getattr(evidence, name), 6) for name in ("predicted", "measured")]
+    values = [shown(evidence and getattr(evidence, name)) for name in ("predicted", "measured")]
     return (
         result.claim.id,
         *(value if width is None else shorten(value, width) for value in values),
@@ -271,7 +322,7 @@ def _numbers(result: Result, width: int | None = None) -> tuple[str, ...]:
 def _notes(result: Result) -> list[str]:
     notes = [result.claim.summary]
     if evidence := result.evidence:
-        full = [format_number(value, 6) for value in (evidence.predicted, evidence.measured)]
+        full = [shown(value) for value in (evidence.predicted, evidence.measured)]
         if any(len(value) > VALUE_WIDTH for value in full):
             notes.append(f"predicted {full[0]}; measured {full[1]}")
     if result.message:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from .._precision import require_float64
 from ..display.progress import progress_bar, whole_runs
-from .base import Claim, Evidence
+from .base import Claim
+from .evidence import Evidence
 from .registry import claims as registered_claims
 from .results import ClaimStatus, Report, Result, is_within, utc_now
 
@@ -17,18 +20,24 @@ FULL_TIER = "full tier: runs with full=True (--full), or when named"
 
 
 def verify(
-    paper: str | None = None, claim: str | None = None, *, full: bool = False, progress: bool | None = None
+    paper: str | None = None,
+    claim: str | None = None,
+    *,
+    full: bool = False,
+    progress: bool | None = None,
+    on_result: Callable[[Result], Any] | None = None,
 ) -> Report:
     """Check the theorems that the package builds on, each with its negative control.
 
-    A host verb: it times, catches and reports; it does not go through jit. Ctrl-C stops it without losing
-    what is done: the report then holds the finished claims, and the others as skipped.
+    Not jit-compatible (runs on the host). Ctrl-C stops it without losing what is done: the report then holds the
+    finished claims, and the others as skipped.
 
     Args:
         paper: only the claims of this paper.
         claim: only this claim, whatever its tier.
         full: also the claims of the tier `"full"`, which may take minutes each.
-        progress: show a bar; by default on a terminal and in a notebook.
+        progress: show a bar with count and estimate; by default on a terminal and in a notebook.
+        on_result: called with the `Result` of each claim as soon as it ends, for example to print it.
 
     Returns:
         A `Report`; print it, or read `.results`, `.ok`, `.to_dict()`.
@@ -39,10 +48,16 @@ def verify(
     """
     require_float64("verify")
     selected = registered_claims(paper, claim)
-    return run_claims(selected, full=full or claim is not None, progress=progress)
+    return run_claims(selected, full=full or claim is not None, progress=progress, on_result=on_result)
 
 
-def run_claims(claims: Iterable[Claim], *, full: bool = False, progress: bool | None = None) -> Report:
+def run_claims(
+    claims: Iterable[Claim],
+    *,
+    full: bool = False,
+    progress: bool | None = None,
+    on_result: Callable[[Result], Any] | None = None,
+) -> Report:
     """`verify` for claims that are at hand, such as those of a notebook; arguments and result as there."""
     require_float64("verify")
     selected = tuple(claims)
@@ -54,10 +69,13 @@ def run_claims(claims: Iterable[Claim], *, full: bool = False, progress: bool | 
             for one in selected:
                 bar.set_postfix_str(one.id)
                 if one.tier == "full" and not full:
-                    results.append(Result(one, ClaimStatus.SKIPPED, message=FULL_TIER))
+                    result = Result(one, ClaimStatus.SKIPPED, message=FULL_TIER)
                 else:
                     result, interrupted = _run(one)
-                    results.append(result)
+                results.append(result)
+                if on_result is not None:
+                    with bar.hidden():
+                        on_result(result)
                 if interrupted:
                     break
                 bar.update()
@@ -76,8 +94,8 @@ def _run(claim: Claim) -> tuple[Result, bool]:
     try:
         # A run or a search that was cut short would be judged as if it were whole.
         with whole_runs():
-            evidence = _evidence(claim, claim.holds)
-            control = _evidence(claim, claim.violated)
+            evidence = _evidence(claim, claim.arguments)
+            control = _evidence(claim, claim.control_arguments)
         verdict, message = _judge(claim, evidence, control)
     except KeyboardInterrupt:
         verdict, message, interrupted = ClaimStatus.SKIPPED, INTERRUPTED, True
@@ -106,7 +124,7 @@ def _judge(claim: Claim, evidence: Evidence, control: Evidence) -> tuple[ClaimSt
         return ClaimStatus.FAILED, f"the error is not within the tolerance{too}"
     if control_passes:
         return ClaimStatus.VACUOUS, f"the control passes too ({claim.control})"
-    if control.error != control.error:
-        # NaN is a crash in disguise: it compares as false and would let every control succeed.
-        return ClaimStatus.FAILED, "the error of the control is not a number, so that it proves nothing"
+    if not math.isfinite(control.error):
+        # A crash in disguise: NaN and infinity would let every control succeed.
+        return ClaimStatus.FAILED, f"the error of the control is {control.error}, so that it proves nothing"
     return ClaimStatus.PASSED, ""

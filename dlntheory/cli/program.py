@@ -1,7 +1,7 @@
 """`main`: reads the arguments, runs one command, returns its exit status.
 
-Exit status: 0 fine; 1 a claim failed or is vacuous, or the main job failed; 2 a wrong call; 130 interrupted;
-141 the reader of the output went away.
+Exit status: 0 fine; 1 a claim failed or is vacuous, the main job failed, or no reduction applies; 2 a wrong call;
+130 interrupted; 141 the reader of the output went away.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..display.text import json_text, key_values
+from .closure import add_closure
 from .laws import add_laws
 from .reduce import add_reduce
 from .usage import INTERRUPTED, READER_GONE, WRONG_CALL, UsageError
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dlntheory {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_verify, add_laws, add_reduce, _add_versions):
+    for add in (add_verify, add_laws, add_reduce, add_closure, _add_versions):
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return parser

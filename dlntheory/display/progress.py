@@ -9,8 +9,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+Item, Found = TypeVar("Item"), TypeVar("Found")
 
 #: Seconds after which work counts as long: what ends sooner shows nothing.
 DELAY = 2.0
@@ -76,6 +78,18 @@ class ProgressBar:
         self._postfix = text
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
+
+    @contextlib.contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar away while somebody prints on the same terminal, and draw it again below."""
+        if self._bar is None:
+            yield
+            return
+        self._bar.clear()
+        try:
+            yield
+        finally:
+            self._bar.refresh()
 
     def close(self) -> None:
         """Take the bar away."""
@@ -197,3 +211,38 @@ def whole_runs() -> Iterator[None]:
 def keeps_partial() -> bool:
     """Whether a run that is interrupted returns what is done; see `whole_runs`."""
     return _keeps_partial.get()
+
+
+def collect(
+    function: Callable[[Item], Found],
+    items: Iterable[Item],
+    description: str,
+    *,
+    unit: str = "it",
+    progress: bool | None = None,
+    size: Callable[[Item], float] | None = None,
+) -> tuple[list[Found], bool]:
+    """`function` of every item, with a bar, and whether Ctrl-C ended it; before the first result it propagates.
+
+    Args:
+        function: what to do with an item; a run inside that is interrupted does not return its first part.
+        items: the work, finite.
+        description: what is being done, a few words.
+        unit: what is counted.
+        progress: as in `progress_bar`.
+        size: how much each item counts in the bar, 1 by default.
+    """
+    work = list(items)
+    sizes = [1] * len(work) if size is None else [size(item) for item in work]
+    done: list[Found] = []
+    with progress_bar(sum(sizes), description, unit=unit, progress=progress) as bar:
+        for item, step in zip(work, sizes, strict=True):
+            try:
+                with whole_runs():
+                    done.append(function(item))
+            except KeyboardInterrupt:
+                if not (done and keeps_partial()):
+                    raise
+                return done, True
+            bar.update(step)
+    return done, False

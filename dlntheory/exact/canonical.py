@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
 # They change how a program is called, compiled or printed, and not what it computes.
 _IGNORED = (
     "name ctx_mesh compiler_options_kvs inline keep_unused donated_invars debug_info out_trees in_layouts out_layouts "
-    "in_shardings out_shardings policy prevent_cse"
+    "in_shardings out_shardings policy prevent_cse weak_type"
 )
 
 
@@ -87,10 +89,11 @@ class _Writer:
     def closed(self, closed: Any, constants: bool = True) -> None:
         jaxpr, consts = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
         numbers: dict[Any, int] = {}
+        counter = itertools.count()
 
         def define(variables: Any) -> None:
             for variable in variables:
-                numbers[variable] = len(numbers)
+                numbers[variable] = next(counter)
                 self.text(_type(variable.aval))
 
         def use(atom: Any) -> None:
@@ -107,6 +110,12 @@ class _Writer:
                 self.value(const)
         define(jaxpr.invars)
         for eqn in _live(jaxpr):
+            if eqn.primitive.name == "convert_element_type":
+                (source,), (target,) = eqn.invars, eqn.outvars
+                if source.aval.dtype == target.aval.dtype and not isinstance(source, core.Literal):
+                    # It only drops a weak type.
+                    numbers[target] = numbers[source]
+                    continue
             self.text(eqn.primitive.name)
             for atom in eqn.invars:
                 use(atom)
@@ -134,7 +143,7 @@ class _Writer:
                 self.value(value[key])
         elif isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
             self.closed(value)
-        elif isinstance(value, jax.core.Tracer):
+        elif isinstance(value, jax.core.Tracer):  # pyright: ignore[reportAttributeAccessIssue]
             self.identify([value])
         elif hasattr(value, "dtype") and hasattr(value, "shape"):
             self.array(value)
@@ -151,13 +160,14 @@ class _Writer:
 
     def array(self, value: Any) -> None:
         self.text("array", value.dtype, tuple(value.shape))
-        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)
         self.hash.update(np.ascontiguousarray(np.asarray(value)).tobytes())
 
 
 def _type(aval: Any) -> str:
-    return f"{getattr(aval, 'dtype', aval)}{getattr(aval, 'shape', '')}{getattr(aval, 'weak_type', '')}"
+    # Weak types are left out: they decide about promotions, which a jaxpr spells out.
+    return f"{getattr(aval, 'dtype', aval)}{getattr(aval, 'shape', '')}"
 
 
 def _live(jaxpr: Any) -> list[Any]:

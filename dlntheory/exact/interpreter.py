@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +13,17 @@ import numpy as np
 from jax.extend import core
 
 from .._errors import UnsupportedPrimitiveError
+from . import rules
 from .builder import Builder, Entry
 from .float_fractions import NotFiniteError
+from .nested import nested_jaxpr
 from .program import Program
 from .rings.base import AbstractRing
-from .rules.control import nested_jaxpr
-from .rules.primitives import RULES
+from .rules.registry import RULES
 from .unsupported import refusal
+
+for _module in pkgutil.iter_modules(rules.__path__):
+    importlib.import_module(f"{rules.__name__}.{_module.name}")
 
 # Calls with concrete operands are opened too, so that only plain equations are handed to JAX.
 _NOT_CALLS = ("scan", "while", "cond", "reduce", "reduce_window")

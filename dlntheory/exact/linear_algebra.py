@@ -77,3 +77,48 @@ def _modular_matrix(matrix: np.ndarray, prime: int) -> flint.nmod_mat:
     residues = np.asarray(matrix, dtype=np.int64) % prime
     # A flat list of Python integers is the fastest way in; it costs about as much as the elimination itself.
     return flint.nmod_mat(rows, columns, residues.ravel().tolist(), prime)
+
+
+def pivot_columns(matrix: np.ndarray, prime: int = DEFAULT_PRIME) -> list[int]:
+    """The columns that are independent of the columns to their left, modulo a prime."""
+    echelon, rank = _modular_matrix(matrix, prime).rref()
+    pivots, column = [], 0
+    for row in range(rank):
+        while not echelon[row, column]:
+            column += 1
+        pivots.append(column)
+    return pivots
+
+
+def independent_columns(columns: np.ndarray, prime: int) -> tuple[list[int], np.ndarray]:
+    """The columns (rows, n) modulo a prime that are no combination of earlier ones, and the echelon form.
+
+    Returns:
+        The pivots from the left, and the array (rank, n) whose column j holds the coefficients of column j in the
+        pivot columns.
+    """
+    rows, number = columns.shape
+    if not number:
+        return [], np.zeros((0, 0), dtype=np.int64)
+    reduced, rank = flint.nmod_mat(rows, number, columns.ravel().tolist(), prime).rref()
+    table = np.array([int(entry) for entry in reduced.entries()], dtype=np.int64).reshape(rows, number)[:rank]
+    return [int(np.flatnonzero(row)[0]) for row in table], table
+
+
+def combined(residues: np.ndarray, primes: Sequence[int]) -> np.ndarray | None:
+    """The fractions that reduce to `residues` (number of primes, *shape) modulo several primes, or `None`.
+
+    Chinese remainders first, then rational reconstruction; an object array of `Fraction`.
+    """
+    flat = residues.reshape(len(primes), -1)
+    found = np.full(flat.shape[1], Fraction(0), dtype=object)
+    for place in np.flatnonzero(np.any(flat != 0, axis=0)):
+        total, modulus = 0, 1
+        for value, prime in zip(flat[:, place], primes, strict=True):
+            total += modulus * ((int(value) - total) * pow(modulus, -1, prime) % prime)
+            modulus *= prime
+        fraction = reconstruct(total, modulus)
+        if fraction is None:
+            return None
+        found[place] = fraction
+    return found.reshape(residues.shape[1:])

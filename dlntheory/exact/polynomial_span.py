@@ -7,12 +7,10 @@ than there are polynomials is zero, up to a probability of about (degree / prime
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
-import flint
 import numpy as np
 
-from .linear_algebra import check_prime, reconstruct
+from .linear_algebra import check_prime
 from .rings.polynomials import SparsePolynomial, residue
 
 
@@ -77,37 +75,3 @@ class Samples:
         for x, y in zip(left, right, strict=True):
             total += x * y % self.prime
         return total % self.prime
-
-
-def independent_columns(columns: np.ndarray, prime: int) -> tuple[list[int], np.ndarray]:
-    """The columns (rows, n) modulo a prime that are no combination of earlier ones, and the echelon form.
-
-    Returns:
-        The pivots from the left, and the array (rank, n) whose column j holds the coefficients of column j in the
-        pivot columns.
-    """
-    rows, number = columns.shape
-    if not number:
-        return [], np.zeros((0, 0), dtype=np.int64)
-    reduced, rank = flint.nmod_mat(rows, number, columns.ravel().tolist(), prime).rref()
-    table = np.array([int(entry) for entry in reduced.entries()], dtype=np.int64).reshape(rows, number)[:rank]
-    return [int(np.flatnonzero(row)[0]) for row in table], table
-
-
-def combined(residues: np.ndarray, primes: Sequence[int]) -> np.ndarray | None:
-    """The fractions that reduce to `residues` (number of primes, *shape) modulo several primes, or `None`.
-
-    Chinese remainders first, then rational reconstruction; an object array of `Fraction`.
-    """
-    flat = residues.reshape(len(primes), -1)
-    found = np.full(flat.shape[1], Fraction(0), dtype=object)
-    for place in np.flatnonzero(np.any(flat != 0, axis=0)):
-        total, modulus = 0, 1
-        for value, prime in zip(flat[:, place], primes, strict=True):
-            total += modulus * ((int(value) - total) * pow(modulus, -1, prime) % prime)
-            modulus *= prime
-        fraction = reconstruct(total, modulus)
-        if fraction is None:
-            return None
-        found[place] = fraction
-    return found.reshape(residues.shape[1:])

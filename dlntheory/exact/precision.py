@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from .._errors import UnsupportedPrimitiveError
-from .rules.control import nested_jaxpr
+from .nested import nested_jaxpr
 from .unsupported import source_line
 
 

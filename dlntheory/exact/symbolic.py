@@ -120,7 +120,7 @@ def symbolic_map(
             f"scalar products or entries, but this φ takes {work}. Take smaller shapes: the formulas are the "
             "same; or evaluate φ exactly at points: `dlntheory.exact.interpret` over `Rationals()`."
         )
-    symbols = {name: _symbols(name, shape) for name, shape in shapes.items()}
+    symbols = {name: symbols_of(name, shape) for name, shape in shapes.items()}
     _check_distinct(symbols)
     z = program.evaluate(Expressions(), symbols)
     entries = z.ravel().tolist()
@@ -129,7 +129,8 @@ def symbolic_map(
     return SymbolicMap(symbols, sympy.ImmutableDenseNDimArray(entries, z.shape), program, reading.frozen)
 
 
-def _symbols(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def symbols_of(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The SymPy symbols of the entries of a factor; entry (1, 2) of `W1` is `W1_{1,2}`, counted from one."""
     array = np.empty(shape, dtype=object)
     for index in itertools.product(*map(range, shape)):
         array[index] = sympy.Symbol(name + _subscript(index))

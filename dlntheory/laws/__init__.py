@@ -5,7 +5,6 @@ References:
 """
 
 from .balancedness import Balance as Balance, balance as balance, imbalances as imbalances
-from .breaking import defect as defect
 from .conservation import ConservationLaws as ConservationLaws, conservation_laws as conservation_laws
 from .law import Law as Law
 from .proof.certificate import Certificate as Certificate, check as check

@@ -12,15 +12,16 @@ import jax
 import numpy as np
 import sympy
 
-from .._precision import require_float64
+from .._checks import instance_of, integer, real_number
 from ..architecture import Architecture
 from ..display.progress import keeps_partial, waiting, whole_runs
 from ..display.text import Formula, card, text_table
 from ..exact import NilpotentModular
 from ..exact.linear_algebra import DEFAULT_PRIME
 from ..exact.rings.polynomials import SparsePolynomial
+from .deadline import Deadline
 from .law import Law, coordinate_names, law_of_expressions, law_of_polynomials
-from .proof.certificate import Certificate, assembled, law_rank
+from .proof.certificate import Certificate, LawRanks, assembled
 from .proof.lie_rank import lie_rank, random_point, usable_primes
 from .proof.verification import require, sample_fields
 from .search.strategies import search_stages
@@ -30,7 +31,7 @@ from .systems import AbstractSystem, training_system
 _RANKED_ENTRIES = 20_000
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ConservationLaws:
     """The laws of a training rule and the certificate that says whether they are all.
 
@@ -39,7 +40,8 @@ class ConservationLaws:
         certificate: the laws, both bounds on their number, and the evidence.
         unused: names of coordinates that no generator moves, such as parameters absent from φ; each is a trivial law.
         searched: the stages of the search for laws, and why one was skipped.
-        seconds: the time it took.
+        ranks: the rank of each law, where finding it took no time.
+        seconds: the time it took; it does not count when results are compared.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -53,7 +55,8 @@ class ConservationLaws:
     certificate: Certificate
     unused: tuple[str, ...]
     searched: tuple[str, ...]
-    seconds: float
+    ranks: tuple[int | None, ...]
+    seconds: float = dataclasses.field(compare=False)
 
     @property
     def laws(self) -> tuple[Law, ...]:
@@ -129,18 +132,15 @@ class ConservationLaws:
             "seconds": self.seconds,
         }
 
-    def __post_init__(self) -> None:
-        # A display computes nothing, so the ranks that it shows are found here, where that takes no time.
-        if sum(law.size for law in self.laws) * self.certificate.dimension <= _RANKED_ENTRIES:
-            _ = [law.rank for law in self.laws]
-
     def __repr__(self) -> str:
         mark = ", interrupted" if self.interrupted and "interrupted" not in self.certificate.statement else ""
         what = f"{self.system.architecture.name}, {self.system.label}"
         return f"ConservationLaws({what}: {self.certificate.statement}{mark})"
 
     def __str__(self) -> str:
-        rows = [(law.name, law.size, vars(law).get("rank"), law.verified) for law in self.laws]
+        rows = [
+            (law.name, law.size, rank, law.verified) for law, rank in zip(self.laws, self.ranks, strict=True)
+        ]
         table = text_table(rows, ("law", "entries", "rank", "verified")) if rows else "no law"
         title = f"Conservation laws of {self.system.architecture.name}, {self.system.label}"
         lines = [title, self.certificate.statement, "", table]
@@ -200,7 +200,7 @@ def conservation_laws(
         degree: the largest degree of polynomial laws that are looked for.
         laws: certify these instead of searching: `Law`s, SymPy polynomials in the symbols of `arch.symbolic()`, or the
             result of another call.
-        time_limit: seconds after which no further search is begun.
+        time_limit: seconds after which the search ends; a step that is under way may take half as long again.
         max_depth: the largest depth of brackets.
         seed: determines all random points and combinations.
         progress: count the seconds on a line; by default on a terminal and in a notebook.
@@ -220,14 +220,16 @@ def conservation_laws(
     References:
         [marcotte2023abide]; [marcotte2024keep].
     """
-    require_float64("conservation_laws")
-    if not isinstance(arch, Architecture):
-        raise ValueError(
-            f"Argument `arch` must be an `Architecture`, but is {type(arch).__name__}: wrap a function of named arrays "
-            "with `Architecture(phi, shapes)`."
-        )
+    instance_of(
+        arch, Architecture, "arch", "wrap a function of named arrays with `Architecture(phi, shapes)`"
+    )
+    degree, seed = integer(degree, "degree"), integer(seed, "seed", minimum=0)
+    if time_limit is not None:
+        time_limit = real_number(time_limit, "time_limit", minimum=0, finite=False)
     if isinstance(laws, ConservationLaws):
         laws = laws.laws
+    if not isinstance(laws, Sequence | None) or isinstance(laws, str):
+        raise ValueError(f"Argument `laws` must be a list of laws, but is {laws!r}.")
     system = training_system(arch, momentum=momentum, metric=metric)
     with waiting(f"searching the laws of {arch.name}", progress):
         return _search(system, laws, degree, time_limit, max_depth, seed)
@@ -251,47 +253,57 @@ def _search(
     max_depth: int | None,
     seed: int,
 ) -> ConservationLaws:
-    started = time.perf_counter()
-    deadline = None if time_limit is None else started + time_limit
+    started, deadline = time.perf_counter(), Deadline(time_limit)
     prime = next(usable_primes(system, (DEFAULT_PRIME,), seed))
     point = random_point(system, prime, seed)
     unused = _unmoved(system, prime, seed) if laws is None else ()
     if laws is None:
-        stages = search_stages(system, degree=degree, time_limit=time_limit)
+        # One point for the search and the certificate: of thousands of parameters each rank takes seconds.
+        shared = point if prime == DEFAULT_PRIME else None
+        stages = search_stages(system, degree=degree, deadline=deadline, seed=seed, point=shared)
     else:
-        stages = iter([("laws given", tuple(require(system, _as_law(system, law)) for law in laws))])
+        given = tuple(require(system, _as_law(system, law), seed=seed, deadline=deadline) for law in laws)
+        shared, stages = None, iter([("laws given", given, 0)])
     # One cheap stage of search, then the brackets, then as much more search as they call for.
-    name, found = next(stages, ("none", ()))
-    searched, found = [name], _with_unused(system, found, unused, point, prime)
-    rank = law_rank(found, point, prime)
+    name, found, known = next(stages, ("none", (), 0))
+    ranks = LawRanks(deadline)
+    if shared is not None:
+        ranks.note(found, point, prime, known)
+    searched, found = [name], _with_unused(system, found, unused, point, prime, ranks)
+    rank = ranks(found, point, prime)
     lie = lie_rank(
         system,
         target=system.dimension - rank,
         max_depth=max_depth,
         seed=seed,
         primes=(prime,),
-        time_limit=None if deadline is None else max(0.0, deadline - time.perf_counter()),
+        time_limit=None if time_limit is None else deadline.left,
     )
     while rank < system.dimension - lie.rank and lie.status not in ("time limit", "interrupted"):
         try:
             stage = next(stages, None)
             if stage is None:
                 break
-            more = _with_unused(system, stage[1], unused, point, prime)
-            found, rank = more, law_rank(more, point, prime)
+            if shared is not None:
+                ranks.note(stage[1], point, prime, stage[2])
+            found = _with_unused(system, stage[1], unused, point, prime, ranks)
+            rank = ranks(found, point, prime)
         except KeyboardInterrupt:
             if not keeps_partial():
                 raise
             searched.append("interrupted")
             break
         searched.append(stage[0])
-    certificate = assembled(system, found, lie, time.perf_counter() - started)
+    certificate = assembled(system, found, lie, time.perf_counter() - started, ranks)
     names = coordinate_names(system.blocks)
+    small = sum(law.size for law in found) * system.dimension <= _RANKED_ENTRIES
     return ConservationLaws(
         system=system,
         certificate=certificate,
         unused=tuple(names[index] for index in unused),
         searched=tuple(searched),
+        # A display computes nothing, so the ranks that it shows are found here, where that takes no time.
+        ranks=tuple(law.rank_at(point, prime) if small else None for law in certificate.laws),
         seconds=time.perf_counter() - started,
     )
 
@@ -304,7 +316,12 @@ def _unmoved(system: AbstractSystem, prime: int, seed: int) -> tuple[int, ...]:
 
 
 def _with_unused(
-    system: AbstractSystem, found: tuple[Law, ...], unused: Sequence[int], point: np.ndarray, prime: int
+    system: AbstractSystem,
+    found: tuple[Law, ...],
+    unused: Sequence[int],
+    point: np.ndarray,
+    prime: int,
+    ranks: LawRanks,
 ) -> tuple[Law, ...]:
     """The coordinates that never move, and the laws that say more than that."""
     if not unused:
@@ -312,7 +329,7 @@ def _with_unused(
     trivial = law_of_polynomials(system.blocks, [SparsePolynomial({(index,): 1}) for index in unused])
     kept, rank = [require(system, trivial)], len(unused)
     for law in found:
-        grown = law_rank([*kept, law], point, prime)
+        grown = ranks([*kept, law], point, prime)
         if grown > rank:
             kept, rank = [*kept, law], grown
     return tuple(kept)

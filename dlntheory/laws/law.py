@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import sympy
 from ..display.text import card
 from ..exact.linear_algebra import DEFAULT_PRIME, modular_rank
 from ..exact.rings.polynomials import SparsePolynomial, from_sympy
-from ..exact.symbolic import _symbols
+from ..exact.symbolic import symbols_of
 from .matrix_terms import (
     Blocks,
     Term,
@@ -29,9 +29,6 @@ from .matrix_terms import (
     value_triangle,
 )
 from .printing import latex_polynomial, latex_sum, text_sum
-
-if TYPE_CHECKING:
-    from .breaking import Defect
 
 IDENTITY = "identity in Q[theta]"
 RANDOM_POINTS = "random points only"
@@ -134,8 +131,19 @@ class Law:
     @functools.cached_property
     def rank(self) -> int:
         """The number of functionally independent entries: the rank of the gradients at a random point mod p."""
-        point = np.random.default_rng(0).integers(1, DEFAULT_PRIME, size=self.dimension)
-        return modular_rank(self.gradients_mod_p(point, DEFAULT_PRIME))
+        return self.rank_at(np.random.default_rng(0).integers(1, DEFAULT_PRIME, size=self.dimension))
+
+    def rank_at(self, point: np.ndarray, prime: int = DEFAULT_PRIME) -> int:
+        """The rank of the gradients at a point modulo a prime: at most `rank`, and equal to it almost everywhere."""
+        return modular_rank(self.gradients_mod_p(point, prime), prime)
+
+    def __hash__(self) -> int:
+        # Polynomials of thousands of terms are hashed once, not at each call of what is compiled for the law.
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.name, self.blocks, self.terms, self.entries, self.verified))
 
     def gradients_mod_p(self, point: np.ndarray, prime: int = DEFAULT_PRIME) -> np.ndarray:
         r"""The gradients of the entries modulo a prime, (entries, D).
@@ -158,9 +166,9 @@ class Law:
             if self.is_rational:
                 top, bottom = entry
                 a, b = top.evaluate_mod(point, prime), bottom.evaluate_mod(point, prime)
-                row[:] = (b * _gradient(top, point, prime) - a * _gradient(bottom, point, prime)) % prime
+                row[:] = (b * top.gradient_mod(point, prime) - a * bottom.gradient_mod(point, prime)) % prime
             else:
-                row[:] = _gradient(entry, point, prime)
+                row[:] = entry.gradient_mod(point, prime)
         return rows
 
     def __call__(self, params: Mapping[str, Any]) -> jax.Array:
@@ -216,19 +224,22 @@ class Law:
             entries[i][j] = expression
         return sympy.ImmutableDenseMatrix(entries)
 
-    def defect(self, rule: Any) -> Defect:
-        """How a training rule breaks the law, as an exact identity; see `dlntheory.laws.breaking`.
+    def change(self, rule: Any) -> Any:
+        """How a training rule changes the law in a step, or at which rate: an exact identity.
 
         Args:
-            rule: `GradientStep`, `HeavyBall`, `LookAhead`, `WeightDecay`, `Inertia`, `Noise`, `ImplicitMidpoint`, or
-                an object with a learning rate such as `GradientDescent`.
+            rule: a training rule; the answer, a `dlntheory.training.LawChange`, is that of its `law_change`.
 
         Raises:
-            ValueError: the law is not quadratic and the rule has no identity for it.
+            TypeError: `rule` is no training rule.
+            NotApplicableError: no exact identity is known for this rule, or for this law under it.
         """
-        from .breaking import defect
-
-        return defect(self, rule)
+        change = getattr(rule, "law_change", None)
+        if change is None:
+            raise TypeError(
+                f"Argument `rule` must be a training rule with a method `law_change`, but is {rule!r}."
+            )
+        return change(self)
 
     def latex(self) -> str:
         """The statement in LaTeX."""
@@ -320,7 +331,7 @@ def law_of_expressions(blocks: Blocks, expressions: Sequence[Any]) -> Law:
 @functools.lru_cache(maxsize=32)
 def coordinate_symbols(blocks: Blocks) -> tuple[sympy.Symbol, ...]:
     """The SymPy symbols of the coordinates, named as in `Architecture.symbolic`: `W1_{1,2}`."""
-    return tuple(symbol for name, shape in blocks for symbol in _symbols(name, shape).ravel())
+    return tuple(symbol for name, shape in blocks for symbol in symbols_of(name, shape).ravel())
 
 
 def coordinate_names(blocks: Blocks) -> tuple[str, ...]:
@@ -375,16 +386,13 @@ def _gradients_of_terms(terms, blocks: Blocks, point: np.ndarray, prime: int) ->
                     product = product * values[:, :, other] % prime
             where = np.broadcast_to(np.arange(entries)[:, None], product.shape)
             # Fewer than 2**31 residues are added before the reduction.
-            np.add.at(rows, (where, indices[:, :, place]), product)
+            if term.form == "gram" and not term.time:
+                # One factor of each summand: within a row no coordinate occurs twice, and plain addition is faster.
+                rows[where, indices[:, :, place]] += product
+            else:
+                np.add.at(rows, (where, indices[:, :, place]), product)
     assert rows is not None
     return rows[:, :dimension] % prime
-
-
-def _gradient(polynomial: SparsePolynomial, point: np.ndarray, prime: int) -> np.ndarray:
-    row = np.zeros(len(point), dtype=np.int64)
-    for variable, part in polynomial.gradient().items():
-        row[variable] = part.evaluate_mod(point, prime)
-    return row
 
 
 def _values(polynomials: Sequence[SparsePolynomial], flat: jax.Array) -> jax.Array:

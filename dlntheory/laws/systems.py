@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import real_number
 from ..architecture import Architecture
 from ..exact import DivisionByZeroInRing, NilpotentModular, exact_array
 from .vjp import (
-    AbstractPullback,
+    AbstractVjp,
     RingState as RingState,
-    pullback_of,
-    pullback_program as pullback_program,
     random_residues,
+    vjp_of,
+    vjp_program as vjp_program,
 )
 
 _REDRAWS = 5
@@ -57,13 +58,23 @@ class AbstractSystem(abc.ABC):
     def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
         """The combined field at a state of the ring, block by block."""
 
+    def _value(self) -> Any:
+        """What the system is made of: two of one class are equal if this is. By default it is equal to itself only."""
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._value() == other._value()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._value()))
+
     @property
     def dimension(self) -> int:
         """The number of coordinates."""
         return sum(math.prod(shape) for _, shape in self.blocks)
 
     @property
-    def words(self) -> int:
+    def peak_memory(self) -> int:
         """The size of the largest array that one evaluation forms, for chunks that fit the memory."""
         return self.dimension
 
@@ -77,7 +88,7 @@ class AbstractSystem(abc.ABC):
         """Whether the fields have denominators that depend on the point."""
         return False
 
-    def admits(self, prime: int) -> bool:
+    def has_good_reduction(self, prime: int) -> bool:
         """Whether no denominator of a constant in the fields is divisible by `prime`."""
         return True
 
@@ -90,7 +101,7 @@ class AbstractSystem(abc.ABC):
         points = rng.integers(1, ring.prime, size=(count, self.dimension))
         for redraws in range(_REDRAWS + 1) if self.is_rational else ():
             try:
-                self.require_defined(ring, points)
+                self.require_defined(ring, points, rng)
             except DivisionByZeroInRing as error:
                 if redraws == _REDRAWS:
                     raise
@@ -100,13 +111,13 @@ class AbstractSystem(abc.ABC):
                 break
         return points
 
-    def require_defined(self, ring: NilpotentModular, points: np.ndarray) -> None:
-        """Evaluate the fields at points (count, D).
+    def require_defined(self, ring: NilpotentModular, points: np.ndarray, rng: np.random.Generator) -> None:
+        """Evaluate random combinations of the fields at points (count, D).
 
         Raises:
             DivisionByZeroInRing: a denominator vanishes at some of them.
         """
-        combination = self.draw(ring, np.random.default_rng(0), len(points))
+        combination = self.draw(ring, rng, len(points))
         self.field(ring, self.unflatten(ring, points[None]), combination)
 
     def flatten(self, ring: NilpotentModular, state: RingState) -> np.ndarray:
@@ -139,7 +150,7 @@ class GradientSystem(AbstractSystem):
         arch: the architecture.
         metric: by factor name, `"theta"` for the diagonal metric of the factor itself (multiplicative updates,
             mirror flow of the entropy); factors not named have the Euclidean metric.
-        pullback: how gradients are computed; by default the cheapest way, see `pullback_of`.
+        vjp: how gradients are computed; by default the cheapest way, see `vjp_of`.
 
     Raises:
         ValueError: `metric` names no factor, or an unknown metric.
@@ -151,11 +162,14 @@ class GradientSystem(AbstractSystem):
         arch: Architecture,
         *,
         metric: Mapping[str, str] | None = None,
-        pullback: AbstractPullback | None = None,
+        vjp: AbstractVjp | None = None,
     ):
         self._arch = arch
         self._metric = _checked_metric(arch, metric, ("theta",))
-        self._pullback = pullback or pullback_of(arch)
+        self._vjp = vjp or vjp_of(arch)
+
+    def _value(self) -> Any:
+        return self._arch, frozenset(self._metric.items()), type(self._vjp)
 
     @property
     def label(self) -> str:
@@ -177,30 +191,30 @@ class GradientSystem(AbstractSystem):
         return self._arch.named_shapes
 
     @property
-    def pullback(self) -> AbstractPullback:
+    def vjp(self) -> AbstractVjp:
         """How gradients are computed."""
-        return self._pullback
+        return self._vjp
 
     @property
-    def words(self) -> int:
-        return max(self.dimension, self._pullback.words)
+    def peak_memory(self) -> int:
+        return max(self.dimension, self._vjp.peak_memory)
 
     @property
     def generators(self) -> int | None:
-        return self._pullback.outputs
+        return self._vjp.outputs
 
     @property
     def is_rational(self) -> bool:
-        return self._pullback.is_rational
+        return self._vjp.is_rational
 
-    def admits(self, prime: int) -> bool:
-        return self._pullback.admits(prime)
+    def has_good_reduction(self, prime: int) -> bool:
+        return self._vjp.has_good_reduction(prime)
 
     def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
-        return self._pullback.draw(ring, rng, batch)
+        return self._vjp.draw(ring, rng, batch)
 
     def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
-        gradient = self._pullback(ring, state, combination)
+        gradient = self._vjp(ring, state, combination)
         return {
             name: ring.mul(state[name], gradient[name]) if name in self._metric else gradient[name]
             for name, _ in self.blocks
@@ -218,7 +232,7 @@ class MomentumSystem(AbstractSystem):
         arch: the architecture.
         friction: $\tau \ge 0$ as an integer or a fraction, or `("over_t", c)`.
         metric: by factor name, `"theta"` for diag(θ) or `"mirror"` for diag(τθ + w).
-        pullback: how gradients are computed; by default the cheapest way, see `pullback_of`.
+        vjp: how gradients are computed; by default the cheapest way, see `vjp_of`.
 
     Raises:
         ValueError: a negative friction, or an unknown metric.
@@ -230,7 +244,7 @@ class MomentumSystem(AbstractSystem):
         *,
         friction: Any = 0,
         metric: Mapping[str, str] | None = None,
-        pullback: AbstractPullback | None = None,
+        vjp: AbstractVjp | None = None,
     ):
         self._arch = arch
         self._metric = _checked_metric(arch, metric, ("theta", "mirror"))
@@ -245,7 +259,10 @@ class MomentumSystem(AbstractSystem):
             raise ValueError(
                 f"Argument `arch` must have no factor called like the time `s` or a velocity, but has {repeated}."
             )
-        self._pullback = pullback or pullback_of(arch)
+        self._vjp = vjp or vjp_of(arch)
+
+    def _value(self) -> Any:
+        return self._arch, self._friction, self._over_t, frozenset(self._metric.items()), type(self._vjp)
 
     @property
     def label(self) -> str:
@@ -274,34 +291,34 @@ class MomentumSystem(AbstractSystem):
         return (("s", ()), *positions, *velocities)
 
     @property
-    def pullback(self) -> AbstractPullback:
+    def vjp(self) -> AbstractVjp:
         """How gradients are computed."""
-        return self._pullback
+        return self._vjp
 
     @property
-    def words(self) -> int:
-        return max(self.dimension, self._pullback.words)
+    def peak_memory(self) -> int:
+        return max(self.dimension, self._vjp.peak_memory)
 
     @property
     def generators(self) -> int | None:
-        return 1 + self._pullback.outputs
+        return 1 + self._vjp.outputs
 
     @property
     def is_rational(self) -> bool:
-        return self._pullback.is_rational
+        return self._vjp.is_rational
 
-    def admits(self, prime: int) -> bool:
-        return self._friction.denominator % prime != 0 and self._pullback.admits(prime)
+    def has_good_reduction(self, prime: int) -> bool:
+        return self._friction.denominator % prime != 0 and self._vjp.has_good_reduction(prime)
 
     def draw(self, ring: NilpotentModular, rng: np.random.Generator, batch: int) -> Any:
-        return random_residues(ring, rng, batch, ()), self._pullback.draw(ring, rng, batch)
+        return random_residues(ring, rng, batch, ()), self._vjp.draw(ring, rng, batch)
 
     def field(self, ring: NilpotentModular, state: RingState, combination: Any) -> RingState:
         drift, impulses = combination
         s = state["s"]
         tau = ring.constant(np.asarray(self._friction, dtype=object))
         theta = {name: state[name] for name, _ in self._arch.named_shapes}
-        gradient = self._pullback(ring, theta, impulses)
+        gradient = self._vjp(ring, theta, impulses)
         if self._over_t:
             out = {"s": ring.mul(drift, s)}
             speed = ring.mul(drift, s)
@@ -349,6 +366,8 @@ def _spread(ring: NilpotentModular, scalar: np.ndarray, shape: tuple[int, ...]) 
 
 
 def _checked_metric(arch: Architecture, metric: Mapping[str, str] | None, known: tuple[str, ...]):
+    if not isinstance(metric, Mapping | None):
+        raise ValueError(f"Argument `metric` must be a dict by factor name, but is {metric!r}.")
     for name, kind in (metric or {}).items():
         if name not in arch.shapes:
             raise ValueError(
@@ -360,10 +379,9 @@ def _checked_metric(arch: Architecture, metric: Mapping[str, str] | None, known:
 
 
 def _friction(value: Any) -> Fraction:
-    try:
-        fraction = exact_array(value).item()
-    except ValueError as error:
-        raise ValueError(f"Argument `momentum` must be a finite friction, but is {value!r}.") from error
+    if not isinstance(value, Fraction):
+        real_number(value, "momentum")
+    fraction = exact_array(value).item()
     if fraction < 0:
         raise ValueError(f"Argument `momentum` must be a friction of at least 0, but is {value}.")
     return fraction

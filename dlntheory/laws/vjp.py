@@ -19,7 +19,7 @@ from ..families.relu import PathLifting
 RingState = dict[str, np.ndarray]
 
 
-class AbstractPullback(abc.ABC):
+class AbstractVjp(abc.ABC):
     """How the gradient of a random combination of the outputs is computed at a point of the ring."""
 
     @property
@@ -29,7 +29,7 @@ class AbstractPullback(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def words(self) -> int:
+    def peak_memory(self) -> int:
         """The size of the largest array that one evaluation forms, for chunks that fit the memory."""
 
     @property
@@ -50,12 +50,12 @@ class AbstractPullback(abc.ABC):
         """Whether φ divides by parameters, so that there are points where it is not defined."""
         return False
 
-    def admits(self, prime: int) -> bool:
+    def has_good_reduction(self, prime: int) -> bool:
         """Whether no denominator of a constant of φ is divisible by `prime`."""
         return True
 
 
-class InterpretedPullback(AbstractPullback):
+class InterpretedVjp(AbstractVjp):
     """The vector-Jacobian product of φ, taken by JAX before φ is read; its cotangent is the combination.
 
     Raises:
@@ -64,7 +64,7 @@ class InterpretedPullback(AbstractPullback):
 
     def __init__(self, arch: Architecture):
         self._output_shape = arch.output_shape
-        self._program = pullback_program(arch)
+        self._program = vjp_program(arch)
         instructions = self._program.instructions
         shapes = [*self._program.input_shapes, *(instruction.shape for instruction in instructions)]
         self._words = max(math.prod(shape) for shape in shapes)
@@ -76,7 +76,7 @@ class InterpretedPullback(AbstractPullback):
         return "interpreted"
 
     @property
-    def words(self) -> int:
+    def peak_memory(self) -> int:
         return self._words
 
     @property
@@ -93,11 +93,11 @@ class InterpretedPullback(AbstractPullback):
     def is_rational(self) -> bool:
         return self._program.is_rational
 
-    def admits(self, prime: int) -> bool:
+    def has_good_reduction(self, prime: int) -> bool:
         return all(denominator % prime for denominator in self._denominators)
 
 
-class ChainPullback(AbstractPullback):
+class ChainVjp(AbstractVjp):
     r"""The gradient of $u^\top W_L \cdots W_1 v$ by one forward and one backward sweep of vectors: $O(D)$.
 
     Args:
@@ -119,7 +119,7 @@ class ChainPullback(AbstractPullback):
         return "chain sweep"
 
     @property
-    def words(self) -> int:
+    def peak_memory(self) -> int:
         return max(math.prod(shape) for _, shape in self._arch.named_shapes)
 
     @property
@@ -143,7 +143,7 @@ class ChainPullback(AbstractPullback):
         return gradient
 
 
-class PathPullback(AbstractPullback):
+class PathVjp(AbstractVjp):
     r"""The gradient of a combination of all path products of a network, without forming the paths: $O(D)$.
 
     Random gates $g_l$ at the nodes of every level, and one random scalar $s_l$ for each bias level: with
@@ -183,7 +183,7 @@ class PathPullback(AbstractPullback):
         return "path sweep"
 
     @property
-    def words(self) -> int:
+    def peak_memory(self) -> int:
         return max(a * b for a, b in zip(self._widths[1:], self._widths[:-1], strict=True))
 
     @property
@@ -215,16 +215,16 @@ class PathPullback(AbstractPullback):
         return gradient
 
 
-def pullback_of(arch: Architecture) -> AbstractPullback:
+def vjp_of(arch: Architecture) -> AbstractVjp:
     """The cheapest route for an architecture, by what it declares: a sweep if there is one."""
     if arch.chain is not None and len(set(arch.chain)) == len(arch.chain):
-        return ChainPullback(arch)
+        return ChainVjp(arch)
     if isinstance(arch.phi, PathLifting):
-        return PathPullback(arch)
-    return InterpretedPullback(arch)
+        return PathVjp(arch)
+    return InterpretedVjp(arch)
 
 
-def pullback_program(arch: Architecture) -> Program:
+def vjp_program(arch: Architecture) -> Program:
     r"""The program of $(\theta, c) \mapsto \partial\varphi(\theta)^\top c$, factor by factor."""
     return arch.traced.vjp_program
 

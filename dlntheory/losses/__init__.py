@@ -7,4 +7,5 @@ from .classification import (
     LogisticLoss as LogisticLoss,
 )
 from .completion import MatrixCompletionLoss as MatrixCompletionLoss
+from .per_sample import SampleLoss as SampleLoss
 from .squared import SquaredLoss as SquaredLoss

@@ -1,10 +1,10 @@
 """Reductions: smaller dynamics with the condition under which they give the same $z(t)$. One closed form a file."""
 
-from .base import AbstractReduction as AbstractReduction, Condition as Condition
+from .base import AbstractReduction as AbstractReduction, Condition as Condition, FormError as FormError
 from .chain.balanced import BalancedFlow as BalancedFlow
-from .chain.balanced_limit import BalancedLimitFlow as BalancedLimitFlow
 from .chain.gram_flow import GramFlow as GramFlow
 from .chain.infinite_depth import (
+    BalancedLimitFlow as BalancedLimitFlow,
     InfiniteDepthFlow as InfiniteDepthFlow,
     near_identity_flow as near_identity_flow,
 )
@@ -19,7 +19,6 @@ from .entrywise import (
     PowersFlow as PowersFlow,
     ScalarChainFlow as ScalarChainFlow,
     SquaresFlow as SquaresFlow,
-    entrywise_flow as entrywise_flow,
 )
 from .intrinsicity import (
     IntrinsicityResult as IntrinsicityResult,
@@ -47,7 +46,6 @@ from .products import (
     GramBlocksFlow as GramBlocksFlow,
     RelaxedBlocksFlow as RelaxedBlocksFlow,
     TiedFlow as TiedFlow,
-    product_flow as product_flow,
 )
 from .relu import (
     DeepPathFlow as DeepPathFlow,

@@ -1,24 +1,39 @@
-"""`AbstractReduction`: a dynamics with a condition; `Condition`: the measured answer whether it holds."""
+"""`AbstractReduction`: a smaller dynamics with a condition, and all of them; `Condition`: whether it holds."""
 
 from __future__ import annotations
 
-import abc
 import dataclasses
+import inspect
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from .._errors import ConditionError
+from .._errors import ConditionError, NotApplicableError
 from ..architecture import Architecture
 from ..citations import in_words
-from ..display.text import card, format_number, key_values
-from ..training import AbstractFlow, Training
+from ..display.displayed import Displayed
+from ..display.text import format_number
+from ..training import AbstractFlow, GradientFlow, State, Training
+
+CLOSED_FORM = "closed form in z"
+CLOSED_FORM_MORE = "closed form with further observables"
+CLOSURE = "automatic closure"
+IMPLICIT = "implicit, a diagnostic and no accelerator"
+ASYMPTOTIC = "asymptotic"
+
+EVERY_START = "exact for every loss and every start"
+
+
+class FormError(NotApplicableError):
+    """φ does not have the form that a closed form needs; the message shows the entry or the factor that differs."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Condition:
+class Condition(Displayed):
     """Whether a reduction is a theorem at a given start, with the number that decides.
 
     Attributes:
@@ -26,8 +41,9 @@ class Condition:
         measured: the violation found.
         tolerance: the largest violation accepted, in the same absolute units.
         explanation: what was found at this start, in words.
-        expected_error: order of magnitude of the absolute error of $z$ (Frobenius norm, after times of order one)
-            to expect if one goes on all the same, where theory or measurement gives it; else `None`.
+        expected_error: order of magnitude of the absolute error of $z$ (Frobenius norm, after times of order one),
+            where theory or measurement gives it: of going on all the same if the condition is broken, of the
+            reduction itself if it is asymptotic. Else `None`.
         remedy: what to use instead.
     """
 
@@ -44,122 +60,241 @@ class Condition:
         return self.measured <= self.tolerance
 
     def __repr__(self) -> str:
-        measured, tolerance = format_number(self.measured), format_number(self.tolerance)
-        answer = "holds" if self.holds else "broken"
-        return f"Condition({answer}: {self.requirement}, off by {measured}, tolerance {tolerance})"
+        found = self._violation()
+        return f"Condition({'holds' if self.holds else 'broken'}: {self.requirement}{found and ', '}{found})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
+    def _violation(self) -> str:
+        if self.tolerance:
+            return f"off by {format_number(self.measured)} (tolerance {format_number(self.tolerance)})"
+        # Where nothing but 0 passes (a rank, a count) the number says less than the words.
+        return "" if self.holds else self.explanation or f"off by {format_number(self.measured)}"
 
-    def _repr_html_(self) -> str:
-        return card(f"Condition: {'holds' if self.holds else 'does not hold'}", facts=self._facts())
+    def _title(self) -> str:
+        return f"Condition: {'holds' if self.holds else 'does not hold'}"
 
     def _facts(self) -> list[tuple[str, str]]:
-        rows = [
-            ("requires", self.requirement),
-            ("violation", f"{format_number(self.measured)} (tolerance {format_number(self.tolerance)})"),
-            ("holds", "yes" if self.holds else "no"),
-        ]
-        if self.explanation:
+        rows = [("requires", self.requirement), ("violation", self._violation() or "none")]
+        if self.explanation and self.explanation != self._violation():
             rows.append(("found", self.explanation))
-        if not self.holds and self.expected_error is not None:
+        if self.expected_error is not None:
             rows.append(("expect", f"an error of z of the order of {self.expected_error:.1g}"))
         if not self.holds and self.remedy:
             rows.append(("instead", self.remedy))
         return rows
 
-    def refusal(self, label: str) -> ConditionError:
+    def error(self, label: str) -> ConditionError:
         """The error that a start which breaks the condition raises."""
+        found = self._violation()
         message = (
-            f"Argument `theta0` must meet the condition of {label} ({self.requirement}), but it is off by "
-            f"{self.measured:.3g} (tolerance {self.tolerance:.1g})."
+            f"Argument `theta0` must meet the condition of the {label} ({self.requirement}), but "
+            f"{'it is ' if found.startswith('off by') else ''}{found}."
         )
-        if self.explanation:
-            message += f" Found: {self.explanation}."
-        if self.expected_error is not None:
-            message += f" With `check=False` expect an absolute error of z of the order of {self.expected_error:.1g}."
         if self.remedy:
             message += f" {self.remedy}"
+        if self.explanation and self.explanation != found:
+            message += f"\nFound: {self.explanation}."
+        if self.expected_error is not None:
+            message += f"\nWith `check=False` expect an absolute error of z of the order of {self.expected_error:.1g}."
         return ConditionError(
-            message, measured=self.measured, tolerance=self.tolerance, expected_error=self.expected_error
+            message,
+            measured=self.measured,
+            tolerance=self.tolerance,
+            expected_error=self.expected_error,
+            requirement=self.requirement,
+            remedy=self.remedy,
         )
 
 
 class AbstractReduction(AbstractFlow):
-    """A smaller dynamics that yields the same $z(t)$ as the full flow, where its condition holds.
+    r"""A smaller dynamics that yields the same $z(t)$ as the full flow, where its condition holds.
 
-    A new reduction is one file with one final subclass. `training` may be `None` until `bind` is called, so that a
-    reduction can be derived before a loss is chosen; `compare` binds it to the full flow's loss and factors.
+    A reduction is one final subclass, in a file of this package or in a notebook; `reduce` finds both. It says what it
+    is by class variables (each may be a property where it depends on the instance) and needs a `velocity`; all else
+    has a default that fits an equation in $z$ alone which holds for every start.
+
+    Class variables:
+        label: a short name for tables and legends.
+        statement: the reduced equation in LaTeX.
+        source: where the statement comes from, with its number there.
+        exactness: exact, or asymptotic and to which order, in words.
+        kind: how `reduce` calls this kind of reduction.
+        order: `reduce` tries the reductions in increasing order; those without one of their own first.
+
+    Args:
+        arch: the architecture.
+        loss: a function of $z$, or `None` to `bind` later.
+        weight_decay: $\gamma \ge 0$.
+        rates: learning rate $e_l$ by factor name; 1 where not named.
+
+    Raises:
+        NotApplicableError: the reduction does not hold for this weight decay or these rates.
     """
 
-    @property
-    @abc.abstractmethod
-    def statement(self) -> str:
-        """The reduced equation in LaTeX."""
+    architecture: Architecture
+    training: Training | None
 
-    @property
-    @abc.abstractmethod
-    def source(self) -> str:
-        """Where the statement comes from, with its number there."""
+    label: ClassVar[str]
+    statement: ClassVar[str]
+    source: ClassVar[str]
+    exactness: ClassVar[str] = EVERY_START
+    kind: ClassVar[str] = CLOSED_FORM
+    order: ClassVar[float] = 0.0
 
-    @property
-    @abc.abstractmethod
-    def exactness(self) -> str:
-        """Exact, or asymptotic and to which order, in words."""
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
+        self.architecture = arch
+        self.training = None
+        if loss is None:
+            if weight_decay or rates:
+                raise ValueError(
+                    "Arguments `weight_decay` and `rates` must be left out without a `loss`: `bind` brings all three."
+                )
+            return
+        training = Training(loss, weight_decay=weight_decay, rates=rates)
+        self.check_training(training)
+        self.training = training
 
-    @abc.abstractmethod
-    def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        """The condition measured at checked parameters. A host verb."""
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        if cls.__name__.startswith("Abstract"):
+            return
+        if missing := [name for name in ("label", "statement", "source") if not hasattr(cls, name)]:
+            raise TypeError(f"Class `{cls.__name__}` must define {missing}, as every reduction does.")
+        # A cell that is run again replaces its class.
+        _CLASSES[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
-    @abc.abstractmethod
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        """The reduction for a start; what `reduce` calls. By default it does not depend on the start.
+
+        Args:
+            arch: the architecture.
+            theta0: checked parameters.
+            loss: a function of $z$, or `None` to `bind` later.
+
+        Raises:
+            NotApplicableError: the reduction is not for this architecture or not for this start.
+        """
+        return cls(arch, loss)
+
     def bind(self, training: Training) -> Self:
         """The same reduction with the loss, weight decay and rates of a flow.
 
         Raises:
-            ValueError: the reduction does not hold for this weight decay or these rates.
+            NotApplicableError: the reduction does not hold for this weight decay or these rates.
         """
+        self.check_training(training)
+        return eqx.tree_at(lambda flow: flow.training, self, training, is_leaf=lambda leaf: leaf is None)
+
+    def check_training(self, training: Training) -> None:
+        """Raise unless the reduction holds for this weight decay and these rates; by default it holds for any.
+
+        Raises:
+            NotApplicableError: it does not.
+            ValueError: the loss is no scalar function of $z$, or a rate names no factor.
+        """
+        training.check(self.architecture)
+
+    def reduces(self, rule: Any) -> None:
+        """Raise unless this describes what a training rule does to $z$; by default gradient flow of the same network.
+
+        Raises:
+            NotApplicableError: it does not; the message says what to do.
+        """
+        if not isinstance(rule, GradientFlow):
+            raise NotApplicableError(
+                f"Argument `full` must be a `GradientFlow` for the {self.label}, which reduces gradient flow only, but "
+                f"is {rule.label}: compare with `GradientFlow(arch, loss)`, or run both rules in full.",
+                requirement="gradient flow",
+                measured=rule.label,
+                remedy="Compare with `GradientFlow(arch, loss)`.",
+            )
+        if rule.architecture != self.architecture:
+            raise NotApplicableError(
+                f"Argument `full` must train the network of the {self.label}, {self.architecture!r}, but trains "
+                f"{rule.architecture!r}: build the reduction for that one.",
+                requirement="the same network",
+                measured=repr(rule.architecture),
+            )
+
+    def condition(self, theta0: Mapping[str, Any]) -> Condition:
+        """The condition measured at checked parameters; by default it holds at every start. Not jit-compatible."""
+        return Condition(requirement="none: it holds for every start", measured=0.0, tolerance=0.0)
 
     def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
         """`theta0` checked, or a `ConditionError` with the measured violation."""
         checked = self.architecture.check(theta0)
         condition = self.condition(checked)
         if not condition.holds:
-            raise condition.refusal(self.label)
+            raise condition.error(self.label)
         return checked
 
-    def __str__(self) -> str:
-        title = ("reduction", f"{self.label} of {self.architecture.name}")
-        return key_values([title, ("equation", self.statement), *self._facts()])
+    def initial(self, theta0: Mapping[str, Any]) -> State:
+        return {"z": self.architecture(dict(theta0))}
 
-    def _repr_html_(self) -> str:
-        title = f"{self.label} of {self.architecture.name}"
-        return card(title, formulas=self.statement, facts=self._facts())
+    def output(self, state: State):
+        return state["z"]
+
+    def conserved(self, state: State) -> dict[str, Any]:
+        return {}
+
+    def monitors(self, state: State) -> dict[str, Any]:
+        return {}
+
+    def numbers(self) -> int:
+        """How many numbers the state holds."""
+        start = {
+            name: jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+            for name, shape in self.architecture.shapes.items()
+        }
+        return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.initial, start)))
+
+    def _title(self) -> str:
+        return f"{self.label} of {self.architecture.name}"
+
+    def _formulas(self) -> tuple[str, ...]:
+        return (self.statement,)
 
     def _facts(self) -> list[tuple[str, Any]]:
         training = self.training
         return [
             ("validity", self.exactness),
+            ("state", f"{self.numbers()} numbers, the network has {self.architecture.size}"),
             ("loss", "not bound yet" if training is None else training.conventions),
             ("source", in_words(self.source)),
         ]
 
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.statement}$"
+
+#: Every reduction that has been defined, by module and name.
+_CLASSES: dict[str, type[AbstractReduction]] = {}
+
+
+def reductions() -> list[type[AbstractReduction]]:
+    """Every reduction that has been defined so far, in the order in which `reduce` tries them."""
+    return sorted(
+        (cls for cls in _CLASSES.values() if not inspect.isabstract(cls)), key=lambda cls: cls.order
+    )
 
 
 def chain_of(arch: Architecture, label: str, depth: int | None = None) -> tuple[str, ...]:
-    """The declared chain of an architecture, or an error that says what the reduction needs.
+    """The chain of an architecture, first layer first, or an error that says what the reduction needs.
 
     Raises:
-        ValueError: no chain is declared, or it has the wrong depth.
+        FormError: φ is no chain of matrices, or it has the wrong depth.
     """
     if arch.chain is None:
-        raise ValueError(
+        raise FormError(
             f"Argument `arch` must be a chain of matrices for {label} (declare `chain=` with the factors, first "
             f"layer first), but {arch.name} declares none."
         )
     if depth is not None and len(arch.chain) != depth:
-        raise ValueError(
+        raise FormError(
             f"Argument `arch` must have exactly {depth} layers for {label}, but {arch.name} has {len(arch.chain)}."
         )
     return arch.chain

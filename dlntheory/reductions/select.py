@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from .._errors import ConditionError, NoReductionError, UnsupportedPrimitiveError
+from .._errors import ConditionError, NoReductionError, NotApplicableError, UnsupportedPrimitiveError
 from ..architecture import Architecture
+from ..display.displayed import Displayed
 from ..display.progress import keeps_partial, waiting, whole_runs
-from ..display.text import card, shorten, text_table
-from ..exact.words.reading import WordForm, read_words, word_text
+from ..display.text import format_number, shorten
 from ..training import Training
-from .base import AbstractReduction
-from .candidates import Build, candidates
+from ..training.domain_limits import limit_events
+from .base import ASYMPTOTIC, CLOSURE, IMPLICIT, AbstractReduction, FormError, reductions
 from .intrinsicity import intrinsic
 
 _WIDTH = 160
-#: Above this many parameters a refusal does not compute the verdict, which would take longer than the attempts.
+#: Above this many parameters an error does not test whether z can have equations, which takes longer than the attempts.
 MAX_VERDICT = 64
 
 
@@ -28,21 +30,28 @@ class ReductionAttempt:
     """One reduction that was tried.
 
     Attributes:
-        kind: closed form in z, with further observables, automatic closure, or implicit.
+        kind: closed form in z, with further observables, automatic closure, implicit, or asymptotic.
         name: which one.
         reduction: the reduction if it applies, else `None`.
         answer: why it applies or not, with the measured number.
+        error: the error that says why not, or `None`.
     """
 
     kind: str
     name: str
     reduction: AbstractReduction | None
     answer: str
+    error: NotApplicableError | None = None
+
+    @property
+    def is_of_other_form(self) -> bool:
+        """Whether the reduction is for another kind of φ, whatever the start."""
+        return isinstance(self.error, FormError | UnsupportedPrimitiveError)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ReductionReport:
-    """The reductions that were tried at a start, in order, up to the first that applies.
+class ReductionReport(Displayed):
+    """The reductions that were tried at a start, in order, up to the first that applies and saves variables.
 
     Attributes:
         architecture: the network.
@@ -56,34 +65,50 @@ class ReductionReport:
 
     @property
     def best(self) -> AbstractReduction | None:
-        """The reduction that applies, or `None`."""
-        return next((one.reduction for one in self.attempts if one.reduction is not None), None)
-
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        return [
-            (one.name, one.kind, "no" if one.reduction is None else "yes", shorten(one.answer, _WIDTH))
-            for one in self.attempts
+        """The first exact reduction with fewer numbers than the network, else the first exact one, or `None`."""
+        exact = [
+            one.reduction for one in self.attempts if one.reduction is not None and one.kind != ASYMPTOTIC
         ]
-
-    _HEADER = ("reduction", "kind", "applies", "why")
+        return next((found for found in exact if gains(found)), exact[0] if exact else None)
 
     def __repr__(self) -> str:
         found = self.best
         mark = ", interrupted" if self.interrupted else ""
         return f"ReductionReport({self.architecture.name}: {'no reduction' if found is None else found.label}{mark})"
 
-    def __str__(self) -> str:
-        return text_table(self._rows(), self._HEADER, "llll")
+    def _title(self) -> str:
+        return f"Reductions of {self.architecture.name}"
 
-    def _repr_html_(self) -> str:
+    def _formulas(self) -> tuple[str, ...]:
+        return () if self.best is None else (self.best.statement,)
+
+    def _facts(self) -> list[tuple[str, str]]:
         found = self.best
-        name = self.architecture.name
-        return card(
-            f"Reductions of {name}",
-            formulas="" if found is None else found.statement,
-            facts={"found": "none that applies" if found is None else found.label},
-            tables=[(self._rows(), self._HEADER, "llll")],
-        )
+        rows = [("found", "none that applies" if found is None else found.label)]
+        return rows if found is None else [*rows, ("state", _saving(found))]
+
+    def _tables(self) -> list[tuple[Any, ...]]:
+        rows = [
+            (one.name, one.kind, "no" if one.reduction is None else "yes", shorten(one.answer, _WIDTH))
+            for one in self.attempts
+            if not one.is_of_other_form
+        ]
+        return [(rows, ("reduction", "kind", "applies", "reason"), "llll")] if rows else []
+
+    def _notes(self) -> list[str]:
+        others = [one.name for one in self.attempts if one.is_of_other_form]
+        return [f"For networks of another form: {', '.join(others)}."] if others else []
+
+
+def gains(reduction: AbstractReduction) -> bool:
+    """Whether a reduction has fewer numbers than the network has parameters."""
+    return reduction.numbers() < reduction.architecture.size
+
+
+def _saving(reduction: AbstractReduction) -> str:
+    numbers, size = reduction.numbers(), reduction.architecture.size
+    saved = "" if numbers < size else ": nothing is saved by it"
+    return f"{numbers} numbers, the network has {size}{saved}"
 
 
 def try_reductions(
@@ -98,8 +123,12 @@ def try_reductions(
     """Try the known reductions in order of preference and keep what each says.
 
     Closed forms in $z$ alone come first, then closed forms with further observables, then the automatic closure, at
-    last the implicit flow, which costs more than the full flow and is an instrument. Every condition is measured at
-    `theta0`. A host verb; Ctrl-C returns the attempts so far, with `interrupted` set.
+    last the implicit flow, which costs more than the full flow and is a diagnostic. A closed form with as many numbers
+    as the network is kept, and the other closed forms are tried for a smaller one. Asymptotic reductions are
+    approximations: they are tried with `everything` only. Every condition is measured at `theta0`. Subclasses of
+    `AbstractReduction` that were defined elsewhere, for example in a notebook, take part.
+
+    Not jit-compatible (runs on the host); Ctrl-C returns the attempts so far, with `interrupted` set.
 
     Args:
         arch: the architecture.
@@ -114,54 +143,79 @@ def try_reductions(
 
     Example:
         >>> import dlntheory as dln, jax
-        >>> arch = dln.linear_network((3, 4, 2))
+        >>> arch = dln.linear_network((3, 8, 2))
         >>> for attempt in try_reductions(arch, dln.gaussian(arch, jax.random.key(0))).attempts:
-        ...     print(attempt.name, attempt.reduction is not None)
+        ...     if not attempt.is_of_other_form:
+        ...         print(attempt.name, attempt.reduction is not None)
         balanced end-to-end flow False
         relaxed balanced flow False
-        mixed balanced flow False
-        entrywise forms False
+        mixed lazy and balanced flow False
         Gram flow True
     """
     checked = arch.check(theta0)
     if loss is not None:
         # Refused here, or each attempt would give it as its own reason.
         Training(loss).check(arch)
+    _import_all()
     attempts: list[ReductionAttempt] = []
+    applies = False
     with waiting(f"looking for a reduction of {arch.name}", progress):
-        for kind, name, build in candidates(arch, time_limit):
+        for cls in reductions():
+            if not everything and (cls.kind == ASYMPTOTIC or (applies and cls.kind in (CLOSURE, IMPLICIT))):
+                continue
             try:
                 with whole_runs():
-                    reduction, answer = _attempted(build, arch, checked, loss)
+                    attempts.append(_attempted(cls, arch, checked, loss, time_limit))
             except KeyboardInterrupt:
                 if not keeps_partial():
                     raise
-                attempts.append(ReductionAttempt(kind, name, None, "interrupted"))
+                attempts.append(ReductionAttempt(cls.kind, _name(cls), None, "interrupted"))
                 return ReductionReport(arch, tuple(attempts), interrupted=True)
-            attempts.append(ReductionAttempt(kind, name, reduction, answer))
-            if reduction is not None and not everything:
+            found = attempts[-1].reduction
+            applies = applies or found is not None
+            if found is not None and gains(found) and not everything:
                 break
     return ReductionReport(arch, tuple(attempts))
 
 
+@functools.cache
+def _import_all() -> None:
+    """Import every module of this package, so that a new file is found without an import of its own."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
+def _name(cls: type[AbstractReduction]) -> str:
+    return cls.label if isinstance(cls.label, str) else cls.__name__
+
+
 def _attempted(
-    build: Build, arch: Architecture, theta0: Mapping[str, Any], loss: Any
-) -> tuple[AbstractReduction | None, str]:
-    """The reduction if it applies, and why it does or not."""
+    cls: type[AbstractReduction], arch: Architecture, theta0: Mapping[str, Any], loss: Any, time_limit: float
+) -> ReductionAttempt:
+    """The reduction if it applies, and why it does or not; any other error than `NotApplicableError` is a bug."""
+    limit = {"time_limit": time_limit} if "time_limit" in inspect.signature(cls.from_start).parameters else {}
     try:
-        reduction = build(arch, theta0, loss)
-    except ConditionError as error:
-        return None, f"off by {error.measured:.3g} (tolerance {error.tolerance:.1g}): {error}"
-    except ValueError as error:
-        # Every refusal is a `ValueError` that says why; it is the answer here.
-        return None, str(error)
-    condition = reduction.condition(theta0)
-    if condition.holds:
-        return reduction, f"{reduction.label}; {condition.requirement}: off by {condition.measured:.2g}"
-    explanation = f" ({condition.explanation})" if condition.explanation else ""
-    return None, (
-        f"off by {condition.measured:.3g} (tolerance {condition.tolerance:.1g}): {condition.requirement}{explanation}"
+        reduction = cls.from_start(arch, theta0, loss, **limit)
+        condition = reduction.condition(theta0)
+        if not condition.holds:
+            raise condition.error(reduction.label)
+        # A start at the edge of the domain, where `solve` would refuse, is decided here.
+        limit_events(reduction, reduction.initial(theta0))
+    except NotApplicableError as error:
+        return ReductionAttempt(cls.kind, _name(cls), None, _reason(error), error)
+    found = (
+        f"{condition.requirement}: off by {format_number(condition.measured)}" if condition.tolerance else ""
     )
+    return ReductionAttempt(
+        cls.kind, _name(cls), reduction, "; ".join(filter(None, (found, _saving(reduction))))
+    )
+
+
+def _reason(error: NotApplicableError) -> str:
+    if isinstance(error, ConditionError) and error.requirement and error.tolerance:
+        return f"off by {error.measured:.3g} (tolerance {error.tolerance:.1g}): {error.requirement}"
+    return str(error)
 
 
 def reduce(
@@ -172,13 +226,14 @@ def reduce(
     time_limit: float = 20.0,
     progress: bool | None = None,
 ) -> AbstractReduction:
-    """The best reduction that applies to an architecture at a start: the first that `try_reductions` finds.
+    """The best reduction that applies to an architecture at a start: the first exact one of `try_reductions` that is
+    smaller than the network, else the first exact one.
 
-    The Gram flow of two layers has $(d_0 + d_2)^2$ variables, more than a network with few hidden units has: it closes
-    the equations at every width, but saves time only above the width at which its state is the smaller one.
+    The Gram flow of two layers is a network of at most $d_0 + d_2$ hidden units: it closes the equations at every
+    width, but saves time only above that width. Its display says so.
 
-    Runs on the host; Ctrl-C raises (`try_reductions` keeps what was tried). The result is not bound to a loss unless
-    one is given; `compare` binds it to the full flow.
+    Not jit-compatible (runs on the host); Ctrl-C raises `KeyboardInterrupt` (`try_reductions` keeps what was tried).
+    The result is not bound to a loss unless one is given; `compare` binds it to the full flow.
 
     Args:
         arch: the architecture.
@@ -188,81 +243,54 @@ def reduce(
         progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Raises:
-        NoReductionError: nothing known applies; says for each attempt why not, with the measured violations, the
-            verdict of `intrinsic` with its numbers (up to 64 parameters), and what to use instead.
+        NoReductionError: nothing known applies; `.details` says for each attempt why not, with the measured
+            violations, and `.intrinsic` whether $z$ can have equations of its own (up to 64 parameters).
         ValueError: a malformed `theta0` or `loss`.
 
     Example:
         >>> import dlntheory as dln, jax
-        >>> arch = dln.linear_network((3, 4, 2))
+        >>> arch = dln.linear_network((3, 8, 2))
         >>> reduce(arch, dln.gaussian(arch, jax.random.key(0))).label
         'Gram flow'
     """
-    found = try_reductions(arch, theta0, loss, time_limit=time_limit, progress=progress)
-    if found.best is not None:
-        return found.best
-    if found.interrupted:
+    report = try_reductions(arch, theta0, loss, time_limit=time_limit, progress=progress)
+    if report.best is not None:
+        return report.best
+    if report.interrupted:
         raise KeyboardInterrupt
-    reasons: dict[str, list[str]] = {}
-    for one in found.attempts:
-        reasons.setdefault(one.answer, []).append(one.name)
-    told = "\n".join(f"- {', '.join(names)}: {answer}" for answer, names in reasons.items())
-    starts = (
-        "a balanced start, `balanced(arch, key)`, or a relaxed balanced one, `lambda_balanced(arch, key, lam)`; "
-        if arch.chain is not None
-        else _undeclared_chain(arch)
+    told, verdict = _intrinsicity(arch, theta0, time_limit, progress)
+    if arch.chain is not None:
+        remedy = "start from `balanced(arch, key)` or `lambda_balanced(arch, key, lam)`"
+    elif verdict is None and "no exact kernel test" in told:
+        remedy = "write φ with operations that are exact over every ring"
+    else:
+        remedy = "give the closure further observables, `find_closure(arch, hints=[...])`"
+    tried = [one for one in report.attempts if not one.is_of_other_form]
+    nearest = min(
+        (one for one in tried if isinstance(one.error, ConditionError) and one.error.tolerance),
+        key=lambda one: one.error.measured / one.error.tolerance,
+        default=None,
     )
-    verdict, is_exact = _verdict(arch, theta0, time_limit, progress)
-    hints = (
-        "hints for the closure, `find_closure(arch, hints=[...])`"
-        if is_exact
-        else "a φ that is exact over every ring"
-    )
+    near = "" if nearest is None else f"\nNearest: {nearest.name}, {nearest.answer}."
     raise NoReductionError(
-        f"No known reduction applies to {arch.name} at this start:\n{told}\n"
-        f"Equations in z alone: {verdict}\n"
-        f"What would: {starts}{hints}. The full flow, `GradientFlow(arch, loss)`, always applies."
+        f"No known reduction applies to {arch.name} at this start: use the full flow, `GradientFlow(arch, loss)`, or "
+        f"{remedy}.{near}\nEquations in z alone: {told}\n"
+        f"All {len(report.attempts)} attempts and their reasons are in `.details`.",
+        details=report,
+        intrinsic=verdict,
+        remedy="`GradientFlow(arch, loss)`",
     )
 
 
-def _undeclared_chain(arch: Architecture) -> str:
-    """What to declare if φ is the product of its factors: closed forms of chains are tried for declared chains only."""
-    try:
-        form = read_words(arch)
-    except UnsupportedPrimitiveError:
-        return ""
-    if not isinstance(form, WordForm) or form.has_constant or len(form.blocks) != 1:
-        return ""
-    (block,) = form.blocks
-    (word, coefficient), *more = block.terms.items()
-    names = [form.letters[letter].factor for letter, _ in word]
-    is_product = (
-        not more
-        and coefficient == 1
-        and sorted(map(str, names)) == sorted(arch.shapes)
-        and all(len(shape) == 2 for shape in arch.shapes.values())
-        and np.array_equal(np.ravel(block.positions), np.arange(np.prod(arch.output_shape)))
-    )
-    if not is_product:
-        return ""
-    flipped = [str(name) for name, (_, is_flipped) in zip(names, word, strict=True) if is_flipped]
-    chain = ", ".join(f'"{name}"' for name in reversed(names)) + ("," if len(names) == 1 else "")
-    stored = f" and {' and '.join(flipped)} stored transposed" if flipped else ""
-    return (
-        f"closed forms of chains, which are tried if phi = {word_text(word)} is declared as one, first layer first, "
-        f"`Architecture(phi, shapes, chain=({chain}))`{stored}, and which need a balanced start; "
-    )
-
-
-def _verdict(
+def _intrinsicity(
     arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None
-) -> tuple[str, bool]:
-    """Whether z can have equations of its own, with the numbers of the test; and whether φ can be read exactly."""
-    later = "`intrinsic(arch, theta0)` says whether there can be any."
+) -> tuple[str, Any]:
+    """Whether z can have equations of its own, in words with the numbers of the test, and the result of `intrinsic`."""
     if arch.size > MAX_VERDICT:
-        return f"not tested above {MAX_VERDICT} parameters; {later}", True
+        later = "`intrinsic(arch, theta0)` says whether there can be any."
+        return f"not tested above {MAX_VERDICT} parameters; {later}", None
     try:
         found = intrinsic(arch, theta0, time_limit=time_limit, progress=progress)
     except UnsupportedPrimitiveError as error:
-        return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`).", False
-    return f"{found.answer}, since {found.reason} ({found.numbers()}).", True
+        return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`).", None
+    return f"{found.answer}, since {found.reason} ({found.numbers()}).", found

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from ..claims import Curves
 from ..claims.curves import MAX_SERIES
 from ..display.text import format_number
-from ..display.typesetting import prose
 from .limits import Axis, Range, is_log, panel_limits, visible
+from .rendering import template
 
 #: Drawn in colours that nothing else has: that of the text, and one for each series; replaced by those of the page.
 INK = "#010203"
@@ -54,8 +55,13 @@ class _Look(NamedTuple):
     dashes: tuple[float, ...]
     is_marked: bool = False
 
+    @property
+    def stroke_dasharray(self) -> str:
+        """The dashes as SVG has them."""
+        return " ".join(f"{self.width * length:g}" for length in self.dashes) or "none"
 
-def figure_html(panels: Mapping[str, Curves], name: str, tolerance: float | None = None) -> str:
+
+def figure_html(panels: Mapping[str, Curves], name: str, tolerance: float | None = None) -> Markup:
     """One `<figure>`: a panel for each entry, side by side, with one legend.
 
     Args:
@@ -65,23 +71,23 @@ def figure_html(panels: Mapping[str, Curves], name: str, tolerance: float | None
     """
     looks = _looks(panels)
     limits = panel_limits(list(panels.values()), tolerance)
-    drawn = ""
+    drawn = []
     for number, (title, curves) in enumerate(panels.items()):
         line = tolerance if curves.with_tolerance else None
-        svg = _svg(curves, looks, limits[number], line, f"{name}-{number}")
-        x_scale, y_scale = (", log scale" if is_log(curves, axis) else "" for axis in AXES)
-        drawn += (
-            f'<div class="panel"><p class="panel-title">{prose_of_words(title)}</p>'
-            f'<p class="axis">{prose_of_words(curves.y)}{y_scale}</p>{svg}'
-            f'<p class="axis below">{prose_of_words(curves.x)}{x_scale}</p></div>'
+        svg = Markup(_svg(curves, looks, limits[number], line, f"{name}-{number}"))
+        drawn.append(
+            {
+                "title": title,
+                "curves": curves,
+                "svg": svg,
+                "log_x": is_log(curves, "x"),
+                "log_y": is_log(curves, "y"),
+            }
         )
-    with_line = tolerance is not None and any(curves.with_tolerance for curves in panels.values())
-    return f"<figure>{drawn}<figcaption>{_legend(looks, with_line)}{_notes(panels)}</figcaption></figure>"
-
-
-def prose_of_words(text: str) -> str:
-    """As `prose`, but a text without dollar signs is words, whatever signs are in it."""
-    return prose(text) if "$" in text else html.escape(text)
+    shown = dict(looks)
+    if tolerance is not None and any(curves.with_tolerance for curves in panels.values()):
+        shown["tolerance"] = _Look("--ink", 1.0, 1.0, (1.0, 1.65))
+    return Markup(template("figure.html").render(panels=drawn, looks=shown, notes=_notes(panels)))
 
 
 def _looks(panels: Mapping[str, Curves]) -> dict[str, _Look]:
@@ -185,31 +191,14 @@ def _inline(svg: str, prefix: str, label: str, colours: Mapping[str, str]) -> st
     return head + re.sub(r"\s*\n\s*", " ", body).strip()
 
 
-def _legend(looks: Mapping[str, _Look], with_tolerance: bool) -> str:
-    rows = dict(looks)
-    if with_tolerance:
-        rows["tolerance"] = _Look("--ink", 1.0, 1.0, (1.0, 1.65))
-    items = ""
-    for name, look in rows.items():
-        dashes = " ".join(f"{look.width * length:g}" for length in look.dashes) or "none"
-        stroke = f"stroke:var({look.colour});stroke-width:{look.width};stroke-opacity:{look.opacity}"
-        dot = f'<circle cx="14" cy="4" r="3" style="fill:var({look.colour})"/>'
-        items += (
-            f'<li><svg viewBox="0 0 28 8" aria-hidden="true"><path d="M0 4H28" fill="none" '
-            f'style="{stroke};stroke-dasharray:{dashes}"/>{dot * look.is_marked}</svg>{prose_of_words(name)}</li>'
-        )
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _notes(panels: Mapping[str, Curves]) -> str:
-    notes = [prose_of_words(note) for note in dict.fromkeys(one.note for one in panels.values()) if note]
+def _notes(panels: Mapping[str, Curves]) -> list[str]:
+    notes = [note for note in dict.fromkeys(one.note for one in panels.values()) if note]
     for title, curves in panels.items():
-        shown = sum(len(points) for points in visible(curves).values())
-        missing = sum(len(xs) for xs, _ in curves.series.values()) - shown
+        missing = sum(len(xs) for xs, _ in curves.series.values()) - sum(map(len, visible(curves).values()))
         if missing:
             values = "value is" if missing == 1 else "values are"
             notes.append(
-                f"{html.escape(title)}: {format_number(missing)} {values} off the scale "
+                f"{title}: {format_number(missing)} {values} off the scale "
                 f"(zero on a logarithmic axis, or not finite)"
             )
-    return "".join(f"<p>{note}.</p>" for note in notes)
+    return notes

@@ -12,13 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import ConditionError
+from .._errors import ConditionError, NotApplicableError
 from .._precision import require_float64
 from ..architecture import Architecture
 from ..display.text import card, key_values
-from ..reductions.base import Condition
-from ..reductions.entrywise import DiagonalFlow, FormError, SquaresFlow
-from ..reductions.entrywise.base import check_plain
+from ..reductions.base import Condition, FormError
+from ..reductions.entrywise import DiagonalFlow, SquaresFlow
 from ..training import Training
 from .base import AbstractSolution
 from .dual_newton import dual_newton
@@ -258,7 +257,11 @@ class DiagonalSolution(AbstractSolution):
         self.arch = arch
         self.settings = training if isinstance(training, Training) else Training(training)
         self.settings.check(arch)
-        check_plain(self.settings, self.label)
+        if self.settings.is_decaying or self.settings.rates:
+            raise NotApplicableError(
+                f"Arguments `weight_decay` and `rates` must be 0 and 1 for the {self.label}, but are those of "
+                f"«{self.settings.conventions}»: use `DiagonalFlow`, which takes both."
+            )
         self.theta0 = arch.check(theta0)
         self.scale, self.offset = form.scale, form.offset
         u, v = (np.asarray(role) for role in form.roles(self.theta0))
@@ -334,9 +337,15 @@ def checked_alpha(alpha: float) -> float:
 
 def _form(arch: Architecture) -> tuple[DiagonalFlow | SquaresFlow, bool]:
     try:
-        return DiagonalFlow(arch), False
+        form, is_square = DiagonalFlow(arch), False
     except FormError:
-        return SquaresFlow(arch), True
+        form, is_square = SquaresFlow(arch), True
+    if form.mix is not None:
+        raise FormError(
+            f"Argument `arch` must be entrywise for the modes of a diagonal network, but the entries of {arch.name} "
+            "mix them: use `DiagonalFlow`."
+        )
+    return form, is_square
 
 
 def _isotropic(loss: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, float, float]:

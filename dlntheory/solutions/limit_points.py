@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import SaddleWarning as SaddleWarning
 from ..display.text import card, format_number, key_values
 from .riccati_frame import eigensystem
 from .scaled_range import numerical_null_space
@@ -15,10 +16,6 @@ from .scaled_range import numerical_null_space
 #: Singular values of $P_+^\top Q_0$ below this times $\|Q_0\|$ count as zero; exact saddles give 1e-16.
 TOLERANCE = 1e-12
 EPSILON = float(np.finfo(float).eps)
-
-
-class SaddleWarning(UserWarning):
-    """The solution converges to a saddle: start with the other sign, or with full rank, to learn the lost mode."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

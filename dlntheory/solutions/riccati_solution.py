@@ -161,7 +161,7 @@ class RiccatiSolution(AbstractSolution):
         first, second = problem.layers(arch, self.theta0)
         self.measured, lam = _lambda_balance(first, second, tolerance)
         if not self.measured.holds:
-            raise self.measured.refusal(f"the {LABEL}")
+            raise self.measured.error(LABEL)
         if problem.decay and abs(lam) > self.measured.tolerance:
             raise ConditionError(
                 f"Argument `theta0` must have imbalance 0 for the {LABEL} with weight decay, but has lambda = "

@@ -1,7 +1,5 @@
 """`AbstractTrainingRule`, `AbstractFlow` and `AbstractIteration`: what moves, in continuous and in discrete time."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import re
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from ..laws.law import Law
     from .law_change import LawChange
 
+# Annotations are no texts here: equinox reads `AbstractVar` from them.
 State = dict[str, Any]
 
 
@@ -98,7 +97,20 @@ class AbstractTrainingRule(Displayed, eqx.Module):
         """The arrays in which conservation laws are written, by name. Pure."""
         return state
 
-    def law_change(self, law: Law) -> LawChange:
+    def numbers_at(self, t: Any) -> dict[str, Any]:
+        """The numbers of the rule at a time, by the names that law changes use. Pure."""
+        assert self.training is not None  # a rule, not an unbound reduction
+        return {"speed": self.training.speed(t), **self.training.numbers(self.architecture, t)}
+
+    def law_values(self, when: Any, state: State) -> dict[str, Any]:
+        """What law changes need at a state, by the names of `LawChange.predict`; `when` is a time or a step. Pure."""
+        assert self.training is not None  # a rule, not an unbound reduction
+        theta, loss = self.parameters(state), self.training.loss
+        gradient = jax.grad(lambda params: loss(self.architecture(params)))(theta)
+        velocity = {name: state[f"{name}'"] for name in theta if f"{name}'" in state}
+        return {"theta": theta, "velocity": velocity, "gradient": gradient, "time": when}
+
+    def law_change(self, law: "Law") -> "LawChange":
         """How this rule changes a conservation law, as an exact identity; `law.change(rule)` calls it.
 
         Raises:
@@ -145,7 +157,10 @@ class AbstractIteration(AbstractTrainingRule):
 
     Attributes:
         learning_rate: the size of a step; also its time unless a subclass defines `time_step`.
+        failure: what it means if a step of this rule is NaN, in words; by default that the run diverged.
     """
+
+    failure: ClassVar[str] = ""
 
     @abc.abstractmethod
     def step(self, k: Any, state: State) -> State:

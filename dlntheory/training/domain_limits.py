@@ -1,4 +1,4 @@
-"""Limits of a domain: monitors that must stay above a level, or the dynamics no longer means anything."""
+"""Domain constraints: monitors that must stay above a level, or the equation no longer means anything."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ import numpy as np
 
 from .._errors import ConditionError
 from .backends.diffrax_backend import RawRun
-from .base import AbstractFlow, Limit, State
+from .base import AbstractFlow, AbstractTrainingRule, Limit, State
 from .events import AbstractEvent
 
 
 class LimitReached(AbstractEvent):
     """The event that a monitor falls to the level at which its `Limit` stops a run."""
 
+    by_any_member = True
     limit: Limit = eqx.field(static=True)
 
     @property
     def label(self) -> str:
         return f"{self.limit.monitor} fell to {self.limit.stop_below:g}"
 
-    def value(self, dynamics: AbstractFlow, t, state: State) -> Any:
-        return dynamics.monitors(state)[self.limit.monitor] - self.limit.stop_below
+    def value(self, rule: AbstractTrainingRule, t: Any, state: State) -> Any:
+        return rule.monitors(state)[self.limit.monitor] - self.limit.stop_below
 
 
-def limit_events(dynamics: AbstractFlow, state0: State) -> tuple[LimitReached, ...]:
+def limit_events(dynamics: AbstractFlow, state0: State, is_batched: bool = False) -> tuple[LimitReached, ...]:
     """One event for each limit of a dynamics, checked at the start.
 
     Raises:
         ConditionError: a monitor is below its level already.
     """
     limits = dynamics.limits()
-    values = dynamics.monitors(state0) if limits else {}
+    monitors = jax.vmap(dynamics.monitors) if is_batched else dynamics.monitors
+    values = monitors(state0) if limits else {}
     for limit in limits:
-        found = float(values[limit.monitor])
+        found = float(np.min(np.asarray(values[limit.monitor])))
         if not found > limit.stop_below:
             raise ConditionError(
                 f"Argument `theta0` must have {limit.monitor} above {limit.stop_below:g} for {dynamics.label}, but "
@@ -48,10 +50,10 @@ def limit_events(dynamics: AbstractFlow, state0: State) -> tuple[LimitReached, .
     return tuple(LimitReached(limit) for limit in limits)
 
 
-def enforce(dynamics: AbstractFlow, raw: RawRun, user_events: int) -> tuple[RawRun, str | None]:
+def check_limits(dynamics: AbstractFlow, raw: RawRun, user_events: int) -> tuple[RawRun, str | None]:
     """A run cut where a monitor fell below its level, and the warning for one that came near it.
 
-    Where every save is a step no event can watch the run, so that the recorded rows are looked at as well.
+    Where every save time is a step no event can watch the run, so that the recorded rows are looked at as well.
 
     Args:
         dynamics: what was run.
@@ -66,8 +68,13 @@ def enforce(dynamics: AbstractFlow, raw: RawRun, user_events: int) -> tuple[RawR
         limit = dynamics.limits()[raw.event - user_events]
         raw = dataclasses.replace(raw, event=None, failure=_failure(limit))
     for limit in dynamics.limits():
-        values = np.asarray(raw.rows["monitors"][limit.monitor])
-        last = float(raw.final_row["monitors"][limit.monitor])
+        # Of a batch the lowest member counts.
+        values = (
+            np.asarray(raw.rows["monitors"][limit.monitor])
+            .reshape(len(raw.ts), -1)
+            .min(axis=1, initial=np.inf)
+        )
+        last = float(np.min(raw.final_row["monitors"][limit.monitor]))
         below = np.flatnonzero(np.isfinite(raw.ts) & (values <= limit.stop_below))
         if len(below):
             raw = dataclasses.replace(_cut(raw, int(below[0])), event=None, failure=_failure(limit))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,119 +11,175 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import integer
 from .._errors import IntegrationError
 from .._precision import require_float64
 from ..display.progress import keeps_partial, progress_bar
+from .backends.compiling import Compiled
+from .backends.diffrax_backend import for_members
 from .backends.resumable_stepping import Pace
 from .base import AbstractIteration, State
+from .batches import start_of, unbatched
+from .events import AbstractEvent, checked_events, event_values
+from .failures import divergence_message
 from .recording import LawMonitor, number_count, quantities, record
-from .solve import MAX_RECORDED
+from .save_times import save_grid
+from .solve import MAX_RECORDED, law_monitor
 from .trajectory import INTERRUPTED, Stats, Trajectory, trajectory_of
 
-#: Saves per compiled call, at most: between calls the host looks at the loss and may stop.
+#: Save times per compiled call, at most: between calls the host looks at the loss and may stop.
 CHUNK = 16
 
 
-@eqx.filter_jit
-@eqx.debug.assert_max_traces(max_traces=None)
-def _run_chunk(
-    iteration: AbstractIteration,
-    state: State,
-    k,
-    gaps,
-    reference,
-    monitor: LawMonitor | None,
-    with_state: bool,
-):
-    """Advance by `gaps[0]`, `gaps[1]`, … steps, recording after each; gaps are traced: any grid compiles once."""
+class _Settings(eqx.Module):
+    """What a run is made of beside its state; the static fields decide the compiled program."""
 
-    def advance(carry, gap):
-        k, state = carry
-        state = jax.lax.fori_loop(k, k + gap, lambda i, s: iteration.step(i, s), state)
-        t = jnp.asarray(k + gap, dtype=float) * iteration.time_step
-        row = record(iteration, t, state, reference, monitor=monitor, with_state=with_state)
-        return (k + gap, state), row
+    iteration: AbstractIteration
+    events: tuple[AbstractEvent, ...]
+    monitor: LawMonitor | None
+    start: State
+    with_state: bool = eqx.field(static=True)
+    is_batched: bool = eqx.field(static=True)
 
-    return jax.lax.scan(advance, (k, state), gaps)
+
+@Compiled
+def _run_chunk(settings: _Settings, state: State, k: Any, gaps: Any) -> tuple[Any, dict[str, Any]]:
+    """Advance by `gaps[0]`, `gaps[1]`, … steps, recording after each; gaps are traced: any grid compiles once.
+
+    An event is looked at after every step, and nothing moves any more once it has happened.
+    """
+    iteration, events, is_batched = settings.iteration, settings.events, settings.is_batched
+    # A bound method of a module has no hash, which `fori_loop` asks for.
+    step = for_members(lambda k, one: iteration.step(k, one), is_batched, shared=1)
+    zero = jnp.asarray(0)
+    reference = for_members(
+        lambda start: quantities(iteration, iteration.time_of(zero), start, settings.monitor), is_batched
+    )(settings.start)
+
+    def one_row(t: Any, state: State, reference: Any) -> dict[str, Any]:
+        return record(
+            iteration, t, state, reference, monitor=settings.monitor, with_state=settings.with_state
+        )
+
+    def values(k: Any, state: State) -> Any:
+        return event_values(events, iteration, iteration.time_of(k), state, is_batched)
+
+    def stretch(carry: Any, gap: Any) -> Any:
+        k, state, value = carry
+        end = k + gap
+        if events:
+
+            def move(carry: Any) -> Any:
+                k, state, _ = carry
+                state = step(k, state)
+                return k + 1, state, values(k + 1, state)
+
+            k, state, value = jax.lax.while_loop(
+                lambda carry: (carry[0] < end) & jnp.all(carry[2] > 0), move, (k, state, value)
+            )
+        else:
+            state = jax.lax.fori_loop(k, end, step, state)
+            k = end
+        row = for_members(one_row, is_batched, shared=1)(iteration.time_of(k), state, reference)
+        return (k, state, value), {"k": k, "event": value, **row}
+
+    value = values(k, state) if events else None
+    (k, state, _), rows = jax.lax.scan(stretch, (k, state, value), gaps)
+    return (k, state), rows
 
 
 class _Done(NamedTuple):
-    """What is done of a run: replaced as a whole after every chunk, so that an interrupt finds no half of one."""
+    """The run so far: replaced as a whole after every chunk, so that an interrupt finds no half of one."""
 
     k: Any
     state: State
     steps: int = 0
     saves: int = 0
     parts: tuple[dict[str, Any], ...] = ()
-    #: The row at `steps`, which need not be a save.
+    #: The row at `steps`, which need not be a save time.
     last: dict[str, Any] | None = None
-    is_low: bool = False
+    #: Which event ended the run.
+    event: int | None = None
     is_diverged: bool = False
 
 
 def iterate(
     iteration: AbstractIteration,
-    theta0: Mapping[str, Any],
+    theta0: Any,
     steps: int,
     *,
     ts: int | Sequence[int] | np.ndarray = 200,
-    stop_loss: float | None = None,
+    stop: Any = (),
     laws: Callable[[dict[str, Any]], Any] | None = None,
     save_states: bool | None = None,
+    check: bool = True,
     progress: bool | None = None,
     allow_float32: bool = False,
 ) -> Trajectory:
     r"""Run `steps` steps of a training rule from `theta0`, in compiled chunks.
 
-    A host verb. `Trajectory.ts` is $k\eta$, so that a run lies over the flow that it discretises.
+    Not jit-compatible (it runs on the host); inside jit, vmap or grad call `states_at`. `Trajectory.ts` is
+    gradient-flow time, $k\eta$ for a constant step, so that a run lies over the flow that it discretises.
 
-    Ctrl-C ends a long run within about a second and returns what is done, with `stats.stopped_by == "interrupted"`;
-    before anything is done, and a second time, it raises `KeyboardInterrupt`.
+    Where every array of `theta0` has the same additional leading axes, the starts are a batch and run together; see
+    `solve`. Ctrl-C ends a long run within about a second and returns what is done, with
+    `stats.stopped_by == "interrupted"`; before anything is done, and a second time, it raises `KeyboardInterrupt`.
 
     Args:
         iteration: a `GradientDescent` or any `AbstractIteration`.
-        theta0: the network's parameters.
+        theta0: the network's parameters, one start or a batch.
         steps: number of steps, at least 1.
-        ts: number of evenly spaced save times (step 0 and the last included), or increasing step numbers.
+        ts: number of evenly spaced save times (step 0 and the last included), or increasing step numbers; the last step
+            is always one.
+        stop: what ends the run early, after the first step at which it holds: `LossBelow(level)`, `SteadyState(rtol)`,
+            a function `(t, params) -> number` that crosses zero, or several of them; see `solve`.
         laws: conservation laws to watch, a function of the dict of factors; see `solve`.
-        stop_loss: end the run at the first save at which the loss is at or below this.
-        save_states: keep the state at every save; by default if that takes at most 0.5 GB.
+        save_states: keep the state at every save time; by default if that takes at most 0.5 GB.
+        check: check `theta0` against the condition of a reduction.
         progress: show a bar; by default on a terminal and in a notebook, after two seconds.
         allow_float32: run in float32 and mark the result.
 
     Raises:
-        ValueError: malformed arguments.
-        IntegrationError: the iteration diverged; `.trajectory` holds the finite part.
+        ValueError: malformed arguments, traced ones, an event that already holds at the start.
+        IntegrationError: the iteration diverged; the message has the measured sharpness, `.trajectory` the finite part.
         KeyboardInterrupt: the user stopped the run before anything was done.
     """
     float64 = require_float64("iterate", allow_float32=allow_float32)
-    grid = _step_grid(ts, steps)
-    checked = iteration.architecture.check(theta0)
-    state = {name: jnp.asarray(leaf) for name, leaf in iteration.initial(checked).items()}
+    if not isinstance(iteration, AbstractIteration):
+        raise ValueError(
+            f"Argument `iteration` must be a rule with steps, but is {type(iteration).__name__}: a flow runs by "
+            "`solve`."
+        )
+    if iteration.training is None:
+        raise ValueError(
+            f"Argument `iteration` must be bound to a loss, but {iteration.label} is not: call `.bind(flow.training)`."
+        )
+    grid = save_grid(ts, 0, integer(steps, "steps"), whole=True)
+    start = start_of(iteration, theta0, check=check)
+    state, is_batched = start.state, start.is_batched
     if save_states is None:
         save_states = number_count(state, len(grid)) <= MAX_RECORDED
-    monitor = None if laws is None else LawMonitor(laws)
-    reference = quantities(iteration, jnp.asarray(0.0), state, monitor)
-    traces = eqx.debug.get_num_traces(_run_chunk)
+    events = checked_events(stop, iteration, 0.0, state, is_batched)
+    monitor = law_monitor(laws, iteration, state)
+    settings = _Settings(iteration, events, monitor, state, bool(save_states), is_batched)
+    traces = _run_chunk.traces
     begin = time.perf_counter()
 
     def run(done: _Done, gaps: list[int]) -> tuple[Any, State, dict[str, Any]]:
-        padded = jnp.asarray(gaps + [0] * (CHUNK - len(gaps)))
-        (k, after), rows = _run_chunk(
-            iteration, done.state, done.k, padded, reference, monitor, bool(save_states)
-        )
-        return k, after, {name: _cut(row, len(gaps)) for name, row in rows.items()}
+        padded = np.asarray(gaps + [0] * (CHUNK - len(gaps)))
+        (k, after), rows = _run_chunk(settings, done.state, done.k, padded)
+        return k, after, _cut(rows, len(gaps))
 
-    done, pace, interrupted = _Done(jnp.asarray(0), state), Pace(state, iteration), False
+    done, pace, interrupted = _Done(np.asarray(0), state), Pace(state, iteration), False
     with progress_bar(int(grid[-1]), iteration.label, unit=" steps", progress=progress) as bar:
-        while done.saves < len(grid) and not (done.is_low or done.is_diverged or interrupted):
+        while done.saves < len(grid) and done.event is None and not (done.is_diverged or interrupted):
             try:
-                shown, began, known = done.steps, time.perf_counter(), eqx.debug.get_num_traces(_run_chunk)
-                done = _advance(done, grid, pace.steps, stop_loss, run)
-                if done.steps > shown and eqx.debug.get_num_traces(_run_chunk) == known:
+                shown, began, known = done.steps, time.perf_counter(), _run_chunk.traces
+                done = _advance(done, grid, pace.steps, run)
+                if done.steps > shown and _run_chunk.traces == known:
                     pace.learn(done.steps - shown, time.perf_counter() - began)
                 if done.last is not None:
-                    bar.set_postfix_str(f"loss {done.last['loss']:.3g}")
+                    bar.set_postfix_str(f"loss {np.max(done.last['loss']):.3g}")
                 bar.update(done.steps - shown)
             except KeyboardInterrupt:
                 if done.last is None:
@@ -133,87 +189,77 @@ def iterate(
         raise KeyboardInterrupt
     parts, at = list(done.parts), grid[: done.saves]
     if done.last is not None and done.steps > (at[-1] if len(at) else -1):
-        # Stopped between two saves.
+        # Stopped between two save times.
         parts.append(jax.tree.map(lambda leaf: leaf[None], done.last))
         at = np.append(at, done.steps)
-    rate = float(iteration.time_step)
+    stopped_by = None if done.event is None else events[done.event].label
     stats = Stats(
-        method=f"{iteration.label}, step {rate:g}",
+        method=f"{iteration.label}, step {float(np.max(np.asarray(iteration.time_step))):g}",
         rtol=None,
         atol=None,
         counts={"steps": done.steps},
         seconds=time.perf_counter() - begin,
-        compiled=eqx.debug.get_num_traces(_run_chunk) > traces,
-        stopped_by=INTERRUPTED if interrupted else "loss level reached" if done.is_low else None,
+        compiled=_run_chunk.traces > traces,
+        stopped_by=INTERRUPTED if interrupted else stopped_by,
         float64=float64,
     )
-    run_of_all = None
+    trajectory = None
     if len(at):
         rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-        final = jax.tree.map(np.asarray, done.state)
-        run_of_all = trajectory_of(iteration, "t", at * rate, rows, final, stats)
+        del rows["k"], rows["event"]
+        rows = unbatched(rows, start.batch_shape, has_time=True)
+        final = unbatched(jax.tree.map(np.asarray, done.state), start.batch_shape, has_time=False)
+        times = np.asarray(iteration.time_of(at))
+        trajectory = trajectory_of(iteration, "t", times, rows, final, stats)
     if done.is_diverged:
+        ends = (state, done.state)
+        first, last = jax.tree.map(lambda leaf: leaf[0], ends) if is_batched else ends
         raise IntegrationError(
-            f"{iteration.label} diverged between steps {done.steps} and {grid[done.saves]} of {steps} "
-            f"(step size {rate:g}). A step size below 2/(largest Hessian eigenvalue) is needed; "
-            f"the {len(at)} finite saves are in `.trajectory`.",
-            trajectory=run_of_all,
+            divergence_message(iteration, first, last, done.steps, int(grid[done.saves]), steps, len(at)),
+            trajectory=trajectory,
         )
-    assert run_of_all is not None  # row 0 is the checked, finite start
-    return run_of_all
+    assert trajectory is not None  # row 0 is the checked, finite start
+    return trajectory
 
 
 def _advance(
     done: _Done,
     grid: np.ndarray,
     most: int,
-    stop_loss: float | None,
     run: Callable[[_Done, list[int]], tuple[Any, State, dict[str, Any]]],
 ) -> _Done:
-    """One chunk of at most so many steps and `CHUNK` saves; a row that is no save may be its last one."""
+    """One chunk of at most so many steps and `CHUNK` save times; its last row need not be at a save time."""
     gaps, ends = [], grid[done.saves : done.saves + CHUNK]
     for end in np.minimum(ends, done.steps + most).tolist():
         gaps.append(end - done.steps - sum(gaps))
         if end == done.steps + most:
             break
-    saves = int(np.sum(ends[: len(gaps)] <= done.steps + most))
     k, state, rows = run(done, gaps)
-    finite = np.isfinite(rows["loss"])
-    good = len(gaps) if finite.all() else int(np.argmin(finite))
-    low = np.flatnonzero(rows["loss"][: min(good, saves)] <= stop_loss) if stop_loss is not None else []
-    is_low = len(low) > 0
-    if is_low:
-        good = int(low[0]) + 1
-    if good < len(gaps):
+    event, good = None, len(gaps)
+    if rows["event"] is not None and (stopped := np.flatnonzero(np.any(rows["event"] <= 0, axis=1))).size:
+        good = int(stopped[0]) + 1
+        event = int(np.argmin(rows["event"][good - 1]))
+    # A batch ends where all of its members have diverged: until then the others go on.
+    loss = rows["loss"][:good].reshape(good, -1)
+    finite = np.any(np.isfinite(loss), axis=1)
+    is_diverged = not finite.all()
+    if is_diverged:
+        good, event = int(np.argmin(finite)), None
         # Replay the chunk up to its last good row, so that the final state is the one reported.
         k, state, _ = run(done, gaps[:good])
-    saves = min(saves, good)
+    at = rows["k"][:good]
+    saves = int(np.sum(np.isin(at, ends)))
     return _Done(
         k,
         state,
-        done.steps + sum(gaps[:good]),
+        int(at[-1]) if good else done.steps,
         done.saves + saves,
         (*done.parts, _cut(rows, saves)),
         jax.tree.map(lambda leaf: leaf[good - 1], rows) if good else done.last,
-        is_low,
-        good < len(gaps) and not is_low,
+        event,
+        is_diverged,
     )
 
 
 def _cut(row: Any, count: int) -> Any:
     return jax.tree.map(lambda leaf: np.array(leaf[:count]), row)
-
-
-def _step_grid(ts: int | Sequence[int] | np.ndarray, steps: int) -> np.ndarray:
-    if not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"Argument `steps` must be a positive integer, but is {steps!r}.")
-    if isinstance(ts, (int, np.integer)):
-        if ts < 2:
-            raise ValueError(f"Argument `ts` must be at least 2, but is {ts}.")
-        return np.unique(np.linspace(0, int(steps), int(ts)).round().astype(np.int64))
-    grid = np.asarray(ts)
-    if grid.ndim != 1 or grid.size == 0 or grid.dtype.kind not in "iu":
-        raise ValueError("Argument `ts` must be a number or a one-dimensional array of step numbers.")
-    if np.any(np.diff(grid) <= 0) or grid[0] < 0 or grid[-1] > steps:
-        raise ValueError(f"Argument `ts` must increase within [0, {steps}], but is {grid.tolist()}.")
-    return grid.astype(np.int64)

@@ -32,11 +32,11 @@ def plot_loss(trajectory: Any, ax=None, **style: Any):
         **style: of the line, for example `**FULL_STYLE`, or a `label`.
     """
     ax = ax if ax is not None else new_axes()
-    ax.plot(
-        trajectory.ts,
-        trajectory.loss,
-        **{"color": COLOURS["full"], "label": as_text(trajectory.label), **style},
-    )
+    look = {"color": COLOURS["full"], "label": as_text(trajectory.label), **style}
+    label = look.pop("label")
+    # One line for each member of a batch, and one entry in the legend.
+    lines = ax.plot(trajectory.ts, np.reshape(trajectory.loss, (-1, len(trajectory.ts))).T, **look)
+    lines[0].set_label(label)
     if np.all(trajectory.loss > 0) and np.max(trajectory.loss) > 10 * np.min(trajectory.loss):
         ax.set_yscale("log")
         readable_ticks(ax.yaxis)
@@ -57,6 +57,10 @@ def plot_singular_values(trajectory: Any, ax=None, count: int | None = None, **s
     Raises:
         ValueError: $z$ is not a matrix, or `count` is no positive integer.
     """
+    if np.ndim(trajectory.loss) != 1:
+        raise ValueError(
+            "Argument `trajectory` must be one run, but is a batch: take one by `trajectory[0]`."
+        )
     if trajectory.z.ndim != 3:
         raise ValueError(
             "Argument `trajectory` must have a matrix z at every time, "
@@ -76,7 +80,7 @@ def plot_singular_values(trajectory: Any, ax=None, count: int | None = None, **s
 
 
 def plot_drift(trajectory: Any, ax=None, **style: Any):
-    """Largest absolute change of each conserved quantity since the start, one line for each.
+    """Largest absolute change of each conserved quantity since the start, one line for each; of a batch the largest.
 
     Args:
         trajectory: a run that monitors conserved quantities.
@@ -94,6 +98,7 @@ def plot_drift(trajectory: Any, ax=None, **style: Any):
     prefix = f"{style.pop('label')}: " if "label" in style else ""
     count = len(trajectory.drift)
     for number, (name, values) in enumerate(trajectory.drift.items()):
+        values = np.max(np.reshape(values, (-1, len(trajectory.ts))), axis=0)
         later = values > 0  # a logarithmic axis has no place for the zero at the start
         look = {"color": shade(number, count) if count > 1 else COLOURS["full"], "linewidth": 1.4, **style}
         ax.plot(trajectory.ts[later], values[later], label=prefix + _law_label(name), **look)
@@ -122,11 +127,12 @@ def plot_comparison(comparison: Any, axes=None):
     plot_loss(reduced, left, **REDUCED_STYLE)
     set_title(left, as_text(full.architecture))
     legend(left)
-    seen = comparison.error > 0
-    right.plot(comparison.ts[seen], comparison.error[seen], **role("error"))
-    if np.any(seen):
+    errors = np.reshape(comparison.error, (-1, len(comparison.ts)))
+    for error in errors:
+        right.plot(comparison.ts[error > 0], error[error > 0], **role("error"))
+    if np.any(errors > 0):
         right.set_yscale("log")
-        widen_to_decades(right, comparison.error[seen])
+        widen_to_decades(right, errors[errors > 0])
     else:
         right.set_yticks([0.0])
         right.set_xlim(left.get_xlim())

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import real_number
+from .._checks import is_traced, real_number
 from .._errors import NotApplicableError
 from ..architecture import Architecture
 from ..display.displayed import Displayed
+from ..losses.traced import traced_loss
 
 
 class Settings(TypedDict, total=False):
@@ -28,13 +29,13 @@ class Settings(TypedDict, total=False):
 class Training(Displayed, eqx.Module):
     r"""What is minimised and at which speed: the one source of every factor in a flow, a step or a closed form.
 
-    $\theta_l' = -a(t)\,e_l\,(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\,\theta_l)$, in gradient-flow time. A rule
-    with steps of size $\eta$ takes every function of time at $t = k\eta$.
+    $\theta_l' = -a(t)\,e_l\,(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\,\theta_l)$, in gradient-flow time. A
+    rule with steps of size $\eta$ takes every function of time at $t = k\eta$.
 
     Args:
         loss: the loss $f(z)$, any callable from $z$ to a scalar.
-        weight_decay: $\gamma \ge 0$, the penalty being $\frac{\gamma}{2} \sum_l \|\theta_l\|^2$; one number, numbers by
-            name of the factor (0 where not named), or a function of $t$ that returns either.
+        weight_decay: $\gamma \ge 0$, the penalty being $\frac{\gamma}{2} \sum_l \|\theta_l\|^2$; one number,
+            numbers by name of the factor (0 where not named), or a function of $t$ that returns either.
         rates: learning rate $e_l > 0$ of a factor by name; factors not named have rate 1.
         schedule: a function $a(t) \ge 0$ that multiplies all rates, and the weight decay with them.
         decoupled: the decay is $-a\,\gamma_l\theta_l$ and no part of the gradient: rates do not multiply it, and no
@@ -63,15 +64,15 @@ class Training(Displayed, eqx.Module):
     ):
         if not callable(loss):
             raise ValueError(f"Argument `loss` must be a function of z, but is {loss!r}.")
-        if schedule is not None and not callable(schedule):
-            raise ValueError(f"Argument `schedule` must be a function of time, but is {schedule!r}.")
         self.loss = loss
         self.decay = _checked_decay(weight_decay)
         named = {name: real_number(rate, f"rates['{name}']", above=0) for name, rate in (rates or {}).items()}
         self.rates = {name: np.asarray(rate) for name, rate in named.items() if rate != 1.0}
-        self.schedule = schedule
+        self.schedule = None if schedule is None else _function_of_time(schedule, "schedule")
         self.decoupled = bool(decoupled)
-        self.is_decaying = callable(self.decay) or bool(np.any([*jax.tree.leaves(self.decay)]))
+        self.is_decaying = callable(self.decay) or any(
+            is_traced(value) or bool(value > 0) for value in jax.tree.leaves(self.decay)
+        )
 
     @classmethod
     def of(cls, arch: Architecture, loss: Any, **settings: Unpack[Settings]) -> Training:
@@ -110,6 +111,31 @@ class Training(Displayed, eqx.Module):
                     measured=name,
                 )
 
+    def require_plain_time(self, what: str) -> None:
+        """Raise if a schedule or a weight decay depends on time.
+
+        Raises:
+            NotApplicableError: one does; `what` says for what it must not.
+        """
+        if not self.is_constant:
+            raise NotApplicableError(
+                f"Argument `training` must not depend on time for {what}, but has a schedule or a decay that does.",
+                requirement="settings that do not depend on time",
+            )
+
+    def require_no_decay(self, what: str) -> None:
+        """Raise if there is weight decay.
+
+        Raises:
+            NotApplicableError: there is; `what` says for what there must be none.
+        """
+        if self.is_decaying:
+            raise NotApplicableError(
+                f"Argument `weight_decay` must be 0 for {what}, but is {self._decay_text}.",
+                requirement="no weight decay",
+                measured=self._decay_text,
+            )
+
     @property
     def is_constant(self) -> bool:
         """Whether nothing depends on time."""
@@ -134,26 +160,35 @@ class Training(Displayed, eqx.Module):
         decay = self.decay(t) if callable(self.decay) else self.decay
         return decay.get(factor, 0.0) if isinstance(decay, Mapping) else decay
 
+    def numbers(self, arch: Architecture, t: Any) -> dict[str, Any]:
+        r"""Rates $e_l$ and decays $\gamma_l$ by factor at a time, `{}` where all are 1 and all are 0."""
+        decay = {name: self.decay_of(name, t) for name in arch.shapes} if self.is_decaying else {}
+        return {
+            "rates": {name: self.rates.get(name, 1.0) for name in arch.shapes} if self.rates else {},
+            "decay": decay,
+        }
+
     def velocity(self, arch: Architecture, params: Mapping[str, Any], t: Any = 0.0) -> dict[str, Any]:
         r"""$\theta' = -a(t)\,e_l(\nabla_{\theta_l} f(\varphi(\theta)) + \gamma_l\theta_l)$ at a time. Pure."""
         gradient = jax.grad(lambda p: self.loss(arch(p)))(dict(params))
-        out = {}
-        for name, slope in gradient.items():
-            force = slope
-            if self.is_decaying and not self.decoupled:
-                force = force + self.decay_of(name, t) * params[name]
-            if name in self.rates:
-                force = self.rates[name] * force
-            if self.is_decaying and self.decoupled:
-                force = force + self.decay_of(name, t) * params[name]
-            out[name] = -force if self.schedule is None else -self.schedule(t) * force
-        return out
+        return {name: self.change(name, slope, params[name], t) for name, slope in gradient.items()}
+
+    def change(self, factor: str, slope: Any, value: Any, t: Any = 0.0) -> Any:
+        r"""$\theta_l'$ of one factor, or of a part of it, from the gradient of $f(\varphi(\theta))$ in it. Pure."""
+        if self.is_decaying and not self.decoupled:
+            slope = slope + self.decay_of(factor, t) * value
+        if factor in self.rates:
+            slope = self.rates[factor] * slope
+        if self.is_decaying and self.decoupled:
+            slope = slope + self.decay_of(factor, t) * value
+        return -slope if self.schedule is None else -self.schedule(t) * slope
 
     def check(self, arch: Architecture) -> None:
         """Raise unless the loss is a scalar function of the architecture's $z$ and all names are those of factors.
 
         Raises:
-            ValueError: the loss fails or is no scalar on a $z$ of this shape, or a rate or decay names no factor.
+            ValueError: the loss fails, is no scalar on a $z$ of this shape or rounds to float32, or a rate or decay
+                names no factor.
         """
         decay = self.decay(jnp.zeros(())) if callable(self.decay) else self.decay
         names = {"rates": self.rates, "weight_decay": decay if isinstance(decay, Mapping) else {}}
@@ -162,16 +197,9 @@ class Training(Displayed, eqx.Module):
                 raise ValueError(
                     f"Argument `{argument}` must name factors of {arch.name}, {list(arch.shapes)}, but has {unknown}."
                 )
-        struct = jax.ShapeDtypeStruct(arch.output_shape, jnp.result_type(float))
-        try:
-            value = jax.eval_shape(self.loss, struct)
-        except Exception as error:
-            error.add_note(f"(while evaluating `loss` on a z of shape {arch.output_shape}, from {arch.name})")
-            raise
-        if getattr(value, "shape", None) != ():
-            raise ValueError(
-                f"Argument `loss` must map z of shape {arch.output_shape} to a scalar, but gives {value}."
-            )
+        # The shape of z is known only here. The traced loss is the same function, as a value: a lambda that is
+        # written twice is one loss, and what is compiled for it is compiled once.
+        object.__setattr__(self, "loss", traced_loss(self.loss, arch.output_shape))
 
     @property
     def conventions(self) -> str:
@@ -213,14 +241,26 @@ class Training(Displayed, eqx.Module):
 
 def checked_number(value: Any, argument: str, **bounds: Any) -> Any:
     """A number of a rule as an array, checked by `real_number`; a traced one, inside `vmap` or `grad`, as it is."""
-    if isinstance(value, jax.core.Tracer):
-        return value
-    return np.asarray(real_number(value, argument, **bounds))
+    return value if is_traced(value) else np.asarray(real_number(value, argument, **bounds))
+
+
+def _function_of_time(function: Any, argument: str, *, mapping: bool = False) -> Callable[[Any], Any]:
+    """A function of time as a value: equal to the same function written again, so that it compiles once."""
+    if not callable(function):
+        raise ValueError(f"Argument `{argument}` must be a function of time, but is {function!r}.")
+    value = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.result_type(float)))
+    if mapping and isinstance(value, Mapping):
+        return function
+    if getattr(value, "shape", ()) != ():
+        raise ValueError(
+            f"Argument `{argument}` must return a number, but returns an array of shape {value.shape}."
+        )
+    return traced_loss(function, ())
 
 
 def _checked_decay(decay: Any) -> Any:
     if callable(decay):
-        return decay
+        return _function_of_time(decay, "weight_decay", mapping=True)
     if isinstance(decay, Mapping):
         return {
             name: checked_number(value, f"weight_decay['{name}']", minimum=0) for name, value in decay.items()

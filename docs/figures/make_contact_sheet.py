@@ -254,7 +254,9 @@ def collapse() -> dict[tuple[float, int], np.ndarray]:
         start = orthogonal(rng, (12,) * depth, scale)
         start[f"W{depth}"] = scale * np.linalg.qr(rng.standard_normal((12, classes)))[0].T
         packed = compress(deep, loss, start)
-        end = dln.iterate(descent(packed, 0.02), start, 20_000, ts=2, stop_loss=1e-18, save_states=False)
+        end = dln.iterate(
+            descent(packed, 0.02), start, 20_000, ts=2, stop=dln.LossBelow(1e-18), save_states=False
+        )
         layers = packed.layers({name: jnp.asarray(value) for name, value in end.final.items()})
         metrics[scale, depth] = np.asarray(collapse_metrics(deep, layers, inputs, labels)[:-1])
     return metrics

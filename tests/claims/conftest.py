@@ -11,22 +11,21 @@ from dlntheory.claims import PAPERS, Evidence, claim
 FIELDS = {
     "paper": "basics",
     "statement": r"The distance to one is zero: $\lVert x - 1 \rVert = 0$.",
-    "summary": "The number is one.",
     "source": "Peano 1889, Axiom 1",
     "tolerance": 1e-9,
-    "holds": {"x": 1.0},
-    "violated": {"x": 2.0},
+    "arguments": {"x": 1.0},
+    "control_arguments": {"x": 2.0},
     "control": "the number is two",
     "tier": "quick",
 }
 
 
 def distance_to_one(x):
-    return Evidence(predicted=1.0, measured=x, error=abs(x - 1.0))
+    return Evidence(predicted=1.0, measured=x)
 
 
 def always_agrees(x):
-    return Evidence(predicted=1.0, measured=1.0, error=0.0)
+    return Evidence(predicted=1.0, measured=1.0)
 
 
 def raises(x):
@@ -49,7 +48,8 @@ def returns_a_bool(x):
     return True
 
 
-def make(id, check=distance_to_one, **fields):
+def make(id, check=distance_to_one, summary="The number is one.", **fields):
+    check.__doc__ = summary
     return claim(id=id, **{**FIELDS, **fields})(check)
 
 
@@ -61,16 +61,16 @@ def toys():
     return SimpleNamespace(
         make=make,
         passing=make("toy-passing"),
-        failing=make("toy-failing", holds={"x": 1.5}),
-        failing_twice=make("toy-failing-twice", holds={"x": 1.5}, violated={"x": 1.0}),
+        failing=make("toy-failing", arguments={"x": 1.5}),
+        failing_twice=make("toy-failing-twice", arguments={"x": 1.5}, control_arguments={"x": 1.0}),
         vacuous=make("toy-vacuous", always_agrees),
         raising=make("toy-raising", raises),
         raising_control=make("toy-raising-control", raises_off_one),
         wrong_type=make("toy-wrong-type", returns_a_bool),
-        nan=make("toy-nan", holds={"x": NAN}),
-        nan_control=make("toy-nan-control", violated={"x": NAN}),
-        infinite=make("toy-infinite", holds={"x": INF}),
-        infinite_control=make("toy-infinite-control", violated={"x": INF}),
+        nan=make("toy-nan", arguments={"x": NAN}),
+        nan_control=make("toy-nan-control", control_arguments={"x": NAN}),
+        infinite=make("toy-infinite", arguments={"x": INF}),
+        infinite_control=make("toy-infinite-control", control_arguments={"x": INF}),
         slow=make("toy-slow", tier="full", paper="closure"),
         interrupting=make("toy-interrupting", interrupts),
         interrupting_control=make("toy-interrupting-control", interrupts_off_one),

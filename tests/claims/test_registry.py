@@ -27,7 +27,7 @@ def ids(selected):
 def test_papers_are_those_of_the_design_in_order():
     assert [paper.key for paper in papers()] == KEYS
     assert PAPERS["mean-field"].module == "dlntheory.claims.mean_field"
-    assert all(paper.title and paper.citation for paper in papers())
+    assert all(paper.title and paper.source for paper in papers())
 
 
 def test_claims_come_in_order_of_papers_and_definition(toys, set_papers):
@@ -75,9 +75,9 @@ def test_module_is_found_as_a_file_and_imported_only_when_asked_for(tmp_path, mo
     name = "dlntheory.claims.mean_field"
     (tmp_path / "mean_field.py").write_text(
         "from dlntheory.claims import Evidence, claim\n"
-        "@claim(id='toy-from-file', paper='mean-field', statement='$x$', source='x',\n"
-        "       summary='x', tolerance=1, holds={'x': 1}, violated={'x': 3}, control='x is 3')\n"
-        "def check(x):\n    return Evidence(1, x, abs(x - 1))\n"
+        "@claim(statement='$x$', source='x', tolerance=1, arguments={'x': 1}, control_arguments={'x': 3},\n"
+        "       control='x is 3')\n"
+        "def toy_from_file(x):\n    'x'\n    return Evidence(1, x)\n"
     )
     monkeypatch.setattr(dlntheory.claims, "__path__", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, name, raising=False)

@@ -8,8 +8,8 @@ import pytest
 from dlntheory.claims import Curves, Evidence, claims, run_claims
 from dlntheory.display.typesetting import prose
 from dlntheory.report import write_report
-from dlntheory.report.cards import arguments_in_words
 from dlntheory.report.page import page_html
+from dlntheory.report.rendering import arguments_in_words
 
 VOID = {"meta", "img", "br", "input"}
 HOSTILE = "</style><script>alert('x')</script> \" & <b>"
@@ -76,13 +76,13 @@ def curves_of(start, **fields):
 
 
 def with_curves(x):
-    return Evidence(1.0, x, abs(x - 1.0), curves=curves_of(x))
+    return Evidence(1.0, x, curves=curves_of(x))
 
 
 def marked_up(x):
     if x == 2.0:
         raise ValueError("<i>no</i> such number")
-    return Evidence("<i>one</i>", "<i>1</i>", 0.0, detail="<i>so</i> it is")
+    return Evidence("<i>one</i>", "<i>one</i>", detail="<i>so</i> it is")
 
 
 class TestPage:
@@ -109,7 +109,7 @@ class TestPage:
             "<script>alert(1)</script> ",
             "<b>bold</b>",
             "<i>R&D</i>",
-            "control: </article>",
+            "control (breaks a hypothesis): </article>",
             "<i>full</i> flow < reduced flow",
             "control (it must come out false by its number) raised ValueError: <i>no</i> such number",
             "Traceback (most recent call last)",
@@ -120,7 +120,7 @@ class TestPage:
             "error must be ≤ 1e-9",
             "error must be > 1e-9",
             "dlntheory verify --claim toy-vacuous",
-            "ICML 2018, arXiv 1802.06509",
+            "International Conference on Machine Learning, 2018, arXiv 1802.06509",
             "1 claim not run",
             "def marked_up(x):",
             report.date,
@@ -182,7 +182,7 @@ class TestPage:
         fields = {"series": {HOSTILE: ([1.0], [1.0])}} if field == "series" else {field: HOSTILE}
 
         def check(x):
-            return Evidence(1.0, x, abs(x - 1.0), curves=curves_of(x, **fields))
+            return Evidence(1.0, x, curves=curves_of(x, **fields))
 
         parsed = outline(page_html(run_claims([toys.make("toy-hostile", check)]), None))
         assert "script" not in parsed.tags
@@ -190,13 +190,17 @@ class TestPage:
         assert field == "note" or any(HOSTILE in label for label in parsed.labels)
 
     def test_figure_that_fails_costs_only_itself(self, toys, monkeypatch):
-        from dlntheory.report import cards
+        from dlntheory.report import page as pages
+
+        figure_html = pages.figure_html
 
         def broken(panels, name, tolerance=None):
-            raise RuntimeError("no <i>ink</i>")
+            if name.startswith("figure-"):
+                raise RuntimeError("no <i>ink</i>")
+            return figure_html(panels, name, tolerance)
 
         report = run_claims([toys.make("toy-with-curves", with_curves), toys.passing])
-        monkeypatch.setattr(cards, "figure_html", broken)
+        monkeypatch.setattr(pages, "figure_html", broken)
         parsed = outline(page_html(report, MainJob()))  # pyright: ignore[reportArgumentType]
         assert parsed.text.count("The figure could not be drawn: RuntimeError: no <i>ink</i>") == 1
         assert "toy-passing" in parsed.ids
@@ -214,7 +218,7 @@ class TestPage:
 
     def test_code_of_a_check_may_be_missing(self, toys):
         space = {"Evidence": Evidence}
-        exec("def nowhere(x):\n    return Evidence(1.0, x, abs(x - 1.0))", space)
+        exec("def nowhere(x):\n    return Evidence(1.0, x)", space)
         text = page_html(run_claims([toys.make("toy-nowhere", space["nowhere"])]), None)
         assert "The check in Python" not in text
         assert "The check in Python" in page_html(run_claims([toys.passing]), None)

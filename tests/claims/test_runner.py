@@ -5,7 +5,7 @@ import jax
 import pytest
 
 from dlntheory._errors import PrecisionError
-from dlntheory.claims import ClaimStatus, SelectionError, run_claims, verify
+from dlntheory.claims import ClaimStatus, Result, SelectionError, run_claims, verify
 from dlntheory.claims.results import is_within
 from dlntheory.display.text import json_text
 
@@ -43,9 +43,9 @@ class TestVerdict:
             ),
             ("wrong_type", "failed", "must return `Evidence`, but returned bool"),
             ("nan", "failed", "not within the tolerance"),
-            ("nan_control", "failed", "not a number"),
+            ("nan_control", "failed", "the error of the control is nan, so that it proves nothing"),
             ("infinite", "failed", "not within the tolerance"),
-            ("infinite_control", "passed", ""),
+            ("infinite_control", "failed", "the error of the control is inf, so that it proves nothing"),
         ],
     )
     def test_framework_decides(self, toys, name, verdict, message):
@@ -61,7 +61,7 @@ class TestVerdict:
     def test_tolerance_itself_is_within(self, toys):
         assert is_within(1e-9, 1e-9)
         assert not is_within(math.nextafter(1e-9, 1.0), 1e-9)
-        exact = toys.make("toy-boundary", tolerance=0.5, holds={"x": 1.5}, violated={"x": 1.75})
+        exact = toys.make("toy-boundary", tolerance=0.5, arguments={"x": 1.5}, control_arguments={"x": 1.75})
         assert only(run_claims([exact])).verdict is ClaimStatus.PASSED
 
     def test_both_runs_are_kept(self, toys):
@@ -132,7 +132,7 @@ class TestInterruption:
 
 class TestReport:
     def test_text(self, toys):
-        long = toys.make("toy-" + "x" * 36, summary="y" * 110, control="z" * 300, holds={"x": 1.5})
+        long = toys.make("toy-" + "x" * 36, summary="y" * 110, control="z" * 300, arguments={"x": 1.5})
         vacuous = toys.vacuous
         text = str(run_claims([toys.passing, long, vacuous, toys.raising, toys.nan, toys.slow]))
         lines = text.splitlines()
@@ -148,7 +148,7 @@ class TestReport:
             "verdict",
         ]
         row = next(line for line in lines if line.strip().startswith("toy-passing"))
-        assert row.split()[:6] == ["toy-passing", "1", "1", "0", "1e-9", "1"]
+        assert row.split()[:7] == ["toy-passing", "1", "1", "0", "1e-9", "1", "h"]
         assert row.index("passed") == lines[0].index("verdict")
         assert sum(line.startswith("basics: ") for line in lines) == 1
         assert sum(line.startswith("closure: ") for line in lines) == 1
@@ -159,9 +159,9 @@ class TestReport:
         from dlntheory.claims import Evidence
 
         def verbose(x):
-            return Evidence("rank six at every generic point", "rank six at 20 points", x)
+            return Evidence("rank six at every generic point", "rank six at 20 points")
 
-        text = str(run_claims([toys.make("toy-verbose", verbose, holds={"x": 0})]))
+        text = str(run_claims([toys.make("toy-verbose", verbose)]))
         assert "rank six at e…" in text
         assert "predicted rank six at every generic point; measured rank six at 20 points" in text
 
@@ -184,7 +184,7 @@ class TestReport:
 
         document = json.loads(json_text(report.to_dict()), parse_constant=refuse)
         assert {"claims", "passed", "failed", "vacuous", "skipped", "versions"} <= set(document)
-        assert [document[key] for key in ("passed", "failed", "vacuous", "skipped")] == [2, 3, 1, 1]
+        assert [document[key] for key in ("passed", "failed", "vacuous", "skipped")] == [1, 4, 1, 1]
         for entry in document["claims"]:
             assert set(entry) >= KEYS_OF_A_CLAIM | {"seconds"}
             assert isinstance(entry["passed"], bool)
@@ -206,6 +206,24 @@ class TestReport:
         assert found["float64"] is True
         assert found["jax"] == jax.__version__
         assert found["backend"] == jax.default_backend()
+
+
+class TestLines:
+    def test_each_result_is_told_as_soon_as_it_ends(self, toys):
+        told = []
+        report = run_claims([toys.passing, toys.vacuous, toys.raising, toys.slow], on_result=told.append)
+        assert tuple(told) == report.results
+
+    def test_a_line_has_all_that_decides(self, toys):
+        prediction = toys.make("toy-prediction", breaks="prediction")
+        report = run_claims([prediction, toys.vacuous])
+        first, second = (result.line() for result in report.results)
+        assert first.split()[:5] == ["toy-prediction", "0", "1e-9", "1", "prediction"]
+        assert first.split()[-1] == "passed"
+        assert second.splitlines()[1].strip() == "the control passes too (the number is two)"
+        assert len(Result.heading().split()) == 7
+        assert first.index("passed") == Result.heading().index("verdict")
+        assert "1 controls break a hypothesis, 1 a prediction" in report.summary()
 
 
 class TestProgress:

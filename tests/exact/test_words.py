@@ -9,7 +9,6 @@ from dlntheory.exact.words.reading import (
     NoWords,
     WordForm,
     canonical,
-    letter_latex,
     read_words,
     word_latex,
     word_text,
@@ -184,9 +183,8 @@ def test_names_of_words():
     word = (("W2", True), ("Q[0]", False), ("Q[:,1,:]", False), ("lambda", False), ("w_in", True))
     assert word_text(word) == "W2^T Q[0] Q[:,1,:] lambda w_in^T"
     assert word_text(()) == "1"
-    assert word_latex(word) == (r"W_{2}^{\top} Q_{0} Q_{\cdot,1,\cdot} \lambda \mathrm{w\_in}^{\top}")
+    assert word_latex(word) == (r"W_{2}^{\top} Q_{[0]} Q_{[\cdot,1,\cdot]} \lambda \mathrm{w\_in}^{\top}")
     assert word_latex(()) == "I"
-    assert letter_latex("W12") == "W_{12}"
     assert canonical((("V", False), ("U", True))) == (("U", False), ("V", True))
 
 

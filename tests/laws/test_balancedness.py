@@ -109,7 +109,7 @@ def test_one_layer_and_zero_weights_are_balanced():
 
 
 def test_refusals(theta):
-    plain = Architecture(lambda p: p["U"] @ p["V"], {"U": (2, 2), "V": (2, 2)}, name="no chain")
+    plain = Architecture(lambda p: p["U"] + p["V"], {"U": (2, 2), "V": (2, 2)}, name="no chain")
     for verb in (imbalances, balance):
         with pytest.raises(
             ValueError, match=rf"`{verb.__name__}` must be a chain .* but no chain declares no"

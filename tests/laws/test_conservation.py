@@ -215,7 +215,7 @@ def test_refusals():
         conservation_laws(ARCH, momentum=-1)
     with pytest.raises(ValueError, match="`metric` must name factors"):
         conservation_laws(ARCH, metric={"V": "theta"})
-    with pytest.raises(ValueError, match="`degree` must be at least 1, but is 0"):
+    with pytest.raises(ValueError, match="`degree` must be a positive integer, but is 0"):
         conservation_laws(ARCH, degree=0)
 
 
@@ -239,7 +239,7 @@ def test_large_networks_in_time(arch, count, seconds):
 
 def test_unclear_calls_get_clear_errors():
     arch = linear_network((2, 3, 2))
-    with pytest.raises(ValueError, match="`arch` must be an `Architecture`, but is function"):
+    with pytest.raises(ValueError, match="`arch` must be an `Architecture`, but is a function"):
         conservation_laws(lambda p: p["W"])
     with pytest.raises(ValueError, match="must hold `Law`s or SymPy polynomials, but holds a function"):
         conservation_laws(arch, laws=[lambda p: p["W1"]])

@@ -289,7 +289,8 @@ def test_momentum_has_no_law_of_the_symmetric_kind_and_two_for_a_translation():
 
 
 def test_gaps_are_reported_by_stages_that_find_nothing():
-    stages = dict(search_stages(GradientSystem(linear_network((1, 2, 2, 1))), degree=4))
+    system = GradientSystem(linear_network((1, 2, 2, 1)))
+    stages = {name: laws for name, laws, _ in search_stages(system, degree=4)}
     assert list(stages)[:4] == ["Gram ansatz", "quadratic search", "degree 3 search", "degree 4 search"]
     assert rank_of(GradientSystem(linear_network((1, 2, 2, 1))), list(stages.values())[-1]) == 6
 

@@ -7,6 +7,7 @@ import pytest
 
 from dlntheory.architecture import Architecture
 from dlntheory.families import linear_network
+from dlntheory.laws.deadline import Deadline
 from dlntheory.laws.law import law_of_polynomials
 from dlntheory.laws.proof.verification import THEOREM_LINEAR, expand, verify
 from dlntheory.laws.search.gram_ansatz import candidate_families, gram_laws
@@ -77,9 +78,9 @@ def test_coefficients_beyond_two_primes_are_not_invented():
 
 
 def test_a_target_and_a_time_limit_stop_the_search():
-    names = [name for name, _ in search_stages(LINEAR, target=10)]
+    names = [name for name, *_ in search_stages(LINEAR, target=10)]
     assert names == ["Gram ansatz"]
-    assert [name for name, _ in search_stages(LINEAR, time_limit=0.0)] == ["Gram ansatz"]
+    assert [name for name, *_ in search_stages(LINEAR, deadline=Deadline(0.0))] == ["Gram ansatz"]
     assert len(list(search_stages(LINEAR, target=11))) > 2
 
 
@@ -87,7 +88,7 @@ def test_a_target_and_a_time_limit_stop_the_search():
     ("forms", "first"), [("gram", "Gram"), ("polynomial", "quadratic"), ("rational", "rational")]
 )
 def test_forms_choose_the_stages(forms, first):
-    assert all(name.startswith(first) for name, _ in search_stages(LINEAR, forms=forms))
+    assert all(name.startswith(first) for name, *_ in search_stages(LINEAR, forms=forms))
 
 
 def test_degree_one_finds_linear_laws_only():

@@ -15,7 +15,7 @@ from dlntheory.families import linear_network
 from dlntheory.families.relu import relu_network
 from dlntheory.laws.proof.lie_rank import bracket_string, field_degree, lie_rank, random_point
 from dlntheory.laws.systems import AbstractSystem, GradientSystem, MomentumSystem
-from dlntheory.laws.vjp import InterpretedPullback
+from dlntheory.laws.vjp import InterpretedVjp
 
 RING = NilpotentModular()
 P = RING.prime
@@ -34,7 +34,7 @@ def sympy_bracket(x_field, y_field, symbols):
 def test_all_sub_strings_of_depth_three_equal_symbolic_brackets(widths, prime):
     ring = NilpotentModular(prime)
     arch = relu_network(widths, bias=True)
-    system = GradientSystem(arch, pullback=InterpretedPullback(arch))
+    system = GradientSystem(arch, vjp=InterpretedVjp(arch))
     symbolic = arch.symbolic()
     symbols = [s for name, _ in system.blocks for s in symbolic.symbols[name].ravel()]
     z = sympy.Matrix(sympy.flatten(symbolic.z.tolist()))
@@ -213,7 +213,7 @@ def test_degree_of_the_fields(widths):
     arch = linear_network(widths)
     # One layer less than φ has, and the two vectors of a sweep or the one cotangent of the interpreter.
     assert field_degree(GradientSystem(arch), P, 0) == len(widths)
-    assert field_degree(GradientSystem(arch, pullback=InterpretedPullback(arch)), P, 0) == len(widths) - 1
+    assert field_degree(GradientSystem(arch, vjp=InterpretedVjp(arch)), P, 0) == len(widths) - 1
 
 
 def test_constant_phi_has_rank_zero():
@@ -244,7 +244,7 @@ def test_refusals():
         ValueError, match="`target` must be between 0 and the number of coordinates, 6, but is 7"
     ):
         lie_rank(system, target=7)
-    with pytest.raises(ValueError, match="`max_depth` must be at least 0, but is -1"):
+    with pytest.raises(ValueError, match="`max_depth` must be an integer of at least 0, but is -1"):
         lie_rank(system, max_depth=-1)
 
 

@@ -58,7 +58,7 @@ def test_every_search_finds_the_same_number(arch):
     expected = system.dimension - lie_rank(system).rank
     for options in ({"forms": "gram"}, {"forms": "polynomial"}, {"forms": "polynomial", "degree": 3}):
         assert sum(law.rank for law in find_laws(system, **options)) == expected
-    names = [name for name, _ in search_stages(system)]
+    names = [name for name, *_ in search_stages(system)]
     assert names == ["Gram ansatz", "quadratic search", "rational search"]
 
 
@@ -132,7 +132,7 @@ def test_large_systems_are_not_expanded():
     system = GradientSystem(weight_normalised(40, 3))
     laws = find_laws(system, forms="gram")
     assert [(law.name, law.rank, law.verified) for law in laws] == [("diag(V V^T)", 3, RANDOM_POINTS)]
-    names = [name for name, _ in search_stages(system)]
+    names = [name for name, *_ in search_stages(system)]
     assert names == ["Gram ansatz", "polynomial search skipped: φ has too many terms to be expanded"]
     assert expand(GradientSystem(scale_invariant(10)), 1000) is None
 

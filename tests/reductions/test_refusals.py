@@ -20,13 +20,13 @@ VERBS = {
     "fibre_companions": lambda theta0: fibre_companions(ARCH, theta0, laws=LAWS),
     "mirror_potential": lambda theta0: dln.mirror_potential(ARCH, theta0),
     "symmetry_defect": lambda theta0: symmetry_defect(ARCH, theta0),
-    "eliminate": lambda theta0: dln.eliminate_parameters(ARCH, theta0),
+    "eliminate_parameters": lambda theta0: dln.eliminate_parameters(ARCH, theta0),
 }
 ALSO_CLOSED_FORMS = {
     **VERBS,
     "reduce": lambda theta0: dln.reduce(ARCH, theta0),
-    "relaxed": lambda theta0: dln.RelaxedBalancedFlow.at(ARCH, theta0),
-    "mixed": lambda theta0: dln.MixedBalancedFlow.at(ARCH, theta0),
+    "relaxed": lambda theta0: dln.RelaxedBalancedFlow.from_start(ARCH, theta0),
+    "mixed": lambda theta0: dln.MixedBalancedFlow.from_start(ARCH, theta0),
     "projection": lambda theta0: dln.project_to_relaxed_balanced(ARCH, theta0, 0.5),
 }
 

@@ -125,9 +125,11 @@ def full_flow(phi, loss, theta0, ts):
     return integrate(theta0, lambda theta: jax.tree.map(jnp.negative, slope(theta)), phi, ts)
 
 
-def closed_flow(dynamics, theta0, ts):
-    state = jax.jit(lambda theta: dynamics.initial(theta))(dynamics.check_start(theta0))
-    return integrate(state, lambda y: dynamics.velocity(0.0, y), dynamics.output, ts)
+def closed_equations(dynamics, theta0, ts):
+    """The equations of the observables themselves; `solve` integrates factors where they are matrices."""
+    system, slope = dynamics.system, jax.grad(dynamics.training.loss)
+    state = jax.jit(system.initial)(dynamics.check_start(theta0))
+    return integrate(state, lambda y: system.velocity(y, slope(system.output(y))), system.output, ts)
 
 
 def relative_error(full, reduced):

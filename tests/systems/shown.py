@@ -100,7 +100,7 @@ def _networks(name, factors):
         "law": laws.laws[0],
         "certificate": laws.certificate,
         "Lie rank": laws.certificate.lie,
-        "defect": laws.laws[0].defect(dln.GradientDescent(chain, _NamedLoss(name), 0.1)),
+        "law change": laws.laws[0].change(dln.GradientDescent(chain, _NamedLoss(name), 0.1)),
         "balance": dln.balance(chain, theta),
         "closure": dln.find_closure(chain),
         "closure in z": dln.find_closure(tied),
@@ -260,19 +260,19 @@ def _claims(name):
         tolerance=1e-6,
         tier="quick",
         check=_check,
-        holds={"text": name},
-        violated={"text": name + "!"},
+        arguments={"text": name},
+        control_arguments={"text": name + "!"},
         control=name,
     )
-    good = Evidence(predicted=1.0, measured=1.0, error=0.0, detail=name)
-    bad = Evidence(predicted=1.0, measured=2.0, error=1.0, detail=name)
+    good = Evidence(predicted=1.0, measured=1.0, detail=name)
+    bad = Evidence(predicted=1.0, measured=2.0, detail=name)
     result = Result(claim, ClaimStatus.FAILED, good, bad, 0.1, name)
     report = Report((result,), 0.1, "2026-01-01T00:00:00+00:00", {}, False)
     return {"claim": claim, "evidence": bad, "result": result, "report": report}
 
 
 def _check(text: str) -> Evidence:
-    return Evidence(predicted=1.0, measured=1.0, error=0.0)
+    return Evidence(predicted=1.0, measured=1.0)
 
 
 def _theory(name):

@@ -43,6 +43,7 @@ def interrupted_at(monkeypatch, owner, name, call):
             raise KeyboardInterrupt
         return function(*args, **kwargs)
 
+    counted.traces = getattr(function, "traces", 0)
     monkeypatch.setattr(owner, name, counted)
 
 

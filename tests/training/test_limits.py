@@ -6,7 +6,7 @@ import pytest
 from dlntheory._errors import ConditionError
 from dlntheory.training.backends.diffrax_backend import RawRun
 from dlntheory.training.base import Limit
-from dlntheory.training.domain_limits import LimitReached, enforce, limit_events
+from dlntheory.training.domain_limits import LimitReached, check_limits, limit_events
 
 LIMIT = Limit("height", warn_below=1e-3, stop_below=1e-8, advice="Use another one.")
 
@@ -51,23 +51,23 @@ def test_a_start_below_the_level_is_refused_with_its_number():
 
 def test_a_run_far_from_its_limit_is_left_alone():
     raw = run([1.0, 0.5, 2e-3])
-    assert enforce(Falling(LIMIT), raw, 0) == (raw, None)
-    assert enforce(Falling(), run([1.0, 0.0]), 0)[1] is None
+    assert check_limits(Falling(LIMIT), raw, 0) == (raw, None)
+    assert check_limits(Falling(), run([1.0, 0.0]), 0)[1] is None
 
 
 @pytest.mark.parametrize("heights", [[1.0, 9e-4, 1.0], [1.0, np.inf, 9e-4]])
 def test_coming_near_is_a_warning(heights):
-    kept, warning = enforce(Falling(LIMIT), run(heights), 0)
+    kept, warning = check_limits(Falling(LIMIT), run(heights), 0)
     assert kept.failure is None
     assert kept.final_t == 99.0
     assert warning == "height fell to 9.0e-04, below 0.001: Use another one."
     # The end of the run need not be a save.
-    assert "2.0e-04" in enforce(Falling(LIMIT), run([1.0, 0.5], last=2e-4), 0)[1]
+    assert "2.0e-04" in check_limits(Falling(LIMIT), run([1.0, 0.5], last=2e-4), 0)[1]
 
 
 def test_falling_below_cuts_the_run_at_the_first_such_save():
     for lowest in (1e-8, 1e-9, -1.0):
-        kept, warning = enforce(Falling(LIMIT), run([1.0, 0.5, lowest, 0.5, lowest]), 0)
+        kept, warning = check_limits(Falling(LIMIT), run([1.0, 0.5, lowest, 0.5, lowest]), 0)
         assert kept.ts.tolist() == [0.0, 0.5, 1.0]
         assert kept.rows["z"].tolist() == [10.0, 5.0, 10 * lowest]
         assert kept.final_t == 1.0
@@ -78,19 +78,19 @@ def test_falling_below_cuts_the_run_at_the_first_such_save():
     # Saves that were not reached do not count.
     padded = run([1.0, 0.5, 0.0])
     padded.ts[2] = np.inf
-    assert enforce(Falling(LIMIT), padded, 0)[0].failure is None
+    assert check_limits(Falling(LIMIT), padded, 0)[0].failure is None
 
 
 def test_events_of_the_limits_come_after_those_of_the_user():
-    kept, _ = enforce(Falling(LIMIT), run([1.0, 0.5], last=1.1e-8, event=2), 2)
+    kept, _ = check_limits(Falling(LIMIT), run([1.0, 0.5], last=1.1e-8, event=2), 2)
     assert (kept.event, kept.failure) == (None, "height fell towards 1e-08: Use another one.")
     assert kept.ts.tolist() == [0.0, 0.5]
-    other, _ = enforce(Falling(LIMIT), run([1.0, 0.5], event=1), 2)
+    other, _ = check_limits(Falling(LIMIT), run([1.0, 0.5], event=1), 2)
     assert (other.event, other.failure) == (1, None)
 
 
 def test_a_run_that_fails_near_its_limit_says_both():
-    kept, _ = enforce(Falling(LIMIT), run([1.0, 0.5], last=1e-4, failure="Too many steps."), 0)
+    kept, _ = check_limits(Falling(LIMIT), run([1.0, 0.5], last=1e-4, failure="Too many steps."), 0)
     assert kept.failure == "Too many steps. height fell towards 1e-08: Use another one."
-    far, _ = enforce(Falling(LIMIT), run([1.0, 0.5], last=0.5, failure="Too many steps."), 0)
+    far, _ = check_limits(Falling(LIMIT), run([1.0, 0.5], last=0.5, failure="Too many steps."), 0)
     assert far.failure == "Too many steps."

@@ -14,18 +14,16 @@ from .shared import TIGHT, balanced_with_product
 
 
 @claim(
-    id="stability-edge",
-    paper="basics",
     statement=r"At a balanced minimum $z = S$ of $\frac12\|z - S\|^2$ the largest Hessian eigenvalue is "
     r"$L\,\sigma_1^{2-2/L}$, so that gradient descent is stable iff $\eta < 2/(L\,\sigma_1^{2-2/L})$.",
-    summary="Sharpness at a balanced minimum is L sigma_1^(2-2/L), read off the growth of gradient descent.",
     source="[mulayoff2020unique]; elementary for a balanced minimum",
     tolerance=1e-8,
-    holds={"factor": 1.0},
-    violated={"factor": 1.2},
+    arguments={"factor": 1.0},
+    control_arguments={"factor": 1.2},
     control="the minimum is not balanced: one layer is 1.2 times, another 1/1.2 times the balanced one",
 )
 def stability_edge(factor: float) -> Evidence:
+    """Sharpness at a balanced minimum is L sigma_1^(2-2/L), read off the growth of gradient descent."""
     arch = linear_network((4, 4, 3, 3))
     depth, target = 3, np.diag([1.5, 1.0, 0.5])[:, :3] @ np.eye(3, 4)
     minimum = balanced_with_product(arch, target)
@@ -43,26 +41,24 @@ def stability_edge(factor: float) -> Evidence:
     growth = (np.linalg.norm(run.z[1] - target) / np.linalg.norm(run.z[0] - target)) ** (1 / 10)
     measured = (1 + growth) / eta
     return Evidence(
-        predicted=sharpness,
-        measured=float(measured),
-        error=float(abs(measured - sharpness) / sharpness),
+        sharpness,
+        float(measured),
+        scale=sharpness,
         detail=f"residual grows by {growth:.6f} per step at 1.1 times the predicted edge",
     )
 
 
 @claim(
-    id="determinant-trap",
-    paper="basics",
     statement=r"From a balanced start with $\mathrm{sign}\det z(0) \ne \mathrm{sign}\det S$ the flow of "
     r"$\frac12\|z - S\|^2$ converges to a saddle with loss $\frac12\sigma_{\min}(S)^2$.",
-    summary="A balanced square start with the wrong determinant sign ends at a saddle.",
     source="rank conservation: [arora2018optimization]; the sign criterion is derived here",
     tolerance=1e-10,
-    holds={"sign": -1.0},
-    violated={"sign": 1.0},
+    arguments={"sign": -1.0},
+    control_arguments={"sign": 1.0},
     control="the determinants of start and target have the same sign",
 )
 def determinant_trap(sign: float) -> Evidence:
+    """A balanced square start with the wrong determinant sign ends at a saddle."""
     arch = linear_network((3, 3, 3))
     target = np.diag([2.0, 1.0, 0.5])
     product = np.diag([0.3, 0.2, sign * 0.1]) + 0.0
@@ -79,5 +75,4 @@ def determinant_trap(sign: float) -> Evidence:
         {"measured": (run.ts, run.loss), "predicted limit": (run.ts[[0, -1]], [predicted, predicted])},
         scale="log-y",
     )
-    error = abs(measured - predicted) / predicted
-    return Evidence(predicted=predicted, measured=measured, error=error, curves=curves)
+    return Evidence(predicted, measured, scale=predicted, curves=curves)

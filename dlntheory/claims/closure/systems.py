@@ -12,6 +12,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...reductions.closure import Closure, find_closure
+from ..evidence import Evidence
 
 SQUARE = dict.fromkeys("QKVO", (2, 2))
 BLOCKS = {"U2": (2, 1), "V2": (2, 1), "U1": (2, 1), "V1": (2, 1)}
@@ -62,22 +63,23 @@ class Velocities(NamedTuple):
         state: the observables.
         exact: their time derivative by the chain rule, $\partial o\,\dot\theta$.
         closed: the same by the closed equations.
-        slope: $\nabla f(z)$.
+        gradient: $\nabla f(z)$.
         gap: $z(o) - \varphi(\theta)$.
     """
 
     state: Mapping[str, Any]
     exact: Mapping[str, Any]
     closed: Mapping[str, Any]
-    slope: Any
+    gradient: Any
     gap: Any
 
     @property
-    def error(self) -> float:
-        """The largest difference of the time derivatives, relative to the largest of them, or the gap in z."""
-        scale = max(float(np.max(np.abs(value))) for value in self.exact.values())
-        worst = max(float(np.max(np.abs(value - self.closed[name]))) for name, value in self.exact.items())
-        return max(worst / scale, float(np.max(np.abs(self.gap))))
+    def evidence(self) -> Evidence:
+        """The closed equations against the full flow, relative to the largest time derivative, and the gap in z."""
+        names = list(self.exact)
+        closed, exact = ([np.asarray(values[name]) for name in names] for values in (self.closed, self.exact))
+        scale = max(float(np.max(np.abs(value))) for value in exact)
+        return Evidence.worst([Evidence(closed, exact, scale), Evidence(0.0, np.asarray(self.gap))])
 
 
 def velocities(
@@ -108,12 +110,8 @@ def _both(closure: Closure, params: Mapping[str, Any], factor: Any) -> tuple[Any
     last = list(arch.shapes)[-1]
     target = np.random.default_rng(3).standard_normal(arch.output_shape)
     z, back = jax.vjp(arch, params)
-    slope = jnp.tanh(z - target)
-    (gradient,) = back(slope)
-    moved = {name: -value * (factor if name == last else 1.0) for name, value in gradient.items()}
+    gradient = jnp.tanh(z - target)
+    (layers,) = back(gradient)
+    moved = {name: -value * (factor if name == last else 1.0) for name, value in layers.items()}
     state, exact = jax.jvp(system.initial, (params,), (moved,))
-    return state, exact, system.velocity(state, slope), slope, system.output(state) - z
-
-
-def listed(errors: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}: {error:.1e}" for name, error in errors.items())
+    return state, exact, system.velocity(state, gradient), gradient, system.output(state) - z

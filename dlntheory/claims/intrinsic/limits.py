@@ -16,11 +16,13 @@ from ...reductions.chain.logarithmic_mean import logarithmic_mean_operator
 from ...reductions.relu import DeepPathFlow, TwoLayerPathFlow, weights_from_paths_and_laws
 from ...reductions.relu.recovery import rescaled
 from ...training import GradientFlow
-from ..base import Evidence, claim
-from ..curves import Curves, error_over_time, power_law
-from .scipy_runs import scipy_run, scipy_times
+from ..base import claim
+from ..curves import Curves, power_law
+from ..evidence import Evidence
+from ..reference import LogCosh, chain_flow, flow, output_along, product, same_flow
 
 SIZE = 3
+TIMES = np.linspace(0.0, 1.0, 8)
 SOURCE = "[marcotte2026intrinsic]"
 
 
@@ -30,12 +32,6 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     symmetric, rotation, target = rng.standard_normal((3, SIZE, SIZE))
     return 0.4 * (symmetric + symmetric.T), rotation - rotation.T, target
-
-
-def _log_cosh(z):
-    """A generic loss: sum of log cosh(z - S) with a fixed S."""
-    target = np.random.default_rng(7).standard_normal(z.shape)
-    return jnp.sum(jnp.logaddexp(z - target, target - z) - jnp.log(2.0))
 
 
 def _layers(depth: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -49,65 +45,46 @@ def _layers(depth: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
             arch, symmetric, rotation=lambda s: np.cos(2 * s) * rotation, lam=lambda s: 0.5 + np.cos(2 * s)
         )
     layers = [np.asarray(theta0[name]) for name in arch.chain or ()]
-    return np.stack(layers), np.linalg.multi_dot(layers[::-1])
+    return np.stack(layers), product(layers)
 
 
 def _finite_end(layers: np.ndarray) -> np.ndarray:
-    """z(1) of the finite network under $A_l' = -\\partial f/\\partial W_l$ for f = log cosh, by SciPy."""
-    from scipy.integrate import solve_ivp
-
-    depth, target = len(layers), _matrices()[2]
-
-    def field(t, flat):
-        weights = flat.reshape(layers.shape)
-        below, above = [np.eye(SIZE)], [np.eye(SIZE)]
-        for layer in range(depth):
-            below.append(weights[layer] @ below[-1])
-            above.append(above[-1] @ weights[depth - 1 - layer])
-        gradient = np.tanh(below[-1] - target)
-        left, right = np.stack(above[depth - 1 :: -1]), np.stack(below[:-1])
-        return (-np.swapaxes(left, 1, 2) @ gradient @ np.swapaxes(right, 1, 2) / depth).ravel()
-
-    run = solve_ivp(field, (0.0, 1.0), layers.ravel(), method="DOP853", rtol=1e-9, atol=1e-11)
-    return np.linalg.multi_dot(list(run.y[:, -1].reshape(layers.shape))[::-1])
+    """z(1) of the finite network under $A_l' = -\\partial f/\\partial W_l$ for f = log cosh."""
+    target, depth = _matrices()[2], len(layers)
+    end = chain_flow(
+        list(layers), lambda z: np.tanh(z - target), 1.0, rates=[1 / depth] * depth, rtol=1e-9, atol=1e-11
+    )
+    return product(end)
 
 
-def _limit_end(product: np.ndarray) -> np.ndarray:
-    """z(1) of the limit by SciPy; its equation sees nothing of the network but the product."""
-    from scipy.integrate import solve_ivp
-
-    def field(t, flat):
-        return np.asarray(_limit_velocity(flat.reshape(SIZE, SIZE))).ravel()
-
-    run = solve_ivp(field, (0.0, 1.0), product.ravel(), method="DOP853", rtol=1e-9, atol=1e-11)
-    return run.y[:, -1].reshape(SIZE, SIZE)
+def _limit_end(start: np.ndarray) -> np.ndarray:
+    """z(1) of the limit; its equation sees nothing of the network but the product."""
+    return flow(lambda t, z: [np.asarray(_limit_velocity(z))], [start], 1.0, rtol=1e-9, atol=1e-11)[0]
 
 
 @jax.jit
 def _limit_velocity(z):
     arch = linear_network((SIZE, SIZE, SIZE))
     target = _matrices()[2]
-    flow = near_identity_flow(arch, lambda x: jnp.sum(jnp.logaddexp(x - target, target - x) - jnp.log(2.0)))
-    return InfiniteDepthFlow(arch).bind(flow.training).velocity(0.0, {"z": z})["z"]
+    limit = near_identity_flow(arch, lambda x: jnp.sum(jnp.logaddexp(x - target, target - x) - jnp.log(2.0)))
+    return InfiniteDepthFlow(arch).bind(limit.training).velocity(0.0, {"z": z})["z"]
 
 
 @claim(
-    id="infinite-depth-limit",
-    paper="intrinsic",
     statement=r"For $W_l = I + A_l/L$, $A_l' = -\partial f/\partial W_l$ and $L^2 D_l = \lambda_l I$, $z(t)$ is within "
     r"$O(1/L)$ of $\dot z = -\int_0^1 (zz^\top)^{1-s}\,\nabla f(z)\,(z^\top z)^s\,ds$.",
-    summary="Near the identity a deep linear network follows the flow of infinite depth with order 1 in 1/L.",
     source=f"{SOURCE}, for the setting; the order is measured here",
     tolerance=0.01,
-    holds={"imbalance": "scalar"},
-    violated={"imbalance": "not scalar"},
+    arguments={"imbalance": "scalar"},
+    control_arguments={"imbalance": "not scalar"},
     control="D(s) = diag(1, -1, 0) is no multiple of the identity: the error stalls",
 )
 def infinite_depth_limit(imbalance: str) -> Evidence:
+    """Near the identity a deep linear network follows the flow of infinite depth with order 1 in 1/L."""
     errors = {}
     for depth in (32, 64, 128):
-        layers, product = _layers(depth, imbalance)
-        errors[depth] = float(np.max(np.abs(_finite_end(layers) - _limit_end(product))))
+        layers, start = _layers(depth, imbalance)
+        errors[depth] = float(np.max(np.abs(_finite_end(layers) - _limit_end(start))))
     order = float(np.log2(errors[64] / errors[128]))
     detail = "order between L = 64 and 128; errors " + ", ".join(f"{k}: {v:.3g}" for k, v in errors.items())
     points = list(errors), list(errors.values())
@@ -117,90 +94,63 @@ def infinite_depth_limit(imbalance: str) -> Evidence:
         {"measured": points, "predicted order $1/L$": power_law(*points, -1.0)},
         scale="log-log",
     )
-    return Evidence(
-        predicted=1.0,
-        measured=order,
-        error=abs(order - 1.0),
-        detail=detail,
-        data={"errors": errors},
-        curves=curves,
-    )
+    return Evidence(1.0, order, detail=detail, data={"errors": errors}, curves=curves)
 
 
 @claim(
-    id="infinite-depth-operator",
-    paper="intrinsic",
     statement=r"If $D(s) = \lambda(s) I$, then $\int_0^1 \Phi(1,s)\Phi(1,s)^\top G\,\Phi(s,0)^\top\Phi(s,0)\,ds = "
     r"\hat U(\Gamma \circ \hat U^\top G \hat V)\hat V^\top$ with $\Gamma_{ij}$ the logarithmic mean of $\sigma_i^2, "
     r"\sigma_j^2$, whatever $\lambda(s)$.",
-    summary="The operator of infinite depth is the logarithmic mean, whatever λ(s): quadrature along the layers.",
     source="derived here",
     tolerance=2e-13,
-    holds={"spread": 0.0},
-    violated={"spread": 0.3},
+    arguments={"spread": 0.0},
+    control_arguments={"spread": 0.3},
     control="D(s) = λ(s) I + 0.3 diag(1, -1, 0)",
     tier="full",
 )
 def infinite_depth_operator(spread: float) -> Evidence:
-    from scipy.integrate import solve_ivp
-
+    """The operator of infinite depth is the logarithmic mean, whatever λ(s): quadrature along the layers."""
     symmetric, rotation, gradient = _matrices()
     nodes, weights = np.polynomial.legendre.leggauss(40)
-    errors = {}
+    parts = {}
     for name, lam in {"0": lambda s: 0.0, "0.5 + cos 2s": lambda s: 0.5 + np.cos(2 * s)}.items():
 
-        def field(s, flat, lam=lam):
-            x, sym = flat.reshape(2, SIZE, SIZE)
+        def velocity(s, x, sym, lam=lam):
             skew = np.cos(2 * s) * rotation
             imbalance = lam(s) * np.eye(SIZE) + spread * np.diag([1.0, -1.0, 0.0])
-            return np.stack([(sym + skew) @ x, skew @ sym - sym @ skew + 0.5 * imbalance]).ravel()
+            return (sym + skew) @ x, skew @ sym - sym @ skew + 0.5 * imbalance
 
-        run = solve_ivp(
-            field,
-            (0.0, 1.0),
-            np.stack([np.eye(SIZE), symmetric]).ravel(),
-            method="DOP853",
-            t_eval=[*(nodes + 1) / 2, 1.0],
-            rtol=1e-13,
-            atol=1e-14,
-        )
-        products = run.y.T.reshape(-1, 2, SIZE, SIZE)[:, 0]
+        depths = np.array([0.0, *(nodes + 1) / 2, 1.0])
+        products = flow(velocity, [np.eye(SIZE), symmetric], depths, rtol=1e-13)[0][1:]
         z, total = products[-1], np.zeros((SIZE, SIZE))
         for x, weight in zip(products[:-1], weights, strict=True):
             above = z @ np.linalg.inv(x)
             total += 0.5 * weight * above @ above.T @ gradient @ x.T @ x
         formula = np.asarray(logarithmic_mean_operator(z, gradient))
-        errors[name] = float(np.max(np.abs(total - formula)) / np.max(np.abs(formula)))
-    worst = max(errors.values())
-    detail = "relative; " + ", ".join(f"lambda(s) = {name}: {error:.1e}" for name, error in errors.items())
-    return Evidence(predicted=0.0, measured=worst, error=worst, detail=detail)
+        parts[f"lambda(s) = {name}"] = Evidence(formula, total, float(np.max(np.abs(formula))))
+    return Evidence.worst(parts, detail="an entry of the operator, relative to the largest")
 
 
 @claim(
-    id="path-lifting-recoverable",
-    paper="intrinsic",
     statement=r"The weights of a ReLU network with biases are a function of its path products $z$ and its laws $h$, "
     "up to signs of hidden neurons, if no hidden neuron vanishes.",
-    summary="Weights of a ReLU 2-3-3-2 net with biases come back from path products and laws, after rescalings e^±3.",
     source=f"{SOURCE} (path lifting is recoverable); the recovery is derived here",
     tolerance=1e-14,
-    holds={"alive": True},
-    violated={"alive": False},
+    arguments={"alive": True},
+    control_arguments={"alive": False},
     control="one hidden neuron has no outgoing weights, so its incoming ones are in no path product",
     tier="full",
 )
 def path_lifting_recoverable(alive: bool) -> Evidence:
+    """Weights of a ReLU 2-3-3-2 net with biases come back from path products and laws, after rescalings e^±3."""
     arch = relu_network((2, 3, 3, 2), bias=True)
-    worst = 0.0
-    rng = np.random.default_rng(3)
+    errors, rng = [], np.random.default_rng(3)
     for seed in range(10):
         theta = gaussian(arch, jax.random.key(seed))
         if not alive:
             theta["W3"] = theta["W3"].at[:, 1].set(0.0)
-        worst = max(worst, float(_round_trip(arch, theta, jnp.asarray(rng.uniform(-3.0, 3.0, 6)))))
-    return Evidence(
-        predicted=0.0, measured=worst, error=worst, detail="largest error of a weight, 10 random networks"
-    )
+        errors.append(float(_round_trip(arch, theta, jnp.asarray(rng.uniform(-3.0, 3.0, 6)))))
+    return Evidence(0.0, errors, detail="largest error of a weight, 10 random networks")
 
 
 # One program for the claim and its control.
@@ -219,7 +169,7 @@ def _full_paths(widths: tuple[int, ...]):
     """A network, its start, and z of its full flow; the same for a claim and its control."""
     arch = relu_network(widths, bias=True)
     theta0 = gaussian(arch, jax.random.key(1), scale=0.8)
-    return arch, theta0, scipy_run(GradientFlow(arch, _log_cosh), theta0, 1.0)
+    return arch, theta0, output_along(GradientFlow(arch, LogCosh(arch.output_shape)), theta0, TIMES)
 
 
 def _reduced_against_full(reduction, widths: tuple[int, ...], start: str) -> Evidence:
@@ -229,46 +179,35 @@ def _reduced_against_full(reduction, widths: tuple[int, ...], start: str) -> Evi
         lifting = arch.phi
         hidden = sum(arch.shapes[name][0] for name in lifting.weights[:-1])
         other = rescaled(arch, theta0, 0.05 * jnp.ones(hidden))
-    reduced = scipy_run(reduction(arch, _log_cosh), other, 1.0)
-    error = float(np.max(np.abs(full - reduced)) / np.max(np.abs(full)))
-    return Evidence(
-        predicted=float(_log_cosh(reduced[-1])),
-        measured=float(_log_cosh(full[-1])),
-        error=error,
-        detail="final loss; error of z relative to its largest entry",
-        curves=error_over_time(scipy_times(1.0), full, reduced),
-    )
+    reduced = output_along(reduction(arch, LogCosh(arch.output_shape)), other, TIMES)
+    return same_flow(TIMES, full, reduced)
 
 
 @claim(
-    id="path-lifting-two-layers",
-    paper="intrinsic",
     statement=r"For one hidden layer, each neuron $Z = uv^\top$ obeys "
     r"$\dot Z = -(ZZ^\top G/|v|^2 + G Z^\top Z/|u|^2)$ with "
     r"$|u|^2, |v|^2 = \frac12(\sqrt{\lambda^2 + 4\|Z\|^2} \pm \lambda)$ and $\lambda = |u|^2 - |v|^2$ at the start.",
-    summary="Path products of a ReLU 3-4-2 net with biases: closed form = full flow.",
     source=f"path lifting of {SOURCE}; closed form derived here",
     tolerance=1e-11,
-    holds={"start": "the same"},
-    violated={"start": "rescaled"},
+    arguments={"start": "the same"},
+    control_arguments={"start": "rescaled"},
     control="the reduction starts at the same path products but at the laws of neurons rescaled by e^0.05",
 )
 def path_lifting_two_layers(start: str) -> Evidence:
+    """Path products of a ReLU 3-4-2 net with biases: closed form = full flow."""
     return _reduced_against_full(TwoLayerPathFlow, (3, 4, 2), start)
 
 
 @claim(
-    id="path-lifting-deep",
-    paper="intrinsic",
     statement=r"For any depth, $\dot z = -K(z; h)\,\nabla f(z)$ with $K = \partial\varphi\,\partial\varphi^\top$ at "
     r"the weights that have the path products $z$ and the laws $h$ of the start.",
-    summary="Path products of a ReLU 2-3-3-2 net with biases: reduced = full flow.",
     source=f"{SOURCE} (path lifting is recoverable)",
     tolerance=1e-10,
-    holds={"start": "the same"},
-    violated={"start": "rescaled"},
+    arguments={"start": "the same"},
+    control_arguments={"start": "rescaled"},
     control="the reduction starts at the same path products but at the laws of neurons rescaled by e^0.05",
     tier="full",
 )
 def path_lifting_deep(start: str) -> Evidence:
+    """Path products of a ReLU 2-3-3-2 net with biases: reduced = full flow."""
     return _reduced_against_full(DeepPathFlow, (2, 3, 3, 2), start)

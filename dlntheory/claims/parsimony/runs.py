@@ -13,6 +13,7 @@ import numpy as np
 from ...data import digits
 from ...reductions.parsimony import CompressedFlow
 from ...training import State
+from ..reference import chain_flow, chain_gradients, named, product
 
 EPS = (0.3, 0.5, 0.2, 0.4)
 
@@ -43,27 +44,13 @@ def low_rank(rows: int, columns: int, rank: int, seed: int = 7) -> np.ndarray:
     return rng.standard_normal((rows, rank)) @ rng.standard_normal((rank, columns)) / np.sqrt(rows * columns)
 
 
-def product(layers: Sequence[np.ndarray]) -> np.ndarray:
-    """$W_L \\cdots W_1$."""
-    z = layers[0]
-    for layer in layers[1:]:
-        z = layer @ z
-    return z
-
-
 def gradients(
     layers: Sequence[np.ndarray], target: np.ndarray, covariance: np.ndarray | None, decay: float
 ) -> list[np.ndarray]:
     """Gradients of 1/2 |W X - Y|^2 + decay/2 sum |W_l|^2 for Sxx and Phi, layer by layer."""
-    below = [np.eye(layers[0].shape[1])]
-    for layer in layers:
-        below.append(layer @ below[-1])
-    back = (below[-1] if covariance is None else below[-1] @ covariance) - target
-    found = []
-    for index in range(len(layers) - 1, -1, -1):
-        found.append(back @ below[index].T + decay * layers[index])
-        back = layers[index].T @ back
-    return found[::-1]
+    z = product(layers)
+    gradient = (z if covariance is None else z @ covariance) - target
+    return [one + decay * w for one, w in zip(chain_gradients(layers, gradient), layers, strict=True)]
 
 
 def train(
@@ -85,16 +72,16 @@ def train(
         at = weights
         if rule == "nesterov":
             at = [w + momentum * v for w, v in zip(weights, speeds, strict=True)]
-        pulls = gradients(at, target, covariance, decay)
+        layer_gradients = gradients(at, target, covariance, decay)
         if rule == "adam":
-            speeds = [0.9 * v + 0.1 * g for v, g in zip(speeds, pulls, strict=True)]
-            squares = [0.999 * s + 0.001 * g**2 for s, g in zip(squares, pulls, strict=True)]
+            speeds = [0.9 * v + 0.1 * g for v, g in zip(speeds, layer_gradients, strict=True)]
+            squares = [0.999 * s + 0.001 * g**2 for s, g in zip(squares, layer_gradients, strict=True)]
             moves = [
                 -rate * (v / (1 - 0.9**step)) / (np.sqrt(s / (1 - 0.999**step)) + 1e-8)
                 for v, s in zip(speeds, squares, strict=True)
             ]
         else:
-            speeds = [momentum * v - rate * g for v, g in zip(speeds, pulls, strict=True)]
+            speeds = [momentum * v - rate * g for v, g in zip(speeds, layer_gradients, strict=True)]
             moves = speeds
         weights = [w + move for w, move in zip(weights, moves, strict=True)]
     return weights
@@ -108,22 +95,8 @@ def full_flow(
     decay: float = 0.0,
     rates: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> list[np.ndarray]:
-    """The layers at a time of the full gradient flow, by SciPy's DOP853 on the gradients written above."""
-    from scipy.integrate import solve_ivp
-
-    shapes = [layer.shape for layer in layers]
-    cuts = np.cumsum([layer.size for layer in layers])[:-1]
-
-    def split(y: np.ndarray) -> list[np.ndarray]:
-        return [part.reshape(shape) for part, shape in zip(np.split(y, cuts), shapes, strict=True)]
-
-    def field(_, y: np.ndarray) -> np.ndarray:
-        pulls = gradients(split(y), target, None, decay)
-        return -np.concatenate([rate * pull.ravel() for rate, pull in zip(rates, pulls, strict=True)])
-
-    y0 = np.concatenate([layer.ravel() for layer in layers])
-    found = solve_ivp(field, (0.0, end), y0, method="DOP853", rtol=1e-12, atol=1e-14)
-    return split(found.y[:, -1])
+    """The layers at a time of the full gradient flow on 1/2 |W - Phi|^2."""
+    return chain_flow(layers, lambda z: z - target, end, weight_decay=decay, rates=rates)
 
 
 @eqx.filter_jit
@@ -140,11 +113,6 @@ def compressed_steps(flow: CompressedFlow, state: State, rate: Any, count: Any) 
 def compressed_descent(flow: CompressedFlow, layers: Sequence[np.ndarray], rate: float, steps: int) -> State:
     """The state of a compression after so many steps from its start."""
     return compressed_steps(flow, flow.initial(named(layers)), np.asarray(rate), np.asarray(steps))
-
-
-def named(layers: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Layers under the names W1, W2, …"""
-    return {f"W{index}": layer for index, layer in enumerate(layers, start=1)}
 
 
 def explicit_bases(layers: Sequence[np.ndarray], target: np.ndarray, rank: int) -> list[np.ndarray]:

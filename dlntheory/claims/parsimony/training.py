@@ -19,54 +19,49 @@ from ...reductions.parsimony import (
     descent,
 )
 from ...theory.collapse import collapse_at_inputs, collapse_metrics, collapse_slope
-from ...training import GradientDescent, iterate, solve
-from ..base import Evidence, claim
+from ...training import GradientDescent, LossBelow, iterate, solve
+from ..base import claim
 from ..curves import Curves
+from ..evidence import Evidence, Interval
+from ..reference import named, product
 from . import runs
+from .structure import HERE, PAPER, same_product
 
-PAPER = "[yaras2023law]"
-HERE = f"derived here; setting of {PAPER}"
 COMPLETION = "[yaras2024compressible] (heuristic; numbers measured here)"
 
 
 @claim(
-    id="parsimony-momentum-exact",
-    paper="parsimony",
-    statement=r"The compression is exact for heavy ball and Nesterov: $\rho_l$ and its velocity obey the "
-    r"same rule.",
-    summary="Compression is exact for heavy ball and Nesterov with weight decay.",
+    statement=r"The compression is exact for heavy ball and Nesterov: $\rho_l$ and its velocity obey the same rule.",
     source=HERE,
-    tolerance=1e-12,
-    holds={"momentum": 0.5},
-    violated={"momentum": 0.51},
+    tolerance=1e-15,
+    arguments={"momentum": 0.5},
+    control_arguments={"momentum": 0.51},
     control="the full network has momentum 0.51 instead of 0.5",
 )
 def parsimony_momentum_exact(momentum: float) -> Evidence:
+    """Compression is exact for heavy ball and Nesterov with weight decay."""
     size, steps, decay = 30, 400, 0.02
     layers, target = runs.start_layers([size] * 4, "orthogonal", runs.EPS), runs.low_rank(size, size, 3)
-    arch, theta0, errors = linear_network((size,) * 4), runs.named(layers), []
+    arch, theta0, parts = linear_network((size,) * 4), named(layers), {}
     flow = compress(arch, SquaredLoss.from_target(target), theta0, weight_decay=decay)
     for rule in ("heavy ball", "nesterov"):
         run = iterate(descent(flow, 0.03, rule=rule, momentum=0.5), theta0, steps, ts=2)
         full = runs.train(layers, target, rate=0.03, steps=steps, decay=decay, rule=rule, momentum=momentum)
-        z = runs.product(full)
-        errors.append(float(np.linalg.norm(run.z[-1] - z) / np.linalg.norm(z)))
-    return Evidence(predicted=0.0, measured=max(errors), error=max(errors), detail="relative error of z")
+        parts[rule] = same_product(run.z[-1], product(full))
+    return Evidence.worst(parts)
 
 
 @claim(
-    id="parsimony-adam-leaks",
-    paper="parsimony",
     statement=r"Adam rescales entries, is not equivariant under rotations, and leaves the subspaces: by "
     r"more than 1 % of every layer.",
-    summary="Adam is not compressible: it leaks more than 1 % out of the subspaces.",
     source="measured here",
     tolerance=1e-3,
-    holds={"rule": "adam"},
-    violated={"rule": "heavy ball"},
+    arguments={"rule": "adam"},
+    control_arguments={"rule": "heavy ball"},
     control="heavy ball, which leaks nothing",
 )
 def parsimony_adam_leaks(rule: str) -> Evidence:
+    """Adam is not compressible: it leaks more than 1 % out of the subspaces."""
     size = 30
     layers, target = runs.start_layers([size] * 4, "orthogonal", runs.EPS), runs.low_rank(size, size, 3)
     subspaces = active_subspaces(layers, target)
@@ -74,9 +69,9 @@ def parsimony_adam_leaks(rule: str) -> Evidence:
     leakages = np.asarray(subspaces.leakage(trained))
     leakage = float(np.min(leakages))
     return Evidence(
-        predicted="more than 0.01",
-        measured=leakage,
-        error=max(0.0, 1.0 - leakage / 0.01),
+        Interval(low=0.01),
+        leakage,
+        0.01,
         detail="smallest leakage of a layer, relative, 500 steps; error is the shortfall against 1 %",
         curves=Curves(
             "layer $l$",
@@ -91,78 +86,66 @@ def parsimony_adam_leaks(rule: str) -> Evidence:
 
 
 @claim(
-    id="parsimony-flow-compression",
-    paper="parsimony",
-    statement=r"Under gradient flow the same compression holds: full and compressed flow agree within 20 "
-    r"times the tolerance "
-    r"of the solver.",
-    summary="Compressed gradient flow reproduces the full one within 20 rtol.",
+    statement="Under gradient flow the same compression holds: full and compressed flow agree within 20 times the "
+    "tolerance of the solver.",
     source=HERE,
     tolerance=2e-9,
-    holds={"rate": 1.0},
-    violated={"rate": 1.01},
+    arguments={"rate": 1.0},
+    control_arguments={"rate": 1.01},
     control="the full flow learns its second layer 1 % faster",
     tier="full",
 )
 def parsimony_flow_compression(rate: float) -> Evidence:
+    """Compressed gradient flow reproduces the full one within 20 rtol."""
     size = 20
     layers, target = (
         runs.start_layers([size] * 4, "orthogonal", (0.4, 0.4, 0.4)),
         runs.low_rank(size, size, 2),
     )
-    flow = compress(linear_network((size,) * 4), SquaredLoss.from_target(target), runs.named(layers))
-    small = solve(flow, runs.named(layers), 15.0, method="dopri8", rtol=1e-10, ts=2)
-    full = runs.product(runs.full_flow(layers, target, 15.0, rates=(1.0, rate, 1.0)))
-    error = float(np.linalg.norm(full - small.z[-1]) / np.linalg.norm(full))
-    loss = 0.5 * float(np.sum((full - target) ** 2))
-    return Evidence(predicted=float(small.loss[-1]), measured=loss, error=error)
+    flow = compress(linear_network((size,) * 4), SquaredLoss.from_target(target), named(layers))
+    small = solve(flow, named(layers), 15.0, method="dopri8", rtol=1e-10, ts=2)
+    full = product(runs.full_flow(layers, target, 15.0, rates=(1.0, rate, 1.0)))
+    return same_product(small.z[-1], full)
 
 
 @claim(
-    id="parsimony-digits",
-    paper="parsimony",
-    statement=r"For whitened digits with one-hot labels, $r = 10$ classes and a last layer of 10 rows, a "
-    r"61-wide network is trained "
-    r"exactly by one of width 20.",
-    summary="Whitened digits: hidden width 61 compresses to 20, exactly; raw digits do not compress.",
+    statement="For whitened digits with one-hot labels, $r = 10$ classes and a last layer of 10 rows, a 61-wide "
+    "network is trained exactly by one of width 20.",
     source=HERE,
-    tolerance=1e-12,
-    holds={"whitened": True},
-    violated={"whitened": False},
+    tolerance=2e-15,
+    arguments={"whitened": True},
+    control_arguments={"whitened": False},
     control="the inputs are not whitened, but compressed as if they were",
 )
 def parsimony_digits(whitened: bool) -> Evidence:
+    """Whitened digits: hidden width 61 compresses to 20, exactly; raw digits do not compress."""
     inputs, targets = runs.white_digits(whitened)
     width = inputs.shape[1]
     arch = linear_network((width, width, width, 10))
     layers = runs.start_layers(arch.widths or (), "orthogonal", (0.3, 0.3, 0.3))
-    flow = compress(arch, SquaredLoss(inputs, targets), runs.named(layers), assume_white=True)
+    flow = compress(arch, SquaredLoss(inputs, targets), named(layers), assume_white=True)
     end = runs.compressed_descent(flow, layers, 0.1, 300)
     samples = len(inputs)
     correlation, covariance = targets.T @ inputs / samples, inputs.T @ inputs / samples
-    full = runs.product(runs.train(layers, correlation, covariance=covariance, rate=0.1, steps=300))
-    error = float(np.linalg.norm(flow.output(end) - full) / np.linalg.norm(full))
-    return Evidence(
-        predicted="(20, 20, 20, 10)",
-        measured=str(flow.subspaces.dims),
-        error=error,
-        detail="active dimensions of 61-61-61-10; relative error of z after 300 steps",
-    )
+    full = product(runs.train(layers, correlation, covariance=covariance, rate=0.1, steps=300))
+    parts = [
+        Evidence((20, 20, 20, 10), tuple(flow.subspaces.dims)),
+        same_product(flow.output(end), full, "an entry of z after 300 steps"),
+    ]
+    return Evidence.worst(parts, detail="active dimensions of 61-61-61-10, and an entry of z after 300 steps")
 
 
 @claim(
-    id="parsimony-collapse-at-inputs",
-    paper="parsimony",
     statement=r"For K classes of n orthonormal inputs each, $\mathrm{tr}\,\Sigma_W/\mathrm{tr}\,\Sigma_B "
     r"= K(n-1)/(K-1)$.",
-    summary="The collapse metric of orthonormal inputs is K(n-1)/(K-1).",
     source="derived here",
     tolerance=1e-12,
-    holds={"orthonormal": True},
-    violated={"orthonormal": False},
+    arguments={"orthonormal": True},
+    control_arguments={"orthonormal": False},
     control="the inputs are Gaussian",
 )
 def parsimony_collapse_at_inputs(orthonormal: bool) -> Evidence:
+    """The collapse metric of orthonormal inputs is K(n-1)/(K-1)."""
     classes, each = 5, 10
     inputs = np.random.default_rng(0).standard_normal((50, 50))
     if orthonormal:
@@ -170,7 +153,7 @@ def parsimony_collapse_at_inputs(orthonormal: bool) -> Evidence:
     arch = linear_network((50, 50))
     measured = collapse_metrics(arch, {"W1": np.eye(50)}, inputs, np.repeat(np.arange(classes), each))[0]
     predicted = collapse_at_inputs(classes, each)
-    return Evidence(predicted=predicted, measured=measured, error=abs(measured - predicted) / predicted)
+    return Evidence(predicted, measured, scale=predicted)
 
 
 def collapse_line(scale: float, depth: int, *, classes: int = 5, each: int = 10, seed: int = 0) -> np.ndarray:
@@ -183,7 +166,7 @@ def collapse_line(scale: float, depth: int, *, classes: int = 5, each: int = 10,
     loss = SquaredLoss(inputs, np.eye(classes)[labels], reduction="sum")
     # The plateau at the start lasts of the order of one over scale^(L-2) sqrt(n).
     steps = 3000 + int(4.0 / (0.02 * scale ** (depth - 2) * np.sqrt(each)))
-    flow = compress(arch, loss, runs.named(layers))
+    flow = compress(arch, loss, named(layers))
     trained = flow.layers(runs.compressed_descent(flow, layers, 0.02, steps))
     return collapse_metrics(arch, trained, inputs, labels)[:-1]
 
@@ -193,67 +176,58 @@ def _collapse_logs(scale: float, depth: int) -> np.ndarray:
     return np.log(collapse_line(scale, depth))
 
 
-def _collapse_evidence(cases: tuple[tuple[float, int], ...], factor: float) -> Evidence:
-    errors, slopes = [], []
+def _collapse_evidence(cases: tuple[tuple[float, int], ...]) -> Evidence:
+    parts = {}
     for scale, depth in cases:
         logs = _collapse_logs(scale, depth)
-        predicted = collapse_slope(factor * scale, 10, depth)
-        slopes.append((predicted, float(np.mean(np.diff(logs)))))
-        errors.append(float(np.max(np.abs(np.diff(logs) / predicted - 1))))
+        predicted = collapse_slope(scale, 10, depth)
+        name = f"epsilon {scale:g}, L = {depth}"
+        parts[name] = Evidence(predicted, np.diff(logs), predicted)
         line = np.polyval(np.polyfit(np.arange(depth), logs, 1), np.arange(depth))
         straightness = 1 - np.sum((logs - line) ** 2) / np.sum((logs - logs.mean()) ** 2)
-        errors.append(30 * (1 - float(straightness)))
-    return Evidence(
-        predicted=slopes[0][0],
-        measured=slopes[0][1],
-        error=max(errors),
-        detail="slope of log D; largest relative error of a slope (and 30 (1 - R^2))",
-        curves=Curves("layer $l$", "$D_l$", _collapse_series(cases, factor), scale="log-y"),
-    )
+        parts[f"{name}, R^2"] = Evidence(1.0, float(straightness), 1 / 30)
+    curves = Curves("layer $l$", "$D_l$", _collapse_series(cases), scale="log-y")
+    return Evidence.worst(parts, detail="slope of log D between two layers, relative", curves=curves)
 
 
-def _collapse_series(cases: tuple[tuple[float, int], ...], factor: float) -> dict[str, Any]:
+def _collapse_series(cases: tuple[tuple[float, int], ...]) -> dict[str, Any]:
     series = {}
     for scale, depth in cases:
         metrics, layers = np.exp(_collapse_logs(scale, depth)), np.arange(depth)
         name = rf"$\epsilon = {scale:g}$, $L = {depth}$"
-        slope = collapse_slope(factor * scale, 10, depth)
+        slope = collapse_slope(scale, 10, depth)
         series[f"measured, {name}"] = layers, metrics
         series[f"predicted, {name}"] = layers, metrics[0] * np.exp(slope * layers)
     return series
 
 
 @claim(
-    id="parsimony-collapse-slope",
-    paper="parsimony",
     statement=r"After convergence $\log D_l$ falls linearly in $l$, with slope $2\log\epsilon - "
     r"\frac1L\log n + O(\epsilon^2)$.",
-    summary="Progressive collapse is geometric, with slope 2 log eps - (log n)/L.",
     source=f"geometric decay: {PAPER}; the slope is derived here",
     tolerance=0.03,
-    holds={"factor": 1.0},
-    violated={"factor": 1.1},
-    control="the prediction is that of a start 10 % larger",
+    arguments={"cases": ((0.25, 4), (0.125, 4))},
+    control_arguments={"cases": ((1.0, 4),)},
+    control="epsilon = 1: the start is not small",
 )
-def parsimony_collapse_slope(factor: float) -> Evidence:
-    return _collapse_evidence(((0.25, 4), (0.125, 4)), factor)
+def parsimony_collapse_slope(cases: tuple[tuple[float, int], ...]) -> Evidence:
+    """Progressive collapse is geometric, with slope 2 log eps - (log n)/L."""
+    return _collapse_evidence(cases)
 
 
 @claim(
-    id="parsimony-collapse-deep",
-    paper="parsimony",
     statement=r"The slope $2\log\epsilon - \frac1L\log n$ of progressive collapse for $L = 6, 8, 10$ at "
     r"$\epsilon = 0.5$ and $L = 6$ at $\epsilon = 0.25$.",
-    summary="The collapse slope in deeper networks.",
     source=f"geometric decay: {PAPER}; the slope is derived here",
     tolerance=0.03,
-    holds={"factor": 1.0},
-    violated={"factor": 1.1},
-    control="the prediction is that of a start 10 % larger",
+    arguments={"cases": ((0.5, 6), (0.5, 8), (0.5, 10), (0.25, 6))},
+    control_arguments={"cases": ((1.0, 6),)},
+    control="epsilon = 1: the start is not small",
     tier="full",
 )
-def parsimony_collapse_deep(factor: float) -> Evidence:
-    return _collapse_evidence(((0.5, 6), (0.5, 8), (0.5, 10), (0.25, 6)), factor)
+def parsimony_collapse_deep(cases: tuple[tuple[float, int], ...]) -> Evidence:
+    """The collapse slope in deeper networks."""
+    return _collapse_evidence(cases)
 
 
 @lru_cache(maxsize=4)
@@ -282,44 +256,34 @@ def completion_error(
 
 
 @claim(
-    id="parsimony-completion-discrepant",
-    paper="parsimony",
-    statement=r"In matrix completion the compressed network stalls with fixed outer factors "
-    r"($\mathrm{dlr} = 0$) and recovers the matrix "
-    r"with discrepant rates: more than a hundred times better at $\mathrm{dlr} = 0.1$.",
-    summary="Completion: fixed outer factors stall, discrepant rates recover (over 100 times better).",
+    statement=r"In matrix completion the compressed network stalls with fixed outer factors ($\mathrm{dlr} = 0$) and "
+    r"recovers the matrix with discrepant rates: more than a hundred times better at $\mathrm{dlr} = 0.1$.",
     source=COMPLETION,
     tolerance=1e-6,
-    holds={"density": 0.4},
-    violated={"density": 1.0},
+    arguments={"density": 0.4},
+    control_arguments={"density": 1.0},
     control="every entry is observed: the factors are right from the start, and their rate does not matter",
 )
 def parsimony_completion_discrepant(density: float) -> Evidence:
+    """Completion: fixed outer factors stall, discrepant rates recover (over 100 times better)."""
     fixed, moving = (completion_error(60, 2, density, rate, 4000, 1e-2) for rate in (0.0, 0.1))
     ratio = fixed / moving
-    return Evidence(
-        predicted="more than 100",
-        measured=ratio,
-        error=max(0.0, 1.0 - ratio / 100.0),
-        detail=f"errors {fixed:.2g} and {moving:.2g}; the error is the shortfall against 100",
-    )
+    detail = f"errors {fixed:.2g} and {moving:.2g}; the error is the shortfall against 100"
+    return Evidence(Interval(low=100.0), ratio, 100.0, detail=detail)
 
 
 @claim(
-    id="parsimony-completion-full",
-    paper="parsimony",
-    statement=r"Three layers from a small orthogonal start complete a matrix of rank 3 from 30 % of its "
-    r"entries (relative error below "
-    r"$10^{-4}$); the compression comes close.",
-    summary="The full deep network completes the matrix to 1e-4, a large Gaussian start does not.",
+    statement="Three layers from a small orthogonal start complete a matrix of rank 3 from 30 % of its entries "
+    "(relative error below $10^{-4}$); the compression comes close.",
     source=COMPLETION,
     tolerance=1e-4,
-    holds={"scale": 1e-3},
-    violated={"scale": 0.5},
+    arguments={"scale": 1e-3},
+    control_arguments={"scale": 0.5},
     control="the start is large and Gaussian, so that the solution found has no low rank",
     tier="full",
 )
 def parsimony_completion_full(scale: float) -> Evidence:
+    """The full deep network completes the matrix to 1e-4, a large Gaussian start does not."""
     target, mask = completion_problem(100, 3, 0.3)
     arch, loss = linear_network((100,) * 4), MatrixCompletionLoss(target, mask)
     kind = orthogonal if scale < 0.1 else gaussian
@@ -330,16 +294,15 @@ def parsimony_completion_full(scale: float) -> Evidence:
         theta0,
         8000,
         ts=np.arange(0, 8001, 100),
-        stop_loss=level,
+        stop=LossBelow(level),
         save_states=False,
     )
     error = float(np.linalg.norm(run.z[-1] - target) / np.linalg.norm(target))
     compressed = completion_error(100, 3, 0.3, 0.1, 30_000, 1e-3)
     errors = np.linalg.norm(run.z - target, axis=(1, 2)) / np.linalg.norm(target)
     return Evidence(
-        predicted=0.0,
-        measured=error,
-        error=error,
+        0.0,
+        error,
         detail=f"relative error of the whole matrix; the compressed network with dlr = 0.1: {compressed:.2g}",
         curves=Curves(
             "steps of gradient descent",

@@ -114,6 +114,16 @@ class SparsePolynomial:
             total += product
         return total % prime
 
+    def gradient_mod(self, point: np.ndarray, prime: int) -> np.ndarray:
+        """All partial derivatives modulo a prime at a point of residues, (variables,).
+
+        Raises:
+            ValueError: the prime divides a denominator.
+        """
+        rows, coefficients = self.arrays(len(point))
+        values = np.array([residue(value, prime) for value in coefficients], dtype=np.int64)
+        return gradient_of_monomials(rows, values, point, prime)
+
     def arrays(self, one: int, degree: int | None = None) -> tuple[np.ndarray, list[flint.fmpq]]:
         """Monomials as rows (terms, degree) of indices, filled up with the index `one`, and the coefficients."""
         degree = self.degree if degree is None else degree
@@ -198,6 +208,27 @@ def sum_of_products(pairs: Iterable[tuple[SparsePolynomial, SparsePolynomial]]) 
                 value = x * y
                 total[monomial] = total[monomial] + value if monomial in total else value
     return SparsePolynomial._of(total)
+
+
+def gradient_of_monomials(rows: np.ndarray, values: np.ndarray, point: np.ndarray, prime: int) -> np.ndarray:
+    """The gradient of $\\sum_i v_i x^{m_i}$ modulo a prime, (variables,).
+
+    Args:
+        rows: (terms, degree) indices of the variables of each monomial, filled up with the index one past the last.
+        values: (terms,) residues of the coefficients.
+        point: (variables,) residues.
+        prime: a prime below 2**31.
+    """
+    padded = np.append(point, 1)
+    total = np.zeros(len(padded), dtype=np.int64)
+    for place in range(rows.shape[1]):
+        product = values % prime
+        for other in range(rows.shape[1]):
+            if other != place:
+                product = product * padded[rows[:, other]] % prime
+        # Fewer than 2**31 residues are added before the reduction.
+        np.add.at(total, rows[:, place], product)
+    return total[:-1] % prime
 
 
 def monomial_order(monomial: Monomial) -> tuple:

@@ -1,1 +1,1 @@
-"""What JAX primitives mean over a ring, by kind."""
+"""What JAX primitives mean over a ring, by kind. A file that is put here is found: it registers rules with `rule`."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from sympy.printing.latex import translate
-
-from ...display.text import latex_escaped
+from ...display.latex import latex_name
 from .terms import Word
 
 
@@ -18,22 +16,7 @@ def word_text(word: Word) -> str:
 
 def word_latex(word: Word) -> str:
     """The word in LaTeX."""
-    return " ".join(letter_latex(name) + (r"^{\top}" if flipped else "") for name, flipped in word) or "I"
-
-
-def letter_latex(name: str) -> str:
-    """The name of a letter in LaTeX: `W12` is $W_{12}$, `Q[0]` is $Q_{0}$."""
-    stem, bracket, inside = name.partition("[")
-    digits = stem[len(stem.rstrip("0123456789")) :]
-    stem = stem[: len(stem) - len(digits)]
-    indices = [digits] if digits else []
-    if bracket:
-        indices.append(inside.rstrip("]").replace(":", r"\cdot"))
-    subscript = f"_{{{','.join(indices)}}}" if indices else ""
-    greek = translate(stem)
-    if greek != stem or len(stem) == 1:
-        return greek + subscript
-    return rf"\mathrm{{{latex_escaped(stem)}}}{subscript}"
+    return " ".join(latex_name(name) + (r"^{\top}" if flipped else "") for name, flipped in word) or "I"
 
 
 def sum_text(terms: Mapping[Word, Fraction]) -> str:

@@ -19,7 +19,6 @@ from ..reading import read_program
 from ..rings.multidual import NilpotentModular
 from ..traced import traced_map
 from .printing import (
-    letter_latex as letter_latex,
     sum_latex as sum_latex,
     sum_text as sum_text,
     word_latex as word_latex,

@@ -166,11 +166,32 @@ class Words(AbstractRing):
         if len(values) > _MAX_VALUES:
             raise NotWordsError("it multiplies entrywise by a constant matrix")
         weighted = []
+        if len(values) > 1:
+            # Numbers that belong to the columns of a word multiply it by a diagonal matrix, which is a letter.
+            scaled_by = {id(term): self._column_scaled(term, weights) for term in terms}
+            weighted = [found for found in scaled_by.values() if found is not None]
+            terms = [term for term in terms if scaled_by[id(term)] is None]
         for term, value in itertools.product(terms, values):
             masked = term.masked(np.asarray(weights == value, dtype=bool))
             if masked.support.any():
                 weighted.append(Term(term.coefficient * value, masked.factors))
         return weighted
+
+    def _column_scaled(self, term: Term, weights: np.ndarray) -> Term | None:
+        """A word times a diagonal matrix, if the number at each place depends on the column (or the row) alone."""
+        if len(term.factors) != 1:
+            return None
+        for factor in (term.factors[0], term.factors[0].flipped()):
+            present = factor.columns >= 0
+            size = self.shape_of(factor.word)[1]
+            diagonal = np.full(size, Fraction(0), dtype=object)
+            diagonal[factor.columns[present]] = weights[present]
+            if len(set(diagonal)) > 1 and np.all(diagonal[factor.columns[present]] == weights[present]):
+                matrix = np.full((size, size), Fraction(0), dtype=object)
+                matrix[np.arange(size), np.arange(size)] = diagonal
+                word = (*factor.word, self._constant_letter(matrix))
+                return Term(term.coefficient, (Factor(word, factor.rows, factor.columns).canonical(),))
+        return None
 
     def _joined(self, term: Term) -> Term:
         """One word instead of two: a column times a row is a matrix."""
@@ -238,13 +259,17 @@ class Words(AbstractRing):
         nonzero = np.asarray(matrix != 0, dtype=bool)
         if not nonzero.any():
             return []
-        if np.all(nonzero.sum(axis=2) <= 1):
+        is_selection = bool(np.all(nonzero.sum(axis=2) <= 1))
+        if is_selection and len(set(matrix[nonzero])) == 1:
             return self._selected(matrix, nonzero, term)
         for factor in (term.factors[0], term.factors[0].flipped()):
             split = split_indices(_turned(factor.rows), _turned(factor.columns))
             if split is not None:
                 named = self._with_letters(matrix, factor.word, *split, is_right=is_right)
                 return scaled(named, term.coefficient)
+        if is_selection:
+            # Rows with weights of their own, of something that is no whole submatrix: one term for each weight.
+            return self._selected(matrix, nonzero, term)
         raise NotWordsError(f"it multiplies only parts of {self._text(term)} by a constant matrix")
 
     def _selected(self, matrix: np.ndarray, nonzero: np.ndarray, term: Term) -> list[Term]:

@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer
 from ...display.progress import keeps_partial, whole_runs
 from ...display.text import card, format_number, key_values
 from ...exact import DivisionByZeroInRing, NilpotentModular, exact_array
-from ...exact.linear_algebra import DEFAULT_PRIME, check_prime, modular_rank, random_prime
+from ...exact.linear_algebra import DEFAULT_PRIME, check_prime, random_prime
+from ...exact.row_space import RowSpace
+from ..deadline import Deadline
 from ..systems import AbstractSystem
 from .degree_bounds import field_degree as field_degree
 
@@ -61,7 +64,7 @@ class LieRank:
     seed: int
     at: bool
     error_probability: float | None
-    seconds: float
+    seconds: float = dataclasses.field(compare=False)
 
     @property
     def rank(self) -> int:
@@ -150,7 +153,7 @@ def lie_rank(
     depth_limit = _checked_depth(system, target, max_depth, at)
     given = tuple(check_prime(prime, "primes") for prime in primes)
     rational = None if at is None else rational_point(system, at)
-    deadline = None if time_limit is None else started + time_limit
+    deadline = Deadline(time_limit)
     goal, reached = system.dimension if target is None else target, "target"
     if rational is not None and target is None:
         # The rank at a point is at most the generic one: the search can stop there.
@@ -182,7 +185,7 @@ def lie_rank(
         points=tuple(tuple(map(int, run.point)) for run in runs),
         seed=seed,
         at=at is not None,
-        error_probability=_error_probability(system, best, agreeing) if status == "saturated" else None,
+        error_probability=_error_probability(system, best, agreeing, seed) if status == "saturated" else None,
         seconds=time.perf_counter() - started,
     )
 
@@ -206,6 +209,9 @@ def bracket_string(
     def field(vector: np.ndarray, combination: Any) -> np.ndarray:
         return system.flatten(ring, system.field(ring, system.unflatten(ring, vector), combination))
 
+    # x moved along X by the nilpotent unit e is x + e X(x), exactly, as e^2 = 0. Moving along X_0, X_1, … with units of
+    # their own, evaluating Y at the end and moving back pulls Y back by all the flows; its coefficient of e_0 e_1 … is
+    # the iterated bracket, by d/de of the pull-back being the Lie derivative.
     flow = [point]
     for level, slot in enumerate(slots):
         flow.append(ring.join(flow[-1], field(flow[-1], slot), level))
@@ -270,13 +276,13 @@ class _Run:
         self.ranks: list[int] = []
         self.status = "depth limit"
         self._rng = np.random.default_rng([seed, prime, 1])
-        self._rows = np.zeros((0, system.dimension), dtype=np.int64)
+        self._span = RowSpace(system.dimension, prime)
 
     @property
     def rank(self) -> int:
         return max(self.ranks, default=0)
 
-    def search(self, goal: int, max_depth: int, deadline: float | None) -> None:
+    def search(self, goal: int, max_depth: int, deadline: Deadline) -> None:
         try:
             for depth in range(max_depth + 1):
                 before = self.rank
@@ -285,7 +291,7 @@ class _Run:
                     if rank >= goal:
                         self.status = "target"
                         return
-                    if _passed(deadline):
+                    if deadline.is_over():
                         self.status = "time limit"
                         return
                 if self.generic and depth and self.rank == before:
@@ -296,8 +302,12 @@ class _Run:
                 raise
             self.status = "interrupted"
 
-    def _level(self, depth: int, goal: int, deadline: float | None) -> Iterator[int]:
-        """The rank after each lot of strings of one depth, until some strings in a lot add nothing."""
+    def _level(self, depth: int, goal: int, deadline: Deadline) -> Iterator[int]:
+        """The rank after each lot of strings of one depth, until some strings in a lot add nothing.
+
+        Strings are multilinear in their combinations, so random ones span what all of them span, with certainty but for
+        a probability of the order 1/p: that is why a handful of idle strings means that the level is exhausted.
+        """
         generators = self.system.generators
         idle = 0
         # A random string adds nothing once its level is exhausted; a few idle ones make that certain enough.
@@ -306,30 +316,25 @@ class _Run:
             if depth == 0 and generators is not None:
                 wanted = min(goal, generators) - rank + _SPARE
             else:
-                # Lots grow with the rank, since each one costs an elimination of all rows so far.
+                # Lots grow with the rank: fewer calls, and no more strings than are needed.
                 wanted = min(goal - rank + _SPARE, max(64, rank))
             rows = self._strings(depth, wanted, deadline)
-            self._rows = np.concatenate([self._rows, rows])
-            grown = modular_rank(self._rows, self.prime)
+            grown = self._span.extend(rows, deadline.is_over)
             yield grown
             idle += len(rows) - (grown - rank)
 
-    def _strings(self, depth: int, wanted: int, deadline: float | None) -> np.ndarray:
+    def _strings(self, depth: int, wanted: int, deadline: Deadline) -> np.ndarray:
         """Values of random strings at the base point, in chunks that fit the memory; fewer when time is up."""
-        chunk = max(1, _WORDS // (3**depth * 4 * self.system.words))
+        chunk = max(1, _WORDS // (3**depth * 4 * self.system.peak_memory))
         parts: list[np.ndarray] = []
         for start in range(0, wanted, chunk):
             count = min(chunk, wanted - start)
             slots = [self.system.draw(self.ring, self._rng, count) for _ in range(depth)]
             last = self.system.draw(self.ring, self._rng, count)
             parts.append(bracket_string(self.system, self.ring, self.point[None, None, :], slots, last))
-            if _passed(deadline):
+            if deadline.is_over():
                 break
         return np.concatenate(parts)
-
-
-def _passed(deadline: float | None) -> bool:
-    return deadline is not None and time.perf_counter() > deadline
 
 
 def _combined(ranks: Sequence[Sequence[int]]) -> tuple[int, ...]:
@@ -355,7 +360,7 @@ def usable_primes(
     used: list[int] = []
     failures = 0
     for prime in itertools.chain(given, iter(lambda: random_prime(rng, used), None)):
-        if prime in used or not system.admits(prime) or not all(d % prime for d in denominators):
+        if prime in used or not system.has_good_reduction(prime) or not all(d % prime for d in denominators):
             continue
         used.append(prime)
         try:
@@ -363,7 +368,7 @@ def usable_primes(
                 if rational is None:
                     random_point(system, prime, seed)
                 else:
-                    system.require_defined(NilpotentModular(prime), residues(rational, prime)[None])
+                    system.require_defined(NilpotentModular(prime), residues(rational, prime)[None], rng)
         except DivisionByZeroInRing as error:
             failures += prime not in given
             if failures < _PRIMES_TRIED:
@@ -376,24 +381,22 @@ def usable_primes(
         yield prime
 
 
-def _error_probability(system: AbstractSystem, run: _Run, primes: Sequence[int]) -> float:
+def _error_probability(system: AbstractSystem, run: _Run, primes: Sequence[int], seed: int) -> float:
     """That a saturated rank is too small, by Schwartz and Zippel, when searches for all the primes agree on it.
 
     If it is, a minor with one row more, of strings of the depth that added nothing, is a polynomial that is not zero;
     brackets of n fields have at most n times their degree. For rational fields it is the numerator of such a minor.
     """
-    degree = (run.rank + 1) * len(run.ranks) * field_degree(system, run.prime, run.prime % 2**16)
+    degree = (run.rank + 1) * len(run.ranks) * field_degree(system, run.prime, seed)
     return math.prod(min(1.0, degree / prime) for prime in primes)
 
 
 def _checked_depth(system: AbstractSystem, target: int | None, max_depth: int | None, at: Any) -> int:
-    if target is not None and not 0 <= target <= system.dimension:
+    if target is not None and not 0 <= integer(target, "target", minimum=0) <= system.dimension:
         raise ValueError(
             f"Argument `target` must be between 0 and the number of coordinates, {system.dimension}, "
             f"but is {target}."
         )
     if max_depth is None:
         return MAX_DEPTH if at is None else _DEPTH_AT_A_POINT
-    if max_depth < 0:
-        raise ValueError(f"Argument `max_depth` must be at least 0, but is {max_depth}.")
-    return int(max_depth)
+    return integer(max_depth, "max_depth", minimum=0)

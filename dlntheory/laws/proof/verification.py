@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import weakref
 from fractions import Fraction
 from typing import Any
 
@@ -22,10 +23,12 @@ from ...exact.rings.polynomials import (
     sum_of_products,
 )
 from ...families.relu import PathLifting
+from ..deadline import SHORT, UNLIMITED, Deadline
 from ..denominators import cleared
 from ..law import IDENTITY, RANDOM_POINTS, Law, coordinate_names
 from ..systems import AbstractSystem, GradientSystem, MomentumSystem
-from ..vjp import ChainPullback
+from ..vjp import ChainVjp
+from .degree_bounds import field_degree
 
 MAX_TERMS = 200_000
 MAX_DENOMINATOR = 10**6
@@ -34,6 +37,8 @@ THEOREM_RELU = "structural theorem T10"
 _POINTS = 4
 _PRODUCTS_A_TERM = 4
 _SECOND_PRIME = 2**31 - 19
+# Rough: what one term of the expanded fields costs on a slow machine.
+_SECONDS_A_TERM = 3e-5
 
 
 class NotConservedError(ValueError):
@@ -136,7 +141,14 @@ class Generators:
         )
 
 
-def verify(system: AbstractSystem, law: Law, *, max_terms: int = MAX_TERMS) -> Verification:
+def verify(
+    system: AbstractSystem,
+    law: Law,
+    *,
+    max_terms: int = MAX_TERMS,
+    seed: int = 0,
+    deadline: Deadline = UNLIMITED,
+) -> Verification:
     r"""Whether a law is conserved, as an identity of polynomials if φ is small enough to be expanded.
 
     Args:
@@ -144,6 +156,8 @@ def verify(system: AbstractSystem, law: Law, *, max_terms: int = MAX_TERMS) -> V
         law: the law, in the coordinates of the system.
         max_terms: φ with more terms is not expanded. Then a law of a declared chain (T9) or of path products (T10) is
             recognised by its coefficients; any other law is tested at random points modulo two primes.
+        seed: of these points.
+        deadline: φ is not expanded either where that would not end in time.
 
     Returns:
         A `Verification`; on failure with a generator and a nonzero coefficient. For a rational φ the identity is
@@ -156,7 +170,7 @@ def verify(system: AbstractSystem, law: Law, *, max_terms: int = MAX_TERMS) -> V
         raise ValueError(
             f"Argument `law` must be in the coordinates {system.blocks} of the system, but is in {law.blocks}."
         )
-    generators = expand(system, max_terms)
+    generators = expand(system, max_terms, deadline)
     if generators is not None:
         for index, entry in enumerate(law.polynomials):
             defect = generators.defect(entry)
@@ -166,16 +180,16 @@ def verify(system: AbstractSystem, law: Law, *, max_terms: int = MAX_TERMS) -> V
         return _success(law, IDENTITY)
     if theorem := structural_theorem(system, law):
         return _success(law, theorem)
-    return _at_random_points(system, law)
+    return _at_random_points(system, law, seed)
 
 
-def require(system: AbstractSystem, law: Law) -> Law:
+def require(system: AbstractSystem, law: Law, *, seed: int = 0, deadline: Deadline = UNLIMITED) -> Law:
     """The law with `verified` set.
 
     Raises:
         NotConservedError: it is not conserved.
     """
-    verification = verify(system, law)
+    verification = verify(system, law, seed=seed, deadline=deadline)
     if not verification:
         raise NotConservedError(verification)
     return verification.law
@@ -192,14 +206,32 @@ def check_constants(system: AbstractSystem) -> int:
     return int(sum(components))
 
 
-@functools.lru_cache(maxsize=8)
-def expand(system: AbstractSystem, max_terms: int = MAX_TERMS) -> Generators | None:
-    """The fields as polynomials, or `None` if they could have more than `max_terms` terms.
+# The expanded fields of a system, which live as long as it does.
+_EXPANDED: weakref.WeakKeyDictionary[AbstractSystem, dict[int, Generators | None]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def expand(
+    system: AbstractSystem, max_terms: int = MAX_TERMS, deadline: Deadline = UNLIMITED
+) -> Generators | None:
+    """The fields as polynomials, or `None` if they could have more than `max_terms` terms or take too long.
 
     Those of a rational system are multiplied by their denominators; then the limit is on the products of terms, four
     for each term allowed.
     """
-    bound = check_constants(system)
+    known = _EXPANDED.setdefault(system, {})
+    if max_terms not in known:
+        bound = check_constants(system)
+        # A small φ is always expanded, so that its laws are proved however short the time.
+        seconds = _SECONDS_A_TERM * min(bound, max_terms)
+        if seconds > SHORT and not deadline.is_within(seconds):
+            return None
+        known[max_terms] = _expanded(system, max_terms, bound)
+    return known[max_terms]
+
+
+def _expanded(system: AbstractSystem, max_terms: int, bound: int) -> Generators | None:
     if system.is_rational:
         quotients = Quotients(_PRODUCTS_A_TERM * max_terms)
         try:
@@ -265,8 +297,15 @@ def _norms_cancel(law: Law, weights: Any, biases: Any) -> bool:
     return not any(left.values())
 
 
-def _at_random_points(system: AbstractSystem, law: Law) -> Verification:
-    rng = np.random.default_rng(0)
+def _at_random_points(system: AbstractSystem, law: Law, seed: int) -> Verification:
+    r"""By the values of $\langle\nabla h, X\rangle$ at random points along random combinations, modulo two primes.
+
+    By Schwartz and Zippel a polynomial of degree d that is not zero modulo p vanishes at a random point with
+    probability at most d/(p - 1), as coordinates are drawn from 1..p-1. For a law of degree k and fields of degree f
+    the degree is at most k - 1 + f; of a quotient a/b the numerator b ∇a - a ∇b of the gradient has degree up to 2k -
+    1. The points are independent, so their probabilities multiply.
+    """
+    rng = np.random.default_rng([seed, 5])
     error = 1.0
     for prime in (DEFAULT_PRIME, _SECOND_PRIME):
         points, fields = sample_fields(system, NilpotentModular(prime), rng, _POINTS)
@@ -274,8 +313,8 @@ def _at_random_points(system: AbstractSystem, law: Law) -> Verification:
             rates = (law.gradients_mod_p(point, prime) * field % prime).sum(axis=1) % prime
             if rates.any():
                 return Verification(law, False, RANDOM_POINTS, entry=int(np.flatnonzero(rates)[0]))
-        # Four points err with probability (degree / p)^4, which is below this for degrees up to millions.
-        error *= (law.degree + system.dimension) / prime
+        degree = (2 if law.is_rational else 1) * law.degree - 1 + field_degree(system, prime, seed)
+        error *= min(1.0, degree / (prime - 1)) ** _POINTS
     verified = dataclasses.replace(law, verified=RANDOM_POINTS)
     return Verification(verified, True, RANDOM_POINTS, error_probability=error)
 
@@ -296,6 +335,7 @@ def _evaluate(system: AbstractSystem, ring: Any, variables: Any) -> np.ndarray:
     for name, shape in system.blocks:
         state[name] = variables(shape, start)
         start += math.prod(shape)
+    # Only the shapes of a combination are needed, so it does not matter what is drawn.
     example = system.draw(NilpotentModular(), np.random.default_rng(0), 1)
     leaves, tree = jax.tree_util.tree_flatten(example)
     symbolic = []
@@ -344,7 +384,7 @@ def _generator(system: AbstractSystem, combination: tuple[int, ...]) -> int | tu
         if combination == (0,):
             return 0
         first, combination = 1, tuple(variable - 1 for variable in combination)
-    if isinstance(system, (GradientSystem, MomentumSystem)) and isinstance(system.pullback, ChainPullback):
+    if isinstance(system, (GradientSystem, MomentumSystem)) and isinstance(system.vjp, ChainVjp):
         widths = system.architecture.widths
         assert widths is not None
         # The combination of a chain has rank one: a vector at the input, then one at the output.

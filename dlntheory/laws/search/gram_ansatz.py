@@ -15,29 +15,38 @@ from fractions import Fraction
 import numpy as np
 
 from ...exact import NilpotentModular
-from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank, reconstruct
+from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank, pivot_columns, reconstruct
+from ..deadline import UNLIMITED, Deadline
 from ..law import Law, law_of_terms
 from ..matrix_terms import Blocks, Term, indexed, value_shape, value_triangle
 from ..printing import canonical, minimal_span_basis
 from ..proof.verification import sample_fields
 from ..systems import AbstractSystem, MomentumSystem, velocity_name
-from .sparse_elimination import pivot_columns
 
 _POSITIONS = 6
 _SPARE = 6
 _CHECKED = 500
-_SEED = 1
 Family = list[Term]
 
 
-def gram_laws(system: AbstractSystem, *, prime: int = DEFAULT_PRIME) -> Iterator[Law]:
+def gram_laws(
+    system: AbstractSystem, *, prime: int = DEFAULT_PRIME, seed: int = 0, deadline: Deadline = UNLIMITED
+) -> Iterator[Law]:
     """Laws of the Gram ansatz, matrices first; those implied by earlier ones are left out.
 
     They hold at random points modulo a prime and are still to be verified.
 
+    The idea: a law is a combination $\\sum_k c_k T_k$ of forms $T_k$ of one shape, with unknown rational numbers. Along
+    any field X at any point θ its rate $\\sum_k c_k \\langle\nabla T_k(\theta), X(\theta)\rangle$ vanishes, one linear
+    equation for c at each random point, combination of generators and entry. A few more equations than unknowns
+    determine the combinations, modulo p; `reconstruct` gives their fractions. Shapes come from coarse to fine: what a
+    matrix law implies for its diagonal and its trace is not found again.
+
     Args:
         system: the training rule; its fields are evaluated, never expanded.
         prime: of the arithmetic.
+        seed: of the random points, combinations and entries.
+        deadline: families of forms are left out once it is over.
 
     Yields:
         Laws, each in lowest terms, in the order matrix, batch of matrices, diagonal, norm.
@@ -47,16 +56,19 @@ def gram_laws(system: AbstractSystem, *, prime: int = DEFAULT_PRIME) -> Iterator
     if not families:
         return
     ring = NilpotentModular(prime)
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng([seed, 6])
     count = max(map(len, families)) + _SPARE
     points, fields = sample_fields(system, ring, rng, count)
     found: list[tuple[Term, ...]] = []
     time = time_latex(system)
-    for candidates in families:
+    for number, candidates in enumerate(families):
+        if number and deadline.is_over():
+            return
         family = _independent(candidates, blocks, points, prime)
         kernel = _kernel(family, blocks, points, fields, prime, rng)
         for terms in _new_combinations(kernel, family, found, prime):
-            if not _holds(terms, blocks, points[:2], fields[:2], prime):
+            # The kernel has seen `_POSITIONS` entries of each form; more of them tell chance from law.
+            if not _holds(terms, blocks, points[:2], fields[:2], prime, rng):
                 continue
             found.append(terms)
             yield law_of_terms(blocks, terms, time=time)
@@ -236,10 +248,17 @@ def _rates(
     return total % prime
 
 
-def _holds(terms: Sequence[Term], blocks: Blocks, points: np.ndarray, fields: np.ndarray, prime: int) -> bool:
+def _holds(
+    terms: Sequence[Term],
+    blocks: Blocks,
+    points: np.ndarray,
+    fields: np.ndarray,
+    prime: int,
+    rng: np.random.Generator,
+) -> bool:
     """Whether many entries, not only those of the kernel, are conserved at some points."""
     triangle = len(value_triangle(terms[0], blocks))
-    chosen = np.random.default_rng(_SEED).permutation(triangle)[:_CHECKED]
+    chosen = rng.permutation(triangle)[:_CHECKED]
     total = 0
     for term in terms:
         value = term.coefficient.numerator * pow(term.coefficient.denominator, -1, prime) % prime

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..deadline import UNLIMITED, Deadline
 from ..law import Law
 from ..proof.verification import Generators
 from ..systems import AbstractSystem
@@ -20,7 +21,14 @@ MAX_COORDINATES = 700
 
 
 def quadratic_laws(
-    system: AbstractSystem, generators: Generators, known: np.ndarray, point: np.ndarray, degree: int = 2
+    system: AbstractSystem,
+    generators: Generators,
+    known: np.ndarray,
+    point: np.ndarray,
+    degree: int = 2,
+    *,
+    seed: int = 0,
+    deadline: Deadline = UNLIMITED,
 ) -> Iterator[Law]:
     """Laws of degree 1 and 2 whose gradients are independent of known ones; still to be verified.
 
@@ -30,8 +38,11 @@ def quadratic_laws(
         known: gradients (n, D) of known laws at `point`, modulo the default prime.
         point: residues (D,).
         degree: 1 for linear laws only.
+        seed: see `laws_among`.
+        deadline: likewise.
     """
-    yield from laws_among(system, generators, quadratic_monomials(generators.dimension, degree), known, point)
+    unknowns = quadratic_monomials(generators.dimension, degree)
+    yield from laws_among(system, generators, unknowns, known, point, seed=seed, deadline=deadline)
 
 
 def quadratic_monomials(dimension: int, degree: int = 2) -> np.ndarray:

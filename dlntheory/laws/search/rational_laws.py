@@ -17,6 +17,7 @@ import numpy as np
 from ...exact import NilpotentModular
 from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, reconstruct
 from ...exact.rings.polynomials import SparsePolynomial
+from ..deadline import UNLIMITED, Deadline
 from ..law import Law, law_of_quotients
 from ..systems import AbstractSystem
 
@@ -25,16 +26,19 @@ MAX_HULL = 60
 _DEPTH = 3
 _TRIAL = 4
 _SPARE = 10
-_SEED = 4
 _FAILURES = 3
 
 
-def rational_laws(system: AbstractSystem, degree: int = 3) -> Iterator[Law]:
+def rational_laws(
+    system: AbstractSystem, degree: int = 3, *, seed: int = 0, deadline: Deadline = UNLIMITED
+) -> Iterator[Law]:
     """Quotients of polynomials of degree at most `degree`, still to be verified and thinned out.
 
     Args:
         system: the training rule; its fields are evaluated, never expanded.
         degree: of numerator and denominator; degrees with more than 1000 coefficients are not tried.
+        seed: of the random points.
+        deadline: when to give up.
 
     Yields:
         Laws; none if leaves lie in no affine subspace, or for more than 60 coordinates.
@@ -42,18 +46,20 @@ def rational_laws(system: AbstractSystem, degree: int = 3) -> Iterator[Law]:
     dimension = system.dimension
     if dimension > MAX_HULL:
         return
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng([seed, 7])
     if not _hull_coefficients(system, _points(system, rng, _TRIAL), rng).shape[1]:
         return
     degrees = [k for k in range(1, degree + 1) if count_coefficients(dimension, k) <= MAX_COEFFICIENTS]
     if not degrees:
         return
+    deadline.check()
     points = _points(system, rng, count_coefficients(dimension, degrees[-1]) + _SPARE)
     failures = 0
     for values in _hull_coefficients(system, points, rng).T:
         # Coefficients of one hull have similar degrees, so that a few failures tell enough.
         if failures == _FAILURES:
             return
+        deadline.check()
         pair = next((pair for k in degrees if (pair := _interpolated(points, values, k))), None)
         if pair is None:
             failures += 1

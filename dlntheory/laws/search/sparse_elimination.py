@@ -8,9 +8,12 @@ import flint
 import numpy as np
 
 from ...exact.linear_algebra import modular_nullspace
+from ..deadline import UNLIMITED, Deadline
 
 MAX_CLASSES = 4000
 _CHUNK = 2000
+# Rough: what elimination modulo p costs on a slow machine, for each n^3.
+_SECONDS_A_CUBE = 1e-9
 
 
 class AnsatzTooLargeError(MemoryError):
@@ -47,18 +50,6 @@ class Kernel:
         return len(self.places)
 
 
-def pivot_columns(matrix: np.ndarray, prime: int) -> list[int]:
-    """The columns that are independent of the columns to their left."""
-    rows, columns = matrix.shape
-    echelon, rank = flint.nmod_mat(rows, columns, (matrix % prime).ravel().tolist(), prime).rref()
-    pivots, column = [], 0
-    for row in range(rank):
-        while not echelon[row, column]:
-            column += 1
-        pivots.append(column)
-    return pivots
-
-
 def merged(key: np.ndarray, unknown: np.ndarray, weight: np.ndarray, prime: int) -> tuple[np.ndarray, ...]:
     """Triples sorted by equation and unknown, with equal ones added up and zeros removed."""
     if not len(key):
@@ -73,13 +64,22 @@ def merged(key: np.ndarray, unknown: np.ndarray, weight: np.ndarray, prime: int)
     return key[new][kept], unknown[new][kept], weight[kept]
 
 
-def solve_sparse(alive: np.ndarray, rows, columns, values, prime: int) -> Kernel:
-    """Union of proportional unknowns by equations of two terms, then a dense kernel over the classes."""
+def solve_sparse(
+    alive: np.ndarray, rows, columns, values, prime: int, deadline: Deadline = UNLIMITED
+) -> Kernel:
+    """Union of proportional unknowns by equations of two terms, then a dense kernel over the classes.
+
+    An equation $x a + y b = 0$ makes a and b multiples of one another, so one of them can stand for both. Classes of
+    such unknowns are kept as in union-find, with the ratio to the representative on each edge. Replacing unknowns by
+    representatives makes longer equations shorter, so this is repeated until no equation has fewer than three terms.
+    The symmetries of φ make nearly all equations of a law short: what is left for dense elimination are some dozens.
+    """
     index = np.full(alive.max(initial=-1) + 1, -1)
     index[alive] = np.arange(len(alive))
     columns = index[columns]
     classes = _Classes(len(alive), prime)
     while True:
+        deadline.check()
         sizes = np.bincount(rows, minlength=1)
         twos = sizes[rows] == 2
         first = np.flatnonzero(twos)[::2]
@@ -110,10 +110,12 @@ def solve_sparse(alive: np.ndarray, rows, columns, values, prime: int) -> Kernel
     heads = np.unique(root[ratio != 0])
     if len(heads) > MAX_CLASSES:
         raise AnsatzTooLargeError(len(heads), MAX_CLASSES, "after elimination of the sparse equations")
+    deadline.check(_SECONDS_A_CUBE * float(len(heads)) ** 3)
     basis = _dense_kernel(np.searchsorted(heads, columns), rows, values, len(heads), prime)
     position = np.searchsorted(heads, root)
     places, vectors = [], []
     for vector in basis:
+        # An unknown is its ratio times its representative; those of a class that is zero are zero.
         full = np.where(ratio != 0, vector[np.minimum(position, len(heads) - 1)] * ratio % prime, 0)
         support = np.flatnonzero(full)
         leading = pow(int(full[support[0]]), -1, prime)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...laws.balancedness import imbalances
 from ...training import State, Training
-from ..base import AbstractReduction, Condition, chain_of, numerical_rank, widths_of
-from .balanced_operator import balanced_operator
+from ..base import Condition, chain_of, numerical_rank, widths_of
+from ..decay_and_rates import rate_of
+from .base import AbstractChainFlow
+from .relaxed_operator import balanced_operator
+
+BALANCE = "all imbalances W_{l+1}^T W_{l+1} - W_l W_l^T vanish"
 
 
-class BalancedFlow(AbstractReduction):
+class BalancedFlow(AbstractChainFlow):
     r"""The end-to-end flow of a balanced chain of any depth and widths, for any loss.
 
     $$\dot z = -\sum_{l=1}^{L} (z z^\top)^{(L-l)/L}\, \nabla f(z)\, (z^\top z)^{(l-1)/L}$$
@@ -25,8 +29,10 @@ class BalancedFlow(AbstractReduction):
     means $W_{l+1}^\top W_{l+1}/e_{l+1} = W_l W_l^\top/e_l$; weight decay $\gamma$ adds $-L\gamma z$ (equal rates only).
 
     Args:
-        arch: an architecture that declares a chain of matrices.
+        arch: a chain of matrices.
         loss: a function of $z$, or `None` to `bind` later.
+        weight_decay: $\gamma \ge 0$.
+        rates: layer rates $e_l$ by factor name; 1 where not named.
         rank: rank of $z$, which the flow conserves; singular values beyond it are held at exactly 0. By default
             the smallest width of the network.
         tolerance: largest relative imbalance $\max_l \|D_l\|_F / \max_l \|W_l\|_F^2$ that passes for balanced.
@@ -36,7 +42,8 @@ class BalancedFlow(AbstractReduction):
         deficient $z$ across ranks; rank is conserved, so trajectories never cross.
 
     Raises:
-        ValueError: no declared chain; a rank outside 1 … smallest width; weight decay with unequal rates.
+        FormError: φ is no chain.
+        ValueError: a rank outside 1 … smallest width; weight decay with unequal rates.
 
     References:
         [arora2018optimization], Theorem 1.
@@ -49,10 +56,14 @@ class BalancedFlow(AbstractReduction):
         True
     """
 
-    arch: Architecture
-    settings: Training | None
     rank: np.ndarray
     tolerance: float
+
+    label = "balanced end-to-end flow"
+    source = "[arora2018optimization], Theorem 1"
+    exactness = "exact for every loss, at a balanced start"
+    order = 10.0
+    has_law = False
 
     def __init__(
         self,
@@ -64,34 +75,24 @@ class BalancedFlow(AbstractReduction):
         rank: int | None = None,
         tolerance: float = 1e-10,
     ):
-        chain_of(arch, "the balanced flow")
-        smallest = min(widths_of(arch))
-        if rank is not None and not 1 <= rank <= smallest:
-            raise ValueError(
-                f"Argument `rank` must lie between 1 and the smallest width {smallest}, but is {rank}."
-            )
-        self.arch = arch
-        self.settings = None
-        if loss is not None:
-            self.settings = _checked(arch, Training(loss, weight_decay=weight_decay, rates=rates))
-        self.rank = np.asarray(smallest if rank is None else rank)
+        chain_of(arch, f"the {self.label}")
+        self.rank = np.asarray(checked_rank(arch, rank))
         self.tolerance = float(tolerance)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
-    @property
-    def label(self) -> str:
-        return "balanced end-to-end flow"
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        """The flow with the rank of a start.
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
+        Raises:
+            FormError: φ is no chain.
+            ConditionError: a layer is zero.
+        """
+        return cls(arch, loss, rank=balanced_rank(arch, theta0, f"the {cls.label}"))
 
     @property
     def statement(self) -> str:
-        depth = len(chain_of(self.arch, self.label))
+        depth = len(self._chain)
         terms = " + ".join(
             _matrix_power(r"z z^\top", depth - l, depth)
             + r"\nabla f(z)"
@@ -100,84 +101,13 @@ class BalancedFlow(AbstractReduction):
         )
         return rf"\dot z = -\left( {terms} \right)"
 
-    @property
-    def source(self) -> str:
-        return "[arora2018optimization], Theorem 1"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss, at a balanced start"
-
-    def bind(self, training: Training) -> Self:
-        bound = type(self)(
-            self.arch,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-            rank=int(self.rank),
-            tolerance=self.tolerance,
-        )
-        return bound
-
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        chain = chain_of(self.arch, self.label)
-        rates = None
-        if self.settings is not None:
-            rates = {name: self.settings.rate(name) for name in chain}
-        matrices = [np.asarray(theta0[name]) for name in chain]
-        defects = [np.asarray(d) for d in imbalances(self.arch, dict(theta0), rates)]
-        measured = max((float(np.linalg.norm(d)) for d in defects), default=0.0)
-        scale = max(float(np.linalg.norm(w)) ** 2 for w in matrices)
-        rank = min(numerical_rank(w) for w in matrices)
-        if measured > self.tolerance * scale:
-            return Condition(
-                requirement="all imbalances W_{l+1}^T W_{l+1} - W_l W_l^T vanish",
-                measured=measured,
-                tolerance=self.tolerance * scale,
-                explanation=_describe_imbalance(defects),
-                # Seen: deviations of 6.5e-7, 1.1e-3, 0.12 gave errors of 3.4e-7, 4.5e-4, 4.8e-2.
-                expected_error=measured / 2,
-                remedy="Use `GramFlow` (two layers, any start), or a balanced start: `balanced(arch, key)`.",
-            )
-        if rank != int(self.rank):
-            return Condition(
-                requirement=f"z has rank {int(self.rank)}",
-                measured=float(abs(rank - int(self.rank))),
-                tolerance=0.0,
-                explanation=f"the layers of `theta0` have rank {rank}",
-                remedy=f"Use `BalancedFlow(arch, loss, rank={rank})`."
-                if rank
-                else "At rank 0 nothing moves: z stays 0 (L > 1).",
-            )
-        return Condition(
-            requirement="all imbalances W_{l+1}^T W_{l+1} - W_l W_l^T vanish",
-            measured=measured,
-            tolerance=self.tolerance * scale,
+        return balance_condition(
+            self.architecture, self.training, theta0, int(self.rank), self.tolerance, type(self).__name__
         )
 
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return {"z": self.arch(dict(theta0))}
-
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        chain = chain_of(self.arch, self.label)
-        depth = len(chain)
-        z = state["z"]
-        velocity = -balanced_operator(z, jax.grad(training.loss)(z), depth, self.rank)
-        if training.rates:
-            product = jnp.prod(jnp.asarray([training.rate(name) for name in chain]))
-            velocity = velocity * product ** (1 / depth)
-        if training.is_decaying:
-            # Weight decay is only admitted with equal rates, so any layer's rate serves.
-            velocity = velocity - depth * training.rate(chain[0]) * training.weight_decay * z
-        return {"z": velocity}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+    def metric(self, z, gradient, law):
+        return balanced_operator(z, gradient, len(self._chain), self.rank)
 
     def monitors(self, state: State) -> dict[str, Any]:
         singular = jnp.linalg.svd(state["z"], compute_uv=False)
@@ -188,15 +118,69 @@ class BalancedFlow(AbstractReduction):
         }
 
 
-def _checked(arch: Architecture, training: Training) -> Training:
-    training.check(arch)
-    rates = {float(training.rate(name)) for name in chain_of(arch, "the balanced flow")}
-    if training.is_decaying and len(rates) > 1:
+def checked_rank(arch: Architecture, rank: int | None) -> int:
+    """A rank that a chain can have; by default the largest, its smallest width."""
+    smallest = min(widths_of(arch))
+    if rank is not None and not 1 <= rank <= smallest:
         raise ValueError(
-            "Argument `weight_decay` must be 0 with unequal layer `rates` (balance is then not kept), "
-            f"but is {float(training.weight_decay):g} with rates {sorted(rates)}."
+            f"Argument `rank` must lie between 1 and the smallest width {smallest}, but is {rank}."
         )
-    return training
+    return smallest if rank is None else rank
+
+
+def balanced_rank(arch: Architecture, theta0: Mapping[str, Any], label: str) -> int:
+    """The rank of a start in a balanced flow.
+
+    Raises:
+        FormError: φ is no chain.
+        ConditionError: a layer is zero.
+    """
+    rank = min(numerical_rank(theta0[name]) for name in chain_of(arch, label))
+    if rank == 0:
+        raise ConditionError(
+            f"Argument `theta0` must have layers that are not zero for {label}, but a layer of `theta0` is zero: a "
+            "balanced flow never moves from there, and no other start is balanced.",
+            measured=0.0,
+        )
+    return rank
+
+
+def balance_condition(
+    arch: Architecture,
+    training: Training | None,
+    theta0: Mapping[str, Any],
+    rank: int,
+    tolerance: float,
+    flow: str,
+) -> Condition:
+    """Whether a start is balanced and of the rank that a flow was built for."""
+    chain = chain_of(arch, "a balanced flow")
+    rates = None if training is None else {name: rate_of(training, name) for name in chain}
+    matrices = [np.asarray(theta0[name]) for name in chain]
+    defects = [np.asarray(d) for d in imbalances(arch, dict(theta0), rates)]
+    measured = max((float(np.linalg.norm(d)) for d in defects), default=0.0)
+    scale = max(float(np.linalg.norm(w)) ** 2 for w in matrices)
+    if measured > tolerance * scale:
+        return Condition(
+            requirement=BALANCE,
+            measured=measured,
+            tolerance=tolerance * scale,
+            explanation=_describe_imbalance(defects),
+            # Seen: deviations of 6.5e-7, 1.1e-3, 0.12 gave errors of 3.4e-7, 4.5e-4, 4.8e-2.
+            expected_error=measured / 2,
+            remedy="Use `GramFlow` (two layers, any start), or a balanced start: `balanced(arch, key)`.",
+        )
+    if (found := min(numerical_rank(w) for w in matrices)) != rank:
+        return Condition(
+            requirement=f"z has rank {rank}",
+            measured=float(abs(found - rank)),
+            tolerance=0.0,
+            explanation=f"the layers of `theta0` have rank {found}",
+            remedy=f"Use `{flow}(arch, loss, rank={found})`."
+            if found
+            else "At rank 0 nothing moves: z stays 0 (L > 1).",
+        )
+    return Condition(requirement=BALANCE, measured=measured, tolerance=tolerance * scale)
 
 
 def _describe_imbalance(defects: list[np.ndarray]) -> str:

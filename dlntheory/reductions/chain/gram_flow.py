@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from ..base import AbstractReduction, Condition, chain_of, widths_of
+from ...training import State
+from ..base import chain_of, widths_of
+from ..gram_factor import AbstractFactorFlow, Rows
 
 
-class GramFlow(AbstractReduction):
+class GramFlow(AbstractFactorFlow):
     r"""The closed equation of $M = QQ^\top$, $Q = [W_1^\top; W_2]$, for two linear layers.
 
     $$M = \begin{pmatrix} W_1^\top W_1 & z^\top \\ z & W_2 W_2^\top \end{pmatrix}, \qquad
       \dot M = N M + M N^\top, \qquad
       N = -\begin{pmatrix} \gamma e_1 I & e_1 \nabla f(z)^\top \\ e_2 \nabla f(z) & \gamma e_2 I \end{pmatrix}$$
 
-    The state has $(d_0 + d_2)^2$ entries whatever the hidden width: the reduction to try first for two layers.
-    Without weight decay the spectrum of $MJ$, $J = \mathrm{diag}(I/e_1, -I/e_2)$, is conserved.
+    What is integrated is a factor $X$ of $M = XX^\top$, $\dot X = N X$, with $\min(h, d_0 + d_2)$ columns: the network
+    with that many hidden units. $M$ itself would leave the rank of a network that is narrower than its target (see
+    `dlntheory.reductions.gram_factor`). The reduction to try first for two layers wider than $d_0 + d_2$. Without
+    weight decay $X^\top J X$, $J = \mathrm{diag}(I/e_1, -I/e_2)$, is conserved.
 
     Args:
-        arch: an architecture that declares a chain of exactly two matrices.
+        arch: a chain of exactly two matrices.
         loss: a function of $z$, or `None` to `bind` later.
         weight_decay: $\gamma \ge 0$.
         rates: layer rates $e_1, e_2$ by factor name.
@@ -33,15 +36,21 @@ class GramFlow(AbstractReduction):
         Exact for every start, every loss, any weight decay and any layer rates.
 
     Raises:
-        ValueError: the architecture declares no chain of two matrices.
+        FormError: φ is no chain of two matrices.
 
     References:
         [fukumizu1998effect] (the Riccati equation of whitened data); the closure for an arbitrary loss is
         elementary.
     """
 
-    arch: Architecture
-    settings: Training | None
+    label = "Gram flow"
+    statement = (
+        r"\dot M = N M + M N^\top,\quad M = \begin{pmatrix} W_1^\top W_1 & z^\top \\ z & W_2 W_2^\top"
+        r" \end{pmatrix},\quad N = -\begin{pmatrix} \gamma e_1 I & e_1 \nabla f(z)^\top \\ e_2 \nabla f(z) &"
+        r" \gamma e_2 I \end{pmatrix}"
+    )
+    source = "[fukumizu1998effect] for whitened data; elementary for any loss"
+    order = 210.0
 
     def __init__(
         self,
@@ -52,91 +61,24 @@ class GramFlow(AbstractReduction):
         rates: Mapping[str, float] | None = None,
     ):
         chain_of(arch, "the Gram flow", depth=2)
-        self.arch = arch
-        self.settings = None
-        if loss is not None:
-            self.settings = Training(loss, weight_decay=weight_decay, rates=rates)
-            self.settings.check(arch)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
-    @property
-    def label(self) -> str:
-        return "Gram flow"
+    def stacks(self, theta: Mapping[str, Any]) -> State:
+        first, second = (jnp.asarray(theta[name]) for name in chain_of(self.architecture, self.label))
+        return {"X": jnp.concatenate([first.T, second])}
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot M = N M + M N^\top,\quad M = \begin{pmatrix} W_1^\top W_1 & z^\top \\ z & W_2 W_2^\top"
-            r" \end{pmatrix},\quad N = -\begin{pmatrix} \gamma e_1 I & e_1 \nabla f(z)^\top \\ e_2 \nabla f(z) &"
-            r" \gamma e_2 I \end{pmatrix}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[fukumizu1998effect] for whitened data; elementary for any loss"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss and every start"
-
-    def bind(self, training: Training) -> Self:
-        return type(self)(
-            self.arch,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-        )
-
-    def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        return Condition(requirement="two linear layers, nothing else", measured=0.0, tolerance=0.0)
-
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        first, second = (theta0[name] for name in chain_of(self.arch, self.label))
-        stacked = jnp.concatenate([first.T, second])
-        return {"M": stacked @ stacked.T}
-
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        inputs = widths_of(self.arch)[0]
-        rate1, rate2 = (training.rate(name) for name in chain_of(self.arch, self.label))
-        gram = state["M"]
-        gradient = jax.grad(training.loss)(gram[inputs:, :inputs])
-        top = -rate1 * (gradient.T @ gram[inputs:])
-        bottom = -rate2 * (gradient @ gram[:inputs])
-        if training.is_decaying:
-            top = top - training.weight_decay * rate1 * gram[:inputs]
-            bottom = bottom - training.weight_decay * rate2 * gram[inputs:]
-        half = jnp.concatenate([top, bottom])
-        return {"M": half + half.T}
+    def rows(self) -> Rows:
+        inputs, _, outputs = widths_of(self.architecture)
+        first, second = chain_of(self.architecture, self.label)
+        return {"X": ((first, inputs), (second, outputs))}
 
     def output(self, state: State):
-        inputs = widths_of(self.arch)[0]
-        return state["M"][inputs:, :inputs]
+        inputs = widths_of(self.architecture)[0]
+        return state["X"][inputs:] @ state["X"][:inputs].T
 
     def conserved(self, state: State) -> dict[str, Any]:
-        training = self.settings
-        if training is None or training.is_decaying:
+        if self.training is None or self.training.is_decaying:
             return {}
-        inputs, _, outputs = widths_of(self.arch)
-        rate1, rate2 = (training.rate(name) for name in chain_of(self.arch, self.label))
-        signs = jnp.concatenate([jnp.ones(inputs) / rate1, -jnp.ones(outputs) / rate2])
-        product = state["M"] * signs[None, :]
-        square = product @ product
-        return {
-            "tr MJ": jnp.trace(product),
-            "tr (MJ)^2": jnp.trace(square),
-            "tr (MJ)^3": jnp.sum(square * product.T),
-        }
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        # M is positive semidefinite; a clearly negative eigenvalue means that the tolerances are too loose.
-        spectrum = jnp.linalg.eigvalsh(state["M"])
-        return {"smallest eigenvalue of M / largest": spectrum[0] / spectrum[-1]}
+        inputs, _, outputs = widths_of(self.architecture)
+        signs = np.concatenate([np.ones(inputs), -np.ones(outputs)])
+        return {"X^T J X": state["X"].T @ ((signs / self.row_rates("X"))[:, None] * state["X"])}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from ..base import AbstractReduction, Condition, chain_of, widths_of
+from ...training import Training
+from ..base import Condition, chain_of, widths_of
+from .base import AbstractChainFlow, rescaled_layers
 from .relaxed_operator import relaxed_operator
-from .rescaling import rescaled_layers, stretch, undecayed
 
 LABEL = "mixed lazy and balanced flow"
 _INSTEAD = "Use `GramFlow` (two layers, any start), or `RelaxedBalancedFlow` if S = lambda I."
@@ -38,7 +37,7 @@ class Signature(NamedTuple):
         return (self.lam + self.mu) / 2
 
 
-class MixedBalancedFlow(AbstractReduction):
+class MixedBalancedFlow(AbstractChainFlow):
     r"""The end-to-end flow of two layers, if $S = W_2^\top W_2 - W_1 W_1^\top$ has a full signature.
 
     $$\dot z = -\left( (\kappa^2 I + z z^\top)^{1/2}\, \nabla f(z)
@@ -51,7 +50,7 @@ class MixedBalancedFlow(AbstractReduction):
     Args:
         arch: an architecture that declares a chain of exactly two matrices.
         loss: a function of $z$, or `None` to `bind` later.
-        kappa: $\kappa > 0$; `MixedBalancedFlow.at` measures it at a start.
+        kappa: $\kappa > 0$; `MixedBalancedFlow.from_start` measures it at a start.
         rates: layer rates $e_1, e_2$ by factor name; $S$ is then $W_2^\top W_2/e_2 - W_1 W_1^\top/e_1$.
         tolerance: largest distance of $S$ from the level set, relative to the largest $\|W_l\|_F^2$, that passes.
 
@@ -71,14 +70,19 @@ class MixedBalancedFlow(AbstractReduction):
         >>> from dlntheory.initial import mixed_balanced
         >>> arch = dln.linear_network((2, 5, 3))
         >>> theta0 = mixed_balanced(arch, jax.random.key(0), 0.9, 0.4)
-        >>> round(float(MixedBalancedFlow.at(arch, theta0).kappa), 12)
+        >>> round(float(MixedBalancedFlow.from_start(arch, theta0).kappa), 12)
         0.65
     """
 
-    arch: Architecture
-    settings: Training | None
     kappa: np.ndarray
     tolerance: float
+
+    label = LABEL
+    source = "derived here; S = lambda I: [marcotte2026intrinsic]"
+    exactness = (
+        "exact for every loss, if S has eigenvalues lambda (d_2 times) and -mu (d_0 times), or one of them"
+    )
+    order = 30.0
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class MixedBalancedFlow(AbstractReduction):
         loss: Any = None,
         *,
         kappa: float,
+        weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
         tolerance: float = 1e-10,
     ):
@@ -94,50 +99,35 @@ class MixedBalancedFlow(AbstractReduction):
             raise ValueError(
                 f"Argument `kappa` must be a finite positive number (0 is `BalancedFlow`), but is {kappa}."
             )
-        self.arch = arch
-        self.settings = None
-        if loss is not None:
-            self.settings = undecayed(arch, Training(loss, rates=rates), f"the {LABEL}", _INSTEAD)
-        elif rates:
-            raise ValueError("Argument `rates` must be left out without a `loss`: `bind` brings both.")
         self.kappa = np.asarray(float(kappa))
         self.tolerance = float(tolerance)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
-    def at(
+    def from_start(
         cls,
         arch: Architecture,
         theta0: Mapping[str, Any],
         loss: Any = None,
         *,
+        weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
         tolerance: float = 1e-10,
     ) -> Self:
-        r"""The flow with the $\kappa$ of a start. A host verb; `rates` need a `loss`.
+        r"""The flow with the $\kappa$ of a start. Not jit-compatible; `rates` need a `loss`.
 
         Raises:
             ConditionError: the imbalance of `theta0` has another signature.
-            ValueError: no chain of two matrices, a malformed `theta0`.
+            FormError: no chain of two matrices.
+            ValueError: a malformed `theta0`.
         """
         chain_of(arch, f"the {LABEL}", depth=2)
         checked = arch.check(theta0)
         training = None if loss is None else Training(loss, rates=rates)
         condition, found = _measured(arch, training, checked, None, tolerance)
         if not condition.holds:
-            raise condition.refusal(LABEL)
-        return cls(arch, loss, kappa=found.kappa, rates=rates, tolerance=tolerance)
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
+            raise condition.error(LABEL)
+        return cls(arch, loss, kappa=found.kappa, weight_decay=weight_decay, rates=rates, tolerance=tolerance)
 
     @property
     def statement(self) -> str:
@@ -146,51 +136,15 @@ class MixedBalancedFlow(AbstractReduction):
             rf"(\kappa^2 I + z^\top z)^{{1/2}} \right),\quad \kappa = {float(self.kappa):.6g}"
         )
 
-    @property
-    def source(self) -> str:
-        return "derived here; S = lambda I: [marcotte2026intrinsic]"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss, if S has eigenvalues lambda (d_2 times) and -mu (d_0 times), or one of them"
-
-    def bind(self, training: Training) -> Self:
-        undecayed(self.arch, training, f"the {LABEL}", _INSTEAD)
-        return type(self)(
-            self.arch,
-            training.loss,
-            kappa=float(self.kappa),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-            tolerance=self.tolerance,
-        )
-
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        return _measured(self.arch, self.settings, theta0, float(self.kappa), self.tolerance)[0]
+        return _measured(self.architecture, self.training, theta0, float(self.kappa), self.tolerance)[0]
 
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return {"z": self.arch(dict(theta0))}
-
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        s = stretch(self.arch, training, LABEL)
-        z = state["z"]
+    def metric(self, z, gradient, law):
         # Gamma_ij = sqrt(kappa^2 + sigma_i^2) + sqrt(kappa^2 + sigma_j^2) is that of two layers with lambda = 2 kappa.
-        span = 2.0 * jnp.asarray(self.kappa)
+        span = 2.0 * jnp.asarray(self.kappa) * law
         zero, one = jnp.zeros_like(span), jnp.ones_like(span)
         left, right = jnp.stack([span, one]), jnp.stack([one, zero])
-        rank = np.asarray(min(z.shape))
-        gradient = jax.grad(training.loss)(z)
-        return {"z": -(s**2) * relaxed_operator(z / s, gradient, jnp.stack([zero, span]), left, right, rank)}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
+        return relaxed_operator(z, gradient, jnp.stack([zero, span]), left, right, np.asarray(min(z.shape)))
 
 
 def signature(imbalance: np.ndarray, outputs: int, inputs: int) -> Signature:

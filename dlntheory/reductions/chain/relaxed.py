@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,10 +14,10 @@ from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...initial.balance import checked_lam
 from ...training import Limit, State, Training
-from ..base import AbstractReduction, Condition, chain_of, widths_of
+from ..base import Condition, chain_of, widths_of
+from .base import AbstractChainFlow, rescaled_layers
 from .null_values import merged_offsets, null_spread, null_values, product_rank
 from .relaxed_operator import relaxed_operator
-from .rescaling import rescaled_layers, stretch, undecayed
 
 LABEL = "relaxed balanced flow"
 #: Largest relative deviation of a null block from a multiple of the identity; rounding gives 1e-15.
@@ -27,7 +26,7 @@ DROP = "sigma_r / max(sigma_1, sigma where offsets matter)"
 _INSTEAD = "Use `GramFlow` (two layers, any start), a closure with more observables, or the full flow."
 
 
-class RelaxedBalancedFlow(AbstractReduction):
+class RelaxedBalancedFlow(AbstractChainFlow):
     r"""The end-to-end flow of a chain of any depth and widths whose imbalances are $D_l = \lambda_l I$.
 
     $$\dot z = -\sum_{l=1}^{L} P_l(z)\, \nabla f(z)\, Q_l(z), \qquad
@@ -36,13 +35,16 @@ class RelaxedBalancedFlow(AbstractReduction):
     with $c_l = \sum_{k<l}\lambda_k$ shifted to minimum 0, and $T = T(zz^\top)$, $T' = T(z^\top z)$ from the root
     $t \ge 0$ of $\prod_k (t + c_k) = \sigma^2$ on each singular direction. On the null spaces of $z^\top$ and $z$ the
     widths and λ determine $P_l$ and $Q_l$. The state is $z$ alone, (out, inp), at a cost that does not depend on the
-    hidden widths. Layer rates $e_l$ enter by $V_l = W_l/\sqrt{e_l}$, in which the condition is meant as well.
+    hidden widths. Layer rates $e_l$ enter by $V_l = W_l/\sqrt{e_l}$, in which the condition is meant as well. Weight
+    decay $\gamma$ (equal rates $e$ only) adds $-Le\gamma z$ and shrinks all λ by $e^{-2I}$, $I' = e\gamma$, which the
+    state then holds.
 
     Args:
         arch: an architecture that declares a chain of matrices.
         loss: a function of $z$, or `None` to `bind` later.
-        lambdas: $\lambda_1, …, \lambda_{L-1}$ of $D_l = W_{l+1}^\top W_{l+1}/e_{l+1} - W_l W_l^\top/e_l$; a number for
-            two layers. `RelaxedBalancedFlow.at` measures them at a start.
+        lambdas: $\lambda_1, …, \lambda_{L-1}$ at the start, of $D_l = W_{l+1}^\top W_{l+1}/e_{l+1} - W_l W_l^\top/e_l$;
+            a number for two layers. `RelaxedBalancedFlow.from_start` measures them at a start.
+        weight_decay: $\gamma \ge 0$.
         rates: learning rate $e_l$ by factor name; 1 where not named.
         rank: rank of $z$, by default the smallest width. A smaller one only if the smallest offset is repeated
             (for example balanced), since the rank can change otherwise; singular values beyond it are held at 0.
@@ -59,7 +61,8 @@ class RelaxedBalancedFlow(AbstractReduction):
 
     Raises:
         InfeasibleError: no chain of these widths has these λ.
-        ValueError: no declared chain; a wrong number of λ; a rank that is not possible; weight decay.
+        FormError: φ is no chain.
+        ValueError: a wrong number of λ; a rank that is not possible; weight decay with unequal rates.
 
     References:
         [marcotte2026intrinsic] (relaxed balanced linear networks); null values, existence and derivative rule
@@ -69,12 +72,10 @@ class RelaxedBalancedFlow(AbstractReduction):
         >>> import dlntheory as dln, jax
         >>> arch = dln.linear_network((3, 3, 3, 3))
         >>> theta0 = dln.lambda_balanced(arch, jax.random.key(0), [0.5, -0.2])
-        >>> RelaxedBalancedFlow.at(arch, theta0).condition(theta0).holds
+        >>> RelaxedBalancedFlow.from_start(arch, theta0).condition(theta0).holds
         True
     """
 
-    arch: Architecture
-    settings: Training | None
     lambdas: np.ndarray
     offsets: np.ndarray
     left: np.ndarray
@@ -83,46 +84,48 @@ class RelaxedBalancedFlow(AbstractReduction):
     tolerance: float
     is_stratum: bool = eqx.field(static=True)
 
+    label = LABEL
+    source = "[marcotte2026intrinsic], relaxed balanced; null values derived here"
+    order = 20.0
+
     def __init__(
         self,
         arch: Architecture,
         loss: Any = None,
         *,
         lambdas: float | Sequence[float] | np.ndarray,
+        weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
         rank: int | None = None,
         tolerance: float = 1e-10,
     ):
         chain = chain_of(arch, f"the {LABEL}")
-        self.arch = arch
-        self.settings = None
-        if loss is not None:
-            self.settings = undecayed(arch, Training(loss, rates=rates), f"the {LABEL}", _INSTEAD)
-        elif rates:
-            raise ValueError("Argument `rates` must be left out without a `loss`: `bind` brings both.")
         self.lambdas = checked_lam(lambdas, len(chain), "lambdas")
         found = null_values(widths_of(arch), self.lambdas)
         self.offsets, self.left, self.right = found.offsets, found.left, found.right
         self.is_stratum = found.is_stratum
         self.rank = np.asarray(_checked_rank(rank, min(widths_of(arch)), found.multiplicity))
         self.tolerance = float(tolerance)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
-    def at(
+    def from_start(
         cls,
         arch: Architecture,
         theta0: Mapping[str, Any],
         loss: Any = None,
         *,
+        weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
         tolerance: float = 1e-10,
     ) -> Self:
-        r"""The flow with $\lambda_l = \mathrm{tr}\,D_l/d_l$ and the rank of a start. A host verb.
+        r"""The flow with $\lambda_l = \mathrm{tr}\,D_l/d_l$ and the rank of a start. Not jit-compatible.
 
         Offsets that differ by less than `tolerance` times the scale are taken to be equal. `rates` need a `loss`.
 
         Raises:
             ConditionError: the imbalances of `theta0` are no multiples of the identity, or nothing would move.
+            FormError: φ is no chain.
             ValueError: a malformed `theta0`.
         """
         chain = chain_of(arch, f"the {LABEL}")
@@ -132,7 +135,7 @@ class RelaxedBalancedFlow(AbstractReduction):
         means = np.array([np.trace(defect) / len(defect) for defect in _imbalances(layers)])
         off = _off_balance(layers, means, tolerance)
         if not off.holds:
-            raise off.refusal(LABEL)
+            raise off.error(LABEL)
         lam = np.diff(merged_offsets(means, tolerance * _scale(layers)))
         found = null_values(widths_of(arch), lam)
         rank = None
@@ -144,19 +147,9 @@ class RelaxedBalancedFlow(AbstractReduction):
                     "repeated, but z = 0: nothing moves.",
                     measured=0.0,
                 )
-        return cls(arch, loss, lambdas=lam, rates=rates, rank=rank, tolerance=tolerance)
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
+        return cls(
+            arch, loss, lambdas=lam, weight_decay=weight_decay, rates=rates, rank=rank, tolerance=tolerance
+        )
 
     @property
     def statement(self) -> str:
@@ -168,28 +161,13 @@ class RelaxedBalancedFlow(AbstractReduction):
         )
 
     @property
-    def source(self) -> str:
-        return "[marcotte2026intrinsic], relaxed balanced; null values derived here"
-
-    @property
     def exactness(self) -> str:
         if self.is_stratum:
             return f"exact for every loss, at D_l = lambda_l I, while z has rank {int(self.rank)}"
         return "exact for every loss, at D_l = lambda_l I"
 
-    def bind(self, training: Training) -> Self:
-        undecayed(self.arch, training, f"the {LABEL}", _INSTEAD)
-        return type(self)(
-            self.arch,
-            training.loss,
-            lambdas=self.lambdas,
-            rates={name: float(rate) for name, rate in training.rates.items()},
-            rank=int(self.rank),
-            tolerance=self.tolerance,
-        )
-
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        layers = rescaled_layers(self.arch, self.settings, theta0, LABEL)
+        layers = rescaled_layers(self.architecture, self.training, theta0, LABEL)
         off = _off_balance(layers, self.lambdas, self.tolerance)
         if not off.holds:
             return off
@@ -200,8 +178,8 @@ class RelaxedBalancedFlow(AbstractReduction):
                 requirement="each P_l and Q_l is a multiple of the identity on the null spaces of z^T and z",
                 measured=spread,
                 tolerance=SPREAD,
-                explanation=f"z has rank {rank}, widths {'-'.join(map(str, widths_of(self.arch)))}; the metric has "
-                "several values over this z",
+                explanation=f"z has rank {rank}, widths {'-'.join(map(str, widths_of(self.architecture)))}; the metric "
+                "has several values over this z",
                 remedy=_INSTEAD,
             )
         if np.sum(self.offsets == 0) > 1 and rank != kept:
@@ -210,33 +188,30 @@ class RelaxedBalancedFlow(AbstractReduction):
                 measured=float(abs(rank - kept)),
                 tolerance=0.0,
                 explanation=f"z of `theta0` has rank {rank}",
-                remedy="Use `RelaxedBalancedFlow.at(arch, theta0)`." if rank else "At rank 0 nothing moves.",
+                remedy="Use `RelaxedBalancedFlow.from_start(arch, theta0)`."
+                if rank
+                else "At rank 0 nothing moves.",
             )
         return off
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        z = self.arch(dict(theta0))
-        return {"z": z, "exposure": jnp.zeros((), z.dtype)} if self.is_stratum else {"z": z}
+        state = super().initial(theta0)
+        return state | {"exposure": jnp.zeros((), state["z"].dtype)} if self.is_stratum else state
 
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        s = stretch(self.arch, training, LABEL)
-        z = state["z"]
-        metric = (self.offsets, self.left, self.right, self.rank)
-        moved = {"z": -(s**2) * relaxed_operator(z / s, jax.grad(training.loss)(z), *metric)}
+    def metric(self, z, gradient, law):
+        # P_l is a product of L - l squares, each of which is a sum of laws on the null space; Q_l one of l - 1.
+        powers = jnp.asarray(law, z.dtype) ** jnp.arange(len(self.offsets), dtype=z.dtype)
+        left, right = self.left * powers[::-1], self.right * powers
+        return relaxed_operator(z, gradient, self.offsets * law, left, right, self.rank)
+
+    def moved(self, t, state: State, gradient) -> State:
+        moved = super().moved(t, state, gradient)
         if self.is_stratum:
             # z(t) passes a rank drop without a trace that a step could see; this integral diverges there.
-            singular = self._kept(jnp.linalg.svd(z, compute_uv=False), jnp.inf)
-            rate = self._scale() * jnp.sqrt(jnp.sum(1.0 / singular**2))
+            singular = self._kept(jnp.linalg.svd(state["z"], compute_uv=False), jnp.inf)
+            rate = self._scale(state) * jnp.sqrt(jnp.sum(1.0 / singular**2))
             moved["exposure"] = jnp.where(rate < 1e9, rate, jnp.inf)
         return moved
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
 
     def monitors(self, state: State) -> dict[str, Any]:
         singular = jnp.linalg.svd(state["z"], compute_uv=False)
@@ -247,16 +222,16 @@ class RelaxedBalancedFlow(AbstractReduction):
         }
         if self.is_stratum:
             # At rank 1 the ratio to the largest singular value would always be 1.
-            found[DROP] = smallest / jnp.maximum(singular[0], self._scale())
+            found[DROP] = smallest / jnp.maximum(singular[0], self._scale(state))
         return found
 
     def _kept(self, singular, other: float):
         return jnp.where(jnp.arange(singular.shape[0]) < self.rank, singular, other)
 
-    def _scale(self):
+    def _scale(self, state: State):
         """The singular value at which the largest offset matters."""
-        s = 1.0 if self.settings is None else stretch(self.arch, self.settings, LABEL)
-        return s * jnp.sqrt(jnp.prod(jnp.max(self.offsets) + self.offsets))
+        offsets = self.offsets * self._law(state)
+        return self._stretch() * jnp.sqrt(jnp.prod(jnp.max(offsets) + offsets))
 
     def limits(self) -> tuple[Limit, ...]:
         if not self.is_stratum:

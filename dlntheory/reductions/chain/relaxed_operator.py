@@ -146,3 +146,20 @@ def _lower_differences(factors):
     """As `upper_differences` for $\\prod_{k<l}(t + c_k)$: the whole product first, then $l = 1, …, L$."""
     flipped = upper_differences(factors[::-1])
     return jnp.concatenate([flipped[:1], flipped[:0:-1]])
+
+
+def balanced_operator(z, gradient, depth: int, rank):
+    r"""$K(z)[G] = \sum_{l=1}^L (zz^\top)^{(L-l)/L}\, G\, (z^\top z)^{(l-1)/L}$: `relaxed_operator` where all λ are 0.
+
+    Args:
+        z: (out, inp).
+        gradient: $G$, (out, inp).
+        depth: $L \ge 1$.
+        rank: the singular values of `z` beyond it are exactly zero; at most min(out, inp).
+
+    Returns:
+        (out, inp). Has first derivatives in `z` (along directions that keep the rank) and in `gradient`.
+    """
+    unit = jnp.zeros(depth, jnp.result_type(float))
+    # On the null spaces only the empty products P_L and Q_1 remain, which are 1.
+    return relaxed_operator(z, gradient, unit, unit.at[-1].set(1.0), unit.at[0].set(1.0), rank)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -13,8 +12,9 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import Limit, State, Training
-from ..base import AbstractReduction, Condition, chain_of
-from .balanced import BalancedFlow
+from ..base import CLOSED_FORM_MORE, AbstractReduction, Condition, FormError, chain_of
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
+from .balanced import balance_condition, balanced_rank, checked_rank
 
 LABEL = "singular value flow"
 GAP = "smallest gap of singular values / largest"
@@ -47,8 +47,8 @@ class SingularValueFlow(AbstractReduction):
         for more than two layers, one of them vanishes: there the run ends and says so, and `BalancedFlow` goes on.
 
     Raises:
-        ValueError: no declared chain of at least two matrices; a rank that is not possible; weight decay with unequal
-            rates.
+        FormError: φ is no chain of at least two matrices.
+        ValueError: a rank that is not possible; weight decay with unequal rates.
 
     References:
         [arora2019implicit].
@@ -61,8 +61,22 @@ class SingularValueFlow(AbstractReduction):
         True
     """
 
-    whole: BalancedFlow
     rank: int = eqx.field(static=True)
+    tolerance: float
+
+    label = LABEL
+    statement = (
+        r"\dot s_r = -L\, s_r^{2-2/L} D_{rr},\quad \dot U = -U (\Phi \circ [D s + s D^\top]) - (I - UU^\top)"
+        r" \nabla f(z) V s^{1-2/L},\quad \dot V = -V (\Phi \circ [D^\top s + s D]) - (I - VV^\top)"
+        r" \nabla f(z)^\top U s^{1-2/L},\quad D = U^\top \nabla f(z) V,\; "
+        r"\Phi_{rc} = (s_c^{2/L} - s_r^{2/L})^{-1}"
+    )
+    source = "[arora2019implicit]"
+    exactness = (
+        "exact for every loss, at a balanced start, while the singular values are distinct and positive"
+    )
+    kind = CLOSED_FORM_MORE
+    order = 230.0
 
     def __init__(
         self,
@@ -75,69 +89,41 @@ class SingularValueFlow(AbstractReduction):
         tolerance: float = 1e-10,
     ):
         if len(chain_of(arch, f"the {LABEL}")) < 2:
-            raise ValueError(
+            raise FormError(
                 f"Argument `arch` must have at least two layers for the {LABEL}, but {arch.name} has one."
             )
-        self.whole = BalancedFlow(
-            arch, loss, weight_decay=weight_decay, rates=rates, rank=rank, tolerance=tolerance
-        )
-        self.rank = int(self.whole.rank)
+        self.rank = checked_rank(arch, rank)
+        self.tolerance = float(tolerance)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
-    @property
-    def label(self) -> str:
-        return LABEL
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        """The flow with the rank of a start.
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.whole.arch
+        Raises:
+            FormError: φ is no chain of at least two matrices.
+            ConditionError: a layer is zero.
+        """
+        return cls(arch, loss, rank=balanced_rank(arch, theta0, f"the {LABEL}"))
 
-    @property
-    def training(self) -> Training | None:
-        return self.whole.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot s_r = -L\, s_r^{2-2/L} D_{rr},\quad \dot U = -U (\Phi \circ [D s + s D^\top]) - (I - UU^\top)"
-            r" \nabla f(z) V s^{1-2/L},\quad \dot V = -V (\Phi \circ [D^\top s + s D]) - (I - VV^\top)"
-            r" \nabla f(z)^\top U s^{1-2/L},\quad D = U^\top \nabla f(z) V,\; "
-            r"\Phi_{rc} = (s_c^{2/L} - s_r^{2/L})^{-1}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[arora2019implicit]"
-
-    @property
-    def exactness(self) -> str:
-        return (
-            "exact for every loss, at a balanced start, while the singular values are distinct and positive"
-        )
-
-    def bind(self, training: Training) -> Self:
-        return type(self)(
-            self.whole.arch,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-            rank=self.rank,
-            tolerance=self.whole.tolerance,
-        )
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        check_common_decay(training, self._chain, f"the {LABEL}")
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        balance = self.whole.condition(theta0)
+        balance = balance_condition(
+            self.architecture, self.training, theta0, self.rank, self.tolerance, type(self).__name__
+        )
         if not balance.holds:
-            return dataclasses.replace(
-                balance, remedy=balance.remedy.replace("BalancedFlow(", "SingularValueFlow(")
-            )
-        s = np.linalg.svd(np.asarray(self.whole.arch(dict(theta0))), compute_uv=False)[: self.rank]
+            return balance
+        s = np.linalg.svd(np.asarray(self.architecture(dict(theta0))), compute_uv=False)[: self.rank]
         distances = {"gap": float(np.min(-np.diff(s), initial=np.inf)), "value": float(s[-1])}
-        if self._depth == 2:
+        if len(self._chain) == 2:
             del distances["value"]
         name, least = min(distances.items(), key=lambda item: item[1])
         return Condition(
             requirement="the singular values of z are distinct"
-            + (" and positive" if self._depth > 2 else "")
+            + (" and positive" if len(self._chain) > 2 else "")
             + " (largest / smallest gap or value)",
             measured=float(s[0]) / least if least > 0 else np.inf,
             tolerance=AMPLIFICATION,
@@ -146,17 +132,17 @@ class SingularValueFlow(AbstractReduction):
         )
 
     @property
-    def _depth(self) -> int:
-        return len(chain_of(self.whole.arch, LABEL))
+    def _chain(self) -> tuple[str, ...]:
+        return chain_of(self.architecture, f"the {LABEL}")
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        u, s, vt = jnp.linalg.svd(self.whole.arch(dict(theta0)), full_matrices=False)
+        u, s, vt = jnp.linalg.svd(self.architecture(dict(theta0)), full_matrices=False)
         return {"U": u[:, : self.rank], "s": s[: self.rank], "V": vt[: self.rank].T}
 
     def velocity(self, t, state: State) -> State:
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
-        chain, depth = chain_of(self.whole.arch, LABEL), self._depth
+        chain, depth = self._chain, len(self._chain)
         u, s, v = state["U"], state["s"], state["V"]
         gradient = jax.grad(training.loss)(self.output(state))
         core = u.T @ gradient @ v
@@ -165,9 +151,9 @@ class SingularValueFlow(AbstractReduction):
         gap = squares[None, :] - squares[:, None]
         phi = jnp.where(gap == 0, 0.0, 1.0 / jnp.where(gap == 0, 1.0, gap))
         edge = power(1 - 2 / depth)[None, :]
-        turned = lambda basis, core, pull: (
+        turned = lambda basis, core, gradient: (
             -basis @ (phi * (core * s[None, :] + s[:, None] * core.T))
-            - (pull - basis @ (basis.T @ pull)) * edge
+            - (gradient - basis @ (basis.T @ gradient)) * edge
         )
         moved = {
             "U": turned(u, core, gradient @ v),
@@ -175,12 +161,11 @@ class SingularValueFlow(AbstractReduction):
             "V": turned(v, core.T, gradient.T @ u),
         }
         if training.rates:
-            speed = jnp.prod(jnp.asarray([training.rate(name) for name in chain])) ** (1 / depth)
+            speed = jnp.prod(jnp.asarray([rate_of(training, name) for name in chain])) ** (1 / depth)
             moved = {name: speed * value for name, value in moved.items()}
         if training.is_decaying:
-            # Weight decay is only admitted with equal rates, so any layer's rate serves.
-            moved["s"] = moved["s"] - depth * training.rate(chain[0]) * training.weight_decay * s
-        return moved
+            moved["s"] = moved["s"] - depth * common_decay(training, chain, t) * s
+        return scheduled(training, t, moved)
 
     def output(self, state: State):
         return (state["U"] * state["s"][None, :]) @ state["V"].T
@@ -198,6 +183,6 @@ class SingularValueFlow(AbstractReduction):
     def limits(self) -> tuple[Limit, ...]:
         advice = f"the equations divide by it. {_INSTEAD}"
         found = (Limit(GAP, warn_below=1e-4, stop_below=1e-7, advice=advice),)
-        if self._depth == 2:
+        if len(self._chain) == 2:
             return found
         return (*found, Limit(SMALLEST, warn_below=1e-6, stop_below=1e-12, advice=advice))

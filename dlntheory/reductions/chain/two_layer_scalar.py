@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from ..base import AbstractReduction, Condition, chain_of, widths_of
-from .rescaling import rescaled_layers, stretch, undecayed
+from ...training import Training
+from ..base import Condition, FormError, chain_of, widths_of
+from ..guarded import guarded_sqrt
+from .base import AbstractChainFlow, rescaled_layers
 
 LABEL = "two-layer scalar flow"
-_INSTEAD = "Use `GramFlow` (two layers, any start)."
 
 
-class TwoLayerScalarFlow(AbstractReduction):
+class TwoLayerScalarFlow(AbstractChainFlow):
     r"""The flow of $z = W_2 W_1$ with one input, one output and any hidden width, from any start.
 
     $$\dot z = -\sqrt{C + 4 z^2}\; f'(z), \qquad C = 2\,\mathrm{tr}\,S^2 - (\mathrm{tr}\,S)^2, \qquad
@@ -29,7 +27,7 @@ class TwoLayerScalarFlow(AbstractReduction):
     Args:
         arch: an architecture that declares a chain of exactly two matrices with one input and one output.
         loss: a function of $z$, or `None` to `bind` later.
-        level: $C \ge 0$; `TwoLayerScalarFlow.at` measures it at a start.
+        level: $C \ge 0$; `TwoLayerScalarFlow.from_start` measures it at a start.
         rates: layer rates $e_1, e_2$ by factor name; $S$ is then $W_2^\top W_2/e_2 - W_1 W_1^\top/e_1$.
         tolerance: largest deviation from the level, relative to $(|W_1|^2 + |W_2|^2)^2$, that passes.
 
@@ -46,14 +44,17 @@ class TwoLayerScalarFlow(AbstractReduction):
         >>> import dlntheory as dln
         >>> arch = dln.linear_network((1, 2, 1))
         >>> theta0 = {"W1": [[1.0], [0.0]], "W2": [[0.0, 2.0]]}
-        >>> float(TwoLayerScalarFlow.at(arch, theta0).level)  # (1 + 4)^2 at z = 0
+        >>> float(TwoLayerScalarFlow.from_start(arch, theta0).level)  # (1 + 4)^2 at z = 0
         25.0
     """
 
-    arch: Architecture
-    settings: Training | None
     level: np.ndarray
     tolerance: float
+
+    label = LABEL
+    source = "derived here"
+    exactness = "exact for every loss and every start of this level C"
+    order = 40.0
 
     def __init__(
         self,
@@ -61,77 +62,45 @@ class TwoLayerScalarFlow(AbstractReduction):
         loss: Any = None,
         *,
         level: float,
+        weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
         tolerance: float = 1e-10,
     ):
         _check(arch)
         if not (np.isfinite(float(level)) and float(level) >= 0):
             raise ValueError(f"Argument `level` must be a finite number of at least 0, but is {level}.")
-        self.arch = arch
-        self.settings = None
-        if loss is not None:
-            self.settings = undecayed(arch, Training(loss, rates=rates), f"the {LABEL}", _INSTEAD)
-        elif rates:
-            raise ValueError("Argument `rates` must be left out without a `loss`: `bind` brings both.")
         self.level = np.asarray(float(level))
         self.tolerance = float(tolerance)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
-    def at(
+    def from_start(
         cls,
         arch: Architecture,
         theta0: Mapping[str, Any],
         loss: Any = None,
         *,
+        weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
         tolerance: float = 1e-10,
     ) -> Self:
-        """The flow with the level of a start; every start has one. A host verb; `rates` need a `loss`.
+        """The flow with the level of a start; every start has one. Not jit-compatible; `rates` need a `loss`.
 
         Raises:
-            ValueError: another architecture, a malformed `theta0`.
+            FormError: another architecture.
+            ValueError: a malformed `theta0`.
         """
         _check(arch)
         training = None if loss is None else Training(loss, rates=rates)
         level, _ = _level(arch, training, arch.check(theta0))
-        return cls(arch, loss, level=level, rates=rates, tolerance=tolerance)
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
+        return cls(arch, loss, level=level, weight_decay=weight_decay, rates=rates, tolerance=tolerance)
 
     @property
     def statement(self) -> str:
         return rf"\dot z = -\sqrt{{C + 4 z^2}}\; f'(z),\quad C = {float(self.level):.6g}"
 
-    @property
-    def source(self) -> str:
-        return "derived here"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss and every start of this level C"
-
-    def bind(self, training: Training) -> Self:
-        undecayed(self.arch, training, f"the {LABEL}", _INSTEAD)
-        return type(self)(
-            self.arch,
-            training.loss,
-            level=float(self.level),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-            tolerance=self.tolerance,
-        )
-
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        found, scale = _level(self.arch, self.settings, theta0)
+        found, scale = _level(self.architecture, self.training, theta0)
         measured, allowed = abs(found - float(self.level)), self.tolerance * scale
         holds = measured <= allowed
         return Condition(
@@ -143,37 +112,19 @@ class TwoLayerScalarFlow(AbstractReduction):
             expected_error=None if holds else measured / (2 * np.sqrt(scale)),
             remedy=""
             if holds
-            else "Use `TwoLayerScalarFlow.at(arch, theta0)`, which takes the level of the start.",
+            else "Use `TwoLayerScalarFlow.from_start(arch, theta0)`, which takes the level of the start.",
         )
 
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return {"z": self.arch(dict(theta0))}
-
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        s = stretch(self.arch, training, LABEL)
-        z = state["z"]
-        square = self.level + 4.0 * (z / s) ** 2
-        positive = square > 0
-        speed = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
-        return {"z": -(s**2) * speed * jax.grad(training.loss)(z)}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
+    def metric(self, z, gradient, law):
+        # C is of degree two in S.
+        return guarded_sqrt(self.level * law**2 + 4.0 * z**2) * gradient
 
 
 def _check(arch: Architecture) -> None:
     chain_of(arch, f"the {LABEL}", depth=2)
     inputs, _, outputs = widths_of(arch)
     if (inputs, outputs) != (1, 1):
-        raise ValueError(
+        raise FormError(
             f"Argument `arch` must have one input and one output for the {LABEL}, but has {inputs} and {outputs}."
         )
 

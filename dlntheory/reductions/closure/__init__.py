@@ -5,8 +5,7 @@ References:
 """
 
 from .closed_flow import ClosedFlow as ClosedFlow
-from .closed_system import Observable as Observable
+from .closed_system import Observable as Observable, ObservableLaw as ObservableLaw
 from .closure_result import Closure as Closure, ClosureAttempt as ClosureAttempt, Sizes as Sizes
 from .closure_search import find_closure as find_closure
-from .observable_laws import ObservableLaw as ObservableLaw
 from .observable_ranks import Ranks as Ranks

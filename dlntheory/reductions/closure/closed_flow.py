@@ -6,82 +6,85 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ..._checks import real_number
+from ..._errors import NoReductionError
 from ...architecture import Architecture
-from ...exact.words.reading import Word, word_value
+from ...families.relu import PathLifting
 from ...training import State, Training
-from ..base import AbstractReduction, Condition
+from ..base import CLOSURE, AbstractReduction, Condition, FormError
 from .closed_system import AbstractClosedSystem
-from .observable_laws import ObservableLaw
-from .words.matrix_system import WordSystem
-from .words.scalar_law_rewriting import Rule
 
 
 class ClosedFlow(AbstractReduction):
     r"""The equations that `find_closure` has found: $\dot o = -T(o)[\nabla f(z(o))]$.
 
-    Made by `Closure.dynamics`. Weight decay $\gamma$ adds $-\gamma \deg(o)\, o$ to each observable.
+    Made by `Closure.dynamics`. Equations of matrices are integrated as the factors of a narrowed network, whose words
+    are the observables: the rank of the network is kept by construction, where the observables themselves would leave
+    it by rounding, as $e^{2st}$ (see `FactorForm`). Equations of single entries are integrated as they stand. Weight
+    decay $\gamma$ adds $-\gamma \deg(o)\, o$ to each observable.
 
     Args:
         arch: the architecture.
         system: the closed system.
-        rules: the scalar laws on which it rests, measured at every start.
-        laws: conserved functions of the observables.
         loss: a function of $z$, or `None` to `bind` later.
         weight_decay: $\gamma \ge 0$.
         tolerance: the largest relative violation of a scalar law, $\|D - \lambda I\|_F / \max_l \|W_l\|_F^2$.
 
     Validity:
-        Exact for every loss; from every start if there are no rules, else from the starts that meet them.
+        Exact for every loss; from every start if no scalar laws are assumed, else from the starts that meet them.
+        Matrix equations: with weight decay, rates and schedules by factor as well (the equations are then those of the
+        factors; `statement` shows them for equal rates). Equations of single entries: with equal rates.
 
     Raises:
-        ValueError: a loss that is no scalar function of $z$, or weight decay with a rule whose λ is not zero.
+        ValueError: a loss that is no scalar function of $z$.
+        NotApplicableError: layer rates with equations of single entries.
     """
 
-    arch: Architecture
-    settings: Training | None
     system: AbstractClosedSystem = eqx.field(static=True)
-    rules: tuple[Rule, ...] = eqx.field(static=True)
-    laws: tuple[ObservableLaw, ...] = eqx.field(static=True)
-    tolerance: float
+    tolerance: float = eqx.field(static=True)
+
+    label = "closed system"
+    source = "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
+    kind = CLOSURE
+    order = 300.0
 
     def __init__(
         self,
         arch: Architecture,
         system: AbstractClosedSystem,
-        rules: tuple[Rule, ...] = (),
-        laws: tuple[ObservableLaw, ...] = (),
         loss: Any = None,
         *,
         weight_decay: float = 0.0,
         tolerance: float = 1e-10,
     ):
-        self.arch, self.system, self.rules, self.laws = arch, system, rules, laws
-        self.settings = None
-        self.tolerance = float(tolerance)
-        if loss is not None:
-            self.settings = Training(loss, weight_decay=weight_decay)
-            self.settings.check(arch)
-            if self.settings.is_decaying and any(rule.value for rule in rules):
-                raise ValueError(
-                    "Argument `weight_decay` must be 0 for a closure that rests on λ-balance (λ decays then), but is "
-                    f"{weight_decay:g}."
-                )
+        self.system = system
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0)
+        super().__init__(arch, loss, weight_decay=weight_decay)
 
-    @property
-    def label(self) -> str:
-        return "closed system"
+    @classmethod
+    def from_start(
+        cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
+    ) -> Self:
+        # Imported here, since the search makes the flows that it finds.
+        from .closure_result import FULL_SPACE
+        from .closure_search import find_closure
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
+        if isinstance(arch.phi, PathLifting):
+            raise FormError(f"Argument `arch` must be no path lifting for a closure, but {arch.name} is one.")
+        found = find_closure(arch, time_limit=time_limit, progress=False)
+        if not found.is_closed:
+            raise NoReductionError(f"{found.status}: {found.explanation}")
+        if found.status == FULL_SPACE:
+            raise NoReductionError(
+                f"{found.status}: the observables determine the {arch.size} parameters up to finitely many choices"
+            )
+        return found.dynamics(loss)  # pyright: ignore[reportReturnType]
 
-    @property
-    def training(self) -> Training | None:
-        return self.settings
+    def check_training(self, training: Training) -> None:
+        training.check(self.architecture)
+        self.system.check(training)
 
     @property
     def statement(self) -> str:
@@ -91,79 +94,57 @@ class ClosedFlow(AbstractReduction):
         return r"\begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}"
 
     @property
-    def source(self) -> str:
-        return "derived by `dlntheory.find_closure`; setting of [marcotte2026intrinsic]"
-
-    @property
     def exactness(self) -> str:
-        where = "every start" if not self.rules else "starts where " + " and ".join(map(str, self.rules))
+        rules = self.system.rules
+        where = "every start" if not rules else "starts where " + " and ".join(rules)
         return f"exact for every loss and {where}"
 
-    def bind(self, training: Training) -> Self:
-        if training.rates:
-            raise ValueError(
-                "Argument `rates` must be empty for a closed system, which is derived for equal layer rates, but is "
-                f"{ {name: float(rate) for name, rate in training.rates.items()} }."
-            )
-        return type(self)(
-            self.arch,
-            self.system,
-            self.rules,
-            self.laws,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            tolerance=self.tolerance,
-        )
+    @property
+    def is_smaller(self) -> bool:
+        """Whether fewer numbers are integrated than the network has parameters."""
+        return self.system.variables < self.architecture.size
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        if not self.rules or not isinstance(self.system, WordSystem):
-            return Condition(requirement="none: it closes for every start", measured=0.0, tolerance=0.0)
-        form = self.system.closure.form
-        matrices = {name: np.asarray(value) for name, value in form.matrices(theta0).items()}
-        scale = max(float(np.linalg.norm(value)) ** 2 for value in matrices.values())
-        defects = [_defect(rule.left, rule.right, rule.value, matrices) for rule in self.rules]
-        worst = max(float(np.linalg.norm(defect)) for defect in defects)
-        found = [
-            f"{rule} is off by {float(np.linalg.norm(defect)):.3g}"
-            for rule, defect in zip(self.rules, defects, strict=True)
-        ]
+        if not self.system.rules:
+            return super().condition(theta0)
+        found = self.system.violations(theta0)
+        worst = max(measured for measured, _ in found.values())
         return Condition(
-            requirement=" and ".join(map(str, self.rules)),
+            requirement=" and ".join(found),
             measured=worst,
-            tolerance=self.tolerance * scale,
-            explanation="; ".join(found),
+            tolerance=self.tolerance * max(scale for _, scale in found.values()),
+            explanation="; ".join(
+                f"{rule} is off by {measured:.3g}" for rule, (measured, _) in found.items()
+            ),
             expected_error=worst / 2,
             remedy="Close the architecture without `balanced`, or take a λ-balanced start.",
         )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        return self.system.initial(theta0)
+        return self.system.integrated(theta0)
 
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        change = self.system.velocity(state, jax.grad(training.loss)(self.system.output(state)))
-        if training.is_decaying:
-            decay = self.system.decay(state)
-            change = {name: change[name] - training.weight_decay * decay[name] for name in change}
-        return change
+    def velocity(self, t: Any, state: State) -> State:
+        assert self.training is not None  # `solve` refuses an unbound reduction
+        return self.system.integrated_velocity(t, state, self.training)
 
-    def output(self, state: State):
-        return self.system.output(state)
+    def output(self, state: State) -> Any:
+        return self.system.integrated_output(state)
+
+    def observables(self, state: State) -> State:
+        """The observables of a state, by their names in the equations. Pure."""
+        return self.system.integrated_observables(state)
 
     def conserved(self, state: State) -> dict[str, Any]:
-        if self.settings is None or self.settings.is_decaying:
+        if self.training is None or self.training.is_decaying or self.training.rates:
             return {}
-        return {law.text: law.value(state) for law in self.laws}
+        observables = self.observables(state)
+        return {law.text: law.value(observables) for law in self.system.laws}
 
     def monitors(self, state: State) -> dict[str, Any]:
-        return {
-            "largest entry of the observables": jnp.max(
-                jnp.asarray([jnp.max(jnp.abs(x)) for x in state.values()])
-            )
-        }
+        sizes = [jnp.max(jnp.abs(value)) for value in self.observables(state).values()]
+        return {"largest entry of the observables": jnp.max(jnp.stack(sizes))}
 
-
-def _defect(left: Word, right: Word, value: float, matrices: Mapping[str, np.ndarray]) -> np.ndarray:
-    difference = word_value(left, matrices) - word_value(right, matrices)
-    return difference - value * np.eye(len(difference))
+    def _notes(self) -> list[str]:
+        if self.is_smaller:
+            return []
+        return ["Nothing is gained: the network is its own smallest closed system that is known."]

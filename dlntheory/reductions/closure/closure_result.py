@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +13,13 @@ import sympy
 from ..._errors import NoReductionError
 from ..._version import __version__
 from ...architecture import Architecture
-from ...display.text import Formula, card, key_values, shorten, text_table
+from ...display.displayed import Displayed
+from ...display.latex import latex_name
+from ...display.text import Formula, key_values, shorten, text_table
 from ...laws.conservation import laws_to_build_on
 from .closed_flow import ClosedFlow
-from .closed_system import AbstractClosedSystem, Observable
-from .observable_laws import ObservableLaw, entry_relations, word_relations
+from .closed_system import AbstractClosedSystem, Observable, ObservableLaw
 from .observable_ranks import Jacobians, Ranks
-from .scalars.scalar_system import EntrySystem
-from .words.matrix_system import WordSystem
-from .words.scalar_law_rewriting import Rule
 
 CLOSED_IN_Z = "closed in z"
 CLOSED = "closed"
@@ -28,6 +27,10 @@ FULL_SPACE = "full space: no reduction"
 OPEN = "open"
 
 _MAX_LINES = 14
+_UNSTABLE = (
+    "Gram matrices lose the rank of the network: an error in their null space grows like exp(2 s t), s the largest",
+    "singular value of G that the network cannot fit. Where its rank is below that of the target, integrate factors.",
+)
 _MAX_RANKED = 40
 
 
@@ -37,13 +40,21 @@ class Sizes:
 
     Attributes:
         parameters: the number of parameters.
-        state: the number of entries of the closed system's state.
+        state: the number of entries of the observables.
         entries: the same, entries below the diagonal of symmetric observables not counted.
+        integrated: the number of entries that `Closure.dynamics` integrates: of the narrowed factors for matrix
+            equations, of the observables for scalar ones.
     """
 
     parameters: int
     state: int
     entries: int
+    integrated: int
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the closed system has fewer numbers than the network."""
+        return min(self.entries, self.integrated) < self.parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +77,7 @@ class ClosureAttempt:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Closure:
+class Closure(Displayed):
     r"""Observables of the parameters that obey closed equations, or how far the search for them came.
 
     Attributes:
@@ -75,7 +86,7 @@ class Closure:
             to finitely many choices; their equations hold all the same), or `"open"`.
         level: `"words"` for matrix equations, `"entries"` for scalar ones, of the last attempt.
         attempts: what was tried, in order.
-        rules: the scalar laws on which the equations rest.
+        rules: the scalar laws on which the equations rest, in plain text.
         hints: names of the hints that were used, given or proposed.
         seconds: the time it took.
         system: the equations, `None` if open.
@@ -97,7 +108,7 @@ class Closure:
     status: str
     level: str
     attempts: tuple[ClosureAttempt, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[str, ...]
     hints: tuple[str, ...]
     seconds: float
     system: AbstractClosedSystem | None
@@ -131,36 +142,26 @@ class Closure:
 
     @property
     def sizes(self) -> Sizes:
-        """Numbers of parameters, of entries of the state, and of independent entries."""
+        """Numbers of parameters, of entries of the observables, and of what is integrated."""
         system = self._closed()
-        return Sizes(self.architecture.size, system.numbers, system.independent_entries)
+        return Sizes(self.architecture.size, system.numbers, system.independent_entries, system.variables)
 
     @property
     def matrix_form(self) -> dict[str, str] | None:
         """What each matrix observable is, in plain text; `None` for scalar equations or an open search."""
-        if not isinstance(self.system, WordSystem):
+        if self.system is None or self.system.level != "words":
             return None
         return {observable.name: observable.text for observable in self.system.observables}
 
     @functools.cached_property
     def ranks(self) -> Ranks | None:
         """Functional ranks, with the conservation laws; `None` if the Jacobians are too large."""
-        self._closed()
-        jacobians = self.jacobians()
-        return (
-            None
-            if jacobians is None
-            else jacobians.with_laws(laws_to_build_on(self.architecture, progress=False))
-        )
+        return self._ranks(None)
 
     @functools.cached_property
     def laws(self) -> tuple[ObservableLaw, ...]:
         """Conserved functions of the observables: the conservation laws that relate them."""
-        system = self._closed()
-        if isinstance(system, WordSystem):
-            return word_relations(system)
-        assert isinstance(system, EntrySystem)  # there are two kinds of systems
-        return entry_relations(system)
+        return self._closed().laws
 
     def dynamics(
         self, loss: Any = None, *, weight_decay: float = 0.0, tolerance: float = 1e-10
@@ -176,13 +177,7 @@ class Closure:
             NoReductionError: the search is open.
         """
         return ClosedFlow(
-            self.architecture,
-            self._closed(),
-            self.rules,
-            self.laws,
-            loss,
-            weight_decay=weight_decay,
-            tolerance=tolerance,
+            self.architecture, self._closed(), loss, weight_decay=weight_decay, tolerance=tolerance
         )
 
     def python(self) -> str:
@@ -198,12 +193,14 @@ class Closure:
         ]
         comments += [f"Holds where {rule}." for rule in self.rules]
         comments += ["", *(f"{o.name}: {o.text}" for o in system.observables), "", *system.lines()]
+        if system.level == "words":
+            comments += ["", *_UNSTABLE]
         lines = [
             f"# {shorten(line, 110)}".rstrip()
             for comment in comments
             for line in (comment.splitlines() or [""])
         ]
-        return "\n".join(lines) + "\n\n" + system.source()
+        return "\n".join(lines) + "\n\n" + system.python()
 
     def latex(self) -> str:
         r"""Observables and equations as one `aligned` environment.
@@ -232,75 +229,95 @@ class Closure:
             "equations": self.system.lines() if self.system is not None else [],
             "sizes": dataclasses.asdict(self.sizes) if self.is_closed else None,
             "ranks": ranks,
-            "assumes": [str(rule) for rule in self.rules],
+            "assumes": list(self.rules),
             "hints": list(self.hints),
             "laws": [law.text for law in self.laws] if self.is_closed else [],
             "seconds": self.seconds,
         }
 
-    def __post_init__(self) -> None:
-        # A display computes nothing, so what it shows is found here, where that takes some milliseconds.
+    def prepare(self, deadline: float) -> Closure:
+        """Find what displays show, while there is time: a display computes nothing itself."""
         if self.system is None:
-            return
-        small = self.architecture.size <= _MAX_RANKED
-        if small:
-            _ = self.ranks
-        if small or isinstance(self.system, WordSystem):
+            return self
+        is_small = self.architecture.size <= _MAX_RANKED
+        if is_small and time.perf_counter() < deadline:
+            vars(self)["ranks"] = self._ranks(max(0.1, deadline - time.perf_counter()))
+        if (is_small or self.level == "words") and time.perf_counter() < deadline:
             _ = self.laws
+        return self
+
+    def _ranks(self, time_limit: float | None) -> Ranks | None:
+        self._closed()
+        jacobians = self.jacobians()
+        if jacobians is None:
+            return None
+        laws = laws_to_build_on(self.architecture, progress=False, time_limit=time_limit)
+        return jacobians.with_laws(laws)
 
     def __repr__(self) -> str:
         if self.system is None:
             return f"Closure({self.architecture.name}: {self.status}, {self.attempts[-1].reason})"
+        sizes = self.sizes
+        mark = "" if sizes.is_gain else ", nothing gained"
         return (
-            f"Closure({self.architecture.name}: {self.status}, {self.architecture.size} parameters -> "
-            f"{self.system.numbers} numbers)"
+            f"Closure({self.architecture.name}: {self.status}, {sizes.parameters} parameters -> "
+            f"{sizes.state} numbers{mark})"
         )
 
-    def __str__(self) -> str:
-        parts = [key_values(self._summary())]
-        if self.system is not None:
-            rows = [(o.name, _shape(o.shape), shorten(o.text, 60), o.of_z) for o in self.observables]
-            parts.append(
-                text_table(_cut(rows, ("…", "", "", "")), ("name", "shape", "is", "part of z"), "lllr")
-            )
-            parts.append("\n".join(_cut([shorten(line, 110) for line in self.system.lines()], "…")))
-        return "\n\n".join(parts)
+    def _title(self) -> str:
+        return f"Closure of {self.architecture.name}"
 
-    def _repr_html_(self) -> str:
-        formulas, tables = "", []
-        if self.system is not None:
-            rows = [
-                (Formula(_name(o.name)), _shape(o.shape), _typeset(o.text, o.latex), o.of_z)
-                for o in self.observables
-            ]
-            tables = [(_cut(rows, ("…", "", "", "")), ("name", "shape", "is", "part of z"), "lllr")]
-            lines = " \\\\\n".join(_cut(self.system.latex_lines(), r"&\ldots"))
-            formulas = f"\\begin{{aligned}}\n{lines}\n\\end{{aligned}}"
-        _, *facts = self._summary()
-        title = f"Closure of {self.architecture.name}"
-        return card(title, formulas=formulas, facts=facts, tables=tables)
+    def _formulas(self) -> list[str]:
+        if self.system is None:
+            return []
+        lines = " \\\\\n".join(_cut(self.system.latex_lines(), r"&\ldots"))
+        return [f"\\begin{{aligned}}\n{lines}\n\\end{{aligned}}"]
+
+    def _tables(self) -> list[tuple[Any, ...]]:
+        if self.system is None:
+            return []
+        rows = [
+            (o.name, _shape(o.shape), _typeset(o.text, o.latex), "yes" if o.of_z else "no")
+            for o in self.observables
+        ]
+        return [(_cut(rows, ("…", "", "", "")), ("name", "shape", "definition", "part of z"), "lllr")]
 
     def _repr_latex_(self) -> str | None:
         return None if self.system is None else f"$\\displaystyle {self.latex()}$"
 
-    def _summary(self) -> list[tuple[str, Any]]:
-        rows: list[tuple[str, Any]] = [("closure of", self.architecture.name), ("status", self.status)]
+    def __str__(self) -> str:
+        # Plain text shows the equations as such, not as LaTeX.
+        blocks = [self._title(), key_values(self._facts())]
         if self.system is not None:
-            sizes, kind = (
-                self.sizes,
-                "matrix equations" if self.level == "words" else "equations of single entries",
-            )
+            rows, *rest = self._tables()[0]
+            plain = [
+                (row[0], row[1], shorten(o.text, 60), row[3])
+                for row, o in zip(rows, self.observables, strict=False)
+            ]
+            blocks += [text_table([*plain, *rows[len(plain) :]], *rest)]
+            blocks += ["\n".join(_cut([shorten(line, 110) for line in self.system.lines()], "…"))]
+        return "\n\n".join(blocks)
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        rows: list[tuple[str, Any]] = [("status", self.status)]
+        if self.system is not None:
+            sizes = self.sizes
+            kind = "matrix equations" if self.level == "words" else "equations of single entries"
             rows.append(("level", f"{self.level} ({kind})"))
             rows.append(("sizes", f"{sizes.parameters} parameters -> {sizes.state} numbers"))
-            # Only what `__post_init__` or the user has asked for: nothing is computed for a display.
+            if sizes.integrated != sizes.state:
+                rows.append(("integrated", f"as factors of {sizes.integrated} numbers, which keep the rank"))
+            if not sizes.is_gain:
+                rows.append(("gain", "none: the network is its own smallest closed system that is known"))
+            # Only what `prepare` or the user has asked for: nothing is computed for a display.
             if (ranks := vars(self).get("ranks")) is not None:
                 rows.append(("independent", _rank_text(ranks)))
             if vars(self).get("laws"):
                 rows.append(("conserved", "\n".join(_cut([shorten(law.text, 90) for law in self.laws], "…"))))
         if self.rules:
-            rows.append(("assumes", ", ".join(map(str, self.rules))))
+            rows.append(("assumes", ", ".join(self.rules)))
         if self.hints:
-            rows.append(("hints", ", ".join(self.hints)))
+            rows.append(("ansatz", ", ".join(self.hints)))
         for attempt in self.attempts:
             if attempt.reason:
                 rows.append((f"{attempt.level}:", attempt.reason))
@@ -334,8 +351,8 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _name(name: str) -> str:
-    stem = name.rstrip("0123456789")
-    return name if stem == name or not stem.isalpha() else f"{stem}_{{{name[len(stem) :]}}}"
+    # The names of scalar observables are LaTeX already.
+    return name if "_" in name else latex_name(name)
 
 
 def _cut(lines: list[Any], mark: Any) -> list[Any]:

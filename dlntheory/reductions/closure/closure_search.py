@@ -1,17 +1,17 @@
-"""`find_closure`: the smallest system of observables that training obeys, found automatically."""
+"""`find_closure`: a closed system of observables that training obeys, found automatically."""
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from ..._errors import NoReductionError
-from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.progress import keeps_partial, waiting
 from ...exact.reading import read_program
@@ -93,7 +93,6 @@ def find_closure(
         >>> find_closure(arch)
         Closure(tied: closed in z, 36 parameters -> 16 numbers)
     """
-    require_float64("find_closure")
     _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
     with waiting(f"closing the dynamics of {arch.name}", progress):
         return _search(arch, hints, max_degree, max_generators, time_limit, balanced, level, propose, seed)
@@ -115,7 +114,9 @@ def _search(
     named = [read_hint(arch, hint) for hint in hints]
     attempts: list[ClosureAttempt] = []
     bounds = {"max_degree": max_degree, "max_generators": max_generators, "deadline": deadline}
-    form = read_words(arch, seed=seed) if level != "entries" or balanced is not None else None
+    form = (
+        read_words(arch, seed=seed, allow_frozen=True) if level != "entries" or balanced is not None else None
+    )
     if balanced is not None and not isinstance(form, WordForm):
         raise NoReductionError(
             f"Argument `balanced` must go with a φ that is one word in its matrices, but {form}."
@@ -134,13 +135,13 @@ def _search(
             status=status,
             level=attempts[-1].level,
             attempts=tuple(attempts),
-            rules=rules,
+            rules=tuple(map(str, rules)),
             hints=tuple(used),
             seconds=time.perf_counter() - started,
             system=system,
             jacobians=jacobians,
             interrupted=interrupted,
-        )
+        ).prepare(deadline)
 
     rules: tuple[Rule, ...] = ()
     if isinstance(form, NoWords):
@@ -158,7 +159,7 @@ def _search(
             system = WordSystem(found)
             attempts.append(ClosureAttempt("words", True, ""))
             jacobians = _word_jacobians(arch, system, seed)
-            return result(_word_status(arch, system, jacobians), system, rules, jacobians=jacobians)
+            return result(_status(arch, system, jacobians), system, rules, jacobians=jacobians)
         attempts.append(_open_words(arch, form, found, bool(rules)))
     small = arch.size <= _SMALL or bool(named) or isinstance(form, NoWords)
     if level == "words" or rules or (level == "auto" and not small):
@@ -179,7 +180,7 @@ def _search(
             return result(OPEN, interrupted=True)
         if closed is not None:
             system, used, jacobians = closed
-            return result(_entry_status(arch, system, jacobians), system, (), used, lambda j=jacobians: j)
+            return result(_status(arch, system, jacobians), system, (), used, jacobians)
         if time.perf_counter() > deadline or attempts[-1].offending is None:
             break
     return result(OPEN)
@@ -240,9 +241,10 @@ def _word_jacobians(arch: Architecture, system: WordSystem, seed: int):
     return jacobians
 
 
-def _word_status(arch: Architecture, system: WordSystem, jacobians) -> str:
-    single = all(len(block.terms) == 1 for block in system.closure.form.blocks)
-    if single and all(observable.of_z for observable in system.observables):
+def _status(
+    arch: Architecture, system: AbstractClosedSystem, jacobians: Callable[[], Jacobians | None]
+) -> str:
+    if system.is_determined_by_output:
         return CLOSED_IN_Z
     if system.independent_entries >= arch.size:
         found = jacobians()
@@ -251,21 +253,17 @@ def _word_status(arch: Architecture, system: WordSystem, jacobians) -> str:
     return CLOSED
 
 
-def _entry_status(arch: Architecture, system: EntrySystem, jacobians: Jacobians) -> str:
-    if all(observable.of_z for observable in system.observables) and system.pieces_are_determined:
-        return CLOSED_IN_Z
-    return FULL_SPACE if jacobians.rank() == arch.size else CLOSED
-
-
 def _close_entries(
     arch: Architecture,
     hints: Sequence[Hint],
     attempts: list[ClosureAttempt],
     bounds: dict[str, Any],
     seed: int,
-) -> tuple[EntrySystem, list[str], Jacobians] | None:
+) -> tuple[EntrySystem, list[str], Callable[[], Jacobians]] | None:
     """One search among entries; the attempt is noted."""
-    grading = Grading([math.prod(shape) for shape in arch.shapes.values()])
+    frozen = read_program(arch).frozen
+    sizes = [math.prod(shape) for shape in arch.shapes.values()]
+    grading = Grading(sizes, [number for number, name in enumerate(arch.shapes) if name in frozen])
     pieces = _polynomial_pieces(arch, grading)
     if pieces is None:
         attempts.append(
@@ -309,13 +307,12 @@ def _close_entries(
     kept = {generator.polynomial.primitive() for generator in closure.generators if not generator.of_z}
     used = [hint.text for hint in hints if any(polynomial in kept for polynomial in hint.labels())]
     attempts.append(ClosureAttempt("entries", True, ""))
-    jacobians = entry_jacobians(search.algebra, closure)
-    return system, used, jacobians
+    return system, used, functools.cache(lambda: entry_jacobians(search.algebra, closure))
 
 
 def _polynomial_pieces(arch: Architecture, grading: Grading) -> Pieces | None:
     """$z$ expanded and taken apart, or `None` if it is too large."""
-    program = read_program(arch).require_unfrozen("a closure of entries")
+    program = read_program(arch).program
     if program.is_rational:
         raise ValueError(
             f"Argument `arch` must have a polynomial φ to be closed, but φ of {arch.name} divides by parameters."

@@ -4,6 +4,5 @@ from .chain import ScalarChainFlow as ScalarChainFlow
 from .diagonal import DiagonalFlow as DiagonalFlow
 from .neuron import NeuronFlow as NeuronFlow
 from .powers import PowersFlow as PowersFlow
-from .recognise import FormError as FormError, factor_roles as factor_roles
-from .select import entrywise_flow as entrywise_flow
+from .recognise import factor_roles as factor_roles
 from .squares import SquaresFlow as SquaresFlow

@@ -1,100 +1,174 @@
-r"""What the entrywise flows share: the form of φ, plain gradient flow, and $z = o + c\,p$ of a bare product."""
+r"""What the entrywise flows share: the form of φ, layer rates by rescaling, and $z = o + T\,p$ of a bare product.
+
+With $v_l = w_l/\sqrt{e_l}$ a flow of rates $e_l$ is one of unit rates for $v$, so that the flows work with $v$, and the
+bare product has the scale $\prod_l \sqrt{e_l}$. With weight decay $\gamma$ a law of degree k has $e^{-k e \gamma t}$
+times its value at the start; it is a part of the state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+import abc
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ...architecture import Architecture
-from ...training import Training
-from ..base import AbstractReduction, Condition
+from ...training import State, Training
+from ..base import AbstractReduction, FormError
+from ..decay_and_rates import check_common_decay, decay_of, rate_of, scheduled
 from .recognise import EntrywiseForm
+
+#: Above this many parameters `reduce` does not expand φ into polynomials of single entries.
+MAX_EXPANDED = 120
 
 
 class AbstractEntrywiseFlow(AbstractReduction):
     """A reduction whose $z$ falls apart into scalars that only the loss couples.
 
-    The state holds what evolves and the constants of its law, so that one object serves every start.
+    The state holds what evolves and the laws, so that one object serves every start. A subclass reads its form in
+    `form_of`; `is_product` says that its roles are multiplied, so that each may have a learning rate of its own.
     """
 
-    arch: eqx.AbstractVar[Architecture]
-    settings: eqx.AbstractVar[Training | None]
-    positions: eqx.AbstractVar[np.ndarray]
-    scale: eqx.AbstractVar[np.ndarray]
-    offset: eqx.AbstractVar[np.ndarray]
+    positions: np.ndarray
+    owners: np.ndarray
+    scale: np.ndarray
+    offset: np.ndarray
+    mix: np.ndarray | None
+
+    is_product: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
+        self._read(self.form_of(arch), arch)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
+    def _read(self, form: EntrywiseForm, arch: Architecture) -> None:
+        self.positions, self.owners, self.mix = form.positions, owners_of(arch)[form.positions], form.mix
+        self.scale = form.scale if form.mix is not None else form.scale.reshape(arch.output_shape)
+        self.offset = form.offset.reshape(arch.output_shape)
+
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        expandable(arch, f"the {cls.label}")
+        return cls(arch, loss)
+
+    @classmethod
+    @abc.abstractmethod
+    def form_of(cls, arch: Architecture) -> EntrywiseForm:
+        """The roles of the parameters, or a `FormError`."""
 
     @property
-    def architecture(self) -> Architecture:
-        return self.arch
+    @abc.abstractmethod
+    def degree(self) -> int:
+        """The degree of φ."""
 
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss and every start"
-
-    def bind(self, training: Training) -> Self:
-        check_plain(training, self.label)
-        return type(self)(self.arch, training.loss)  # pyright: ignore[reportCallIssue]
-
-    def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        return Condition(requirement="the form of φ, nothing else", measured=0.0, tolerance=0.0)
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        names = list(self.architecture.shapes)
+        for entry in sorted({tuple(owners) for owners in self.owners.T.tolist()}):
+            own = [names[owner] for owner in entry]
+            check_common_decay(training, own, f"the {self.label}")
+            rates = {float(rate_of(training, name)) for name in own}
+            if not self.is_product and len(rates) > 1:
+                raise NotApplicableError(
+                    f"Argument `rates` must be equal for the two powers of every entry for the {self.label}, but are "
+                    f"{sorted(rates)}: make them equal, or use the full flow.",
+                    requirement="equal rates",
+                )
 
     def roles(self, theta: Mapping[str, Any]) -> jax.Array:
-        """The parameters by role, (roles, *shape of z). Pure."""
-        flat = self.arch.ravel(dict(theta))
-        return jnp.reshape(flat[self.positions], (self.positions.shape[0], *self.arch.output_shape))
+        """The parameters by role, over the square roots of their rates, (roles, *shape of the bare product). Pure."""
+        flat = self.architecture.ravel(dict(theta))
+        return jnp.reshape(flat[self.positions], (len(self.positions), *self.scale.shape)) / jnp.sqrt(
+            self._rates()
+        )
 
     def outer(self, bare):
-        """$z = o + c\\,p$ of the bare product or difference. Pure."""
-        return self.offset + self.scale * bare
+        """$z = o + T\\,p$ of the bare product or difference. Pure."""
+        inner = self._bare_scale() * bare
+        return self.offset + (inner if self.mix is None else jnp.reshape(self.mix @ inner, self.offset.shape))
 
     def slope(self, bare):
-        r"""$c \odot \nabla f(z)$, the gradient that the bare product feels. Pure."""
-        training = self.settings
+        r"""$T^\top \nabla f(z)$, the gradient that the bare product feels. Pure."""
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
-        return self.scale * jax.grad(training.loss)(self.outer(bare))
+        gradient = jax.grad(training.loss)(self.outer(bare))
+        if self.mix is not None:
+            gradient = self.mix.T @ jnp.ravel(gradient)
+        return self._bare_scale() * gradient
+
+    def decay(self, t):
+        r"""$e\gamma(t)$ for each bare product; 0 without weight decay. Pure."""
+        training = self.training
+        if training is None or not training.is_decaying:
+            return jnp.zeros(())
+        return self._by_role(lambda name: decay_of(training, name, t))[0]
+
+    def _bare_scale(self):
+        rates = jnp.broadcast_to(self._rates(), (len(self.positions), *self.scale.shape))
+        # A difference of powers has one rate for both roles, and its degree in each of them.
+        power = jnp.prod(jnp.sqrt(rates), axis=0) if self.is_product else rates[0] ** (0.5 * self.degree)
+        return self.scale * power
+
+    def _rates(self):
+        if self.training is None or not self.training.rates:
+            return jnp.ones(())
+        return self._by_role(lambda name: rate_of(self.training, name))
+
+    def _by_role(self, value: Callable[[str], Any]):
+        """A number of each factor for every parameter by role, (roles, *shape of the bare product)."""
+        each = jnp.stack(
+            [jnp.asarray(value(name), jnp.result_type(float)) for name in self.architecture.shapes]
+        )
+        return jnp.reshape(each[self.owners], (len(self.positions), *self.scale.shape))
 
 
-def radius(a, b):
-    r"""$\sqrt{a^2 + b^2}$ with derivative 0, not NaN, at the origin. Pure."""
-    square = a**2 + b**2
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+class AbstractLawFlow(AbstractEntrywiseFlow):
+    r"""$\dot p = -K(p, h)\, T^\top \nabla f$ entry by entry, with a law $h$ of degree two of the same entry."""
+
+    law: ClassVar[str]
+
+    @abc.abstractmethod
+    def speed(self, state: State):
+        """$K$, in the shape of the bare product. Pure."""
+
+    def velocity(self, t, state: State) -> State:
+        training, decay = self.training, self.decay(t)
+        assert training is not None  # `solve` refuses an unbound reduction
+        moved = {
+            "p": -self.speed(state) * self.slope(state["p"]) - self.degree * decay * state["p"],
+            self.law: jnp.broadcast_to(-2.0 * decay * state[self.law], state[self.law].shape),
+        }
+        return scheduled(training, t, moved)
+
+    def output(self, state: State):
+        return self.outer(state["p"])
 
 
-def form_arrays(arch: Architecture, form: EntrywiseForm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions (roles, entries), and scale and offset in the shape of $z$."""
-    shape = arch.output_shape
-    return form.positions, form.scale.reshape(shape), form.offset.reshape(shape)
+def owners_of(arch: Architecture) -> np.ndarray:
+    """The number of the factor to which each raveled parameter belongs."""
+    return np.repeat(np.arange(len(arch.shapes)), [math.prod(shape) for shape in arch.shapes.values()])
 
 
-def bound_training(arch: Architecture, loss: Any) -> Training | None:
-    """Plain gradient flow of a loss, checked against the architecture; `None` for no loss."""
-    if loss is None:
-        return None
-    training = Training(loss)
-    training.check(arch)
-    return training
-
-
-def check_plain(training: Training, label: str) -> None:
-    """Refuse weight decay and layer rates.
+def expandable(arch: Architecture, label: str) -> None:
+    """Raise if φ has too many parameters to be expanded by `reduce`.
 
     Raises:
-        ValueError: weight decay, or a rate other than 1.
+        FormError: it has more than `MAX_EXPANDED`.
     """
-    if training.is_decaying:
-        raise ValueError(
-            f"Argument `weight_decay` must be 0 for the {label}, whose law it breaks, but is "
-            f"{float(training.weight_decay):g}."
+    if arch.size > MAX_EXPANDED:
+        raise FormError(
+            f"Argument `arch` must have at most {MAX_EXPANDED} parameters to be tried for {label}, but {arch.name} has "
+            f"{arch.size}: build the flow itself, which has no such limit."
         )
-    if training.rates:
-        rates = {name: float(rate) for name, rate in training.rates.items()}
-        raise ValueError(f"Argument `rates` must all be 1 for the {label}, but is {rates}.")

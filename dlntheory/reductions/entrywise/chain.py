@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from .base import AbstractEntrywiseFlow, bound_training, form_arrays
-from .recognise import product_form
+from ...training import State
+from .base import AbstractLawFlow
+from .recognise import EntrywiseForm, product_form
 from .roots import chain_metric, smallest_square
 
 
-class ScalarChainFlow(AbstractEntrywiseFlow):
+class ScalarChainFlow(AbstractLawFlow):
     r"""The flow of $z = o + c\,\prod_l w_l$ entry by entry: diagonal networks and scalar chains of any depth.
 
     The laws make $w_l^2 = t + c_l$ with constants $c_l \ge 0$, $\min_l c_l = 0$. With $p = \prod_l w_l$ and
@@ -43,17 +42,14 @@ class ScalarChainFlow(AbstractEntrywiseFlow):
         3
     """
 
-    arch: Architecture
-    settings: Training | None
-    positions: np.ndarray
-    scale: np.ndarray
-    offset: np.ndarray
+    label = "flow of scalar chains"
+    source = "derived here from the laws w_{l+1}^2 - w_l^2"
+    order = 115.0
+    law = "c"
 
-    def __init__(self, arch: Architecture, loss: Any = None):
-        form = product_form(arch, "the flow of scalar chains")
-        self.arch = arch
-        self.settings = bound_training(arch, loss)
-        self.positions, self.scale, self.offset = form_arrays(arch, form)
+    @classmethod
+    def form_of(cls, arch: Architecture) -> EntrywiseForm:
+        return product_form(arch, "the flow of scalar chains")
 
     @property
     def depth(self) -> int:
@@ -61,8 +57,8 @@ class ScalarChainFlow(AbstractEntrywiseFlow):
         return self.positions.shape[0]
 
     @property
-    def label(self) -> str:
-        return "flow of scalar chains"
+    def degree(self) -> int:
+        return self.depth
 
     @property
     def statement(self) -> str:
@@ -71,10 +67,6 @@ class ScalarChainFlow(AbstractEntrywiseFlow):
             r"\quad c_l = w_l^2 - \min_k w_k^2"
         )
 
-    @property
-    def source(self) -> str:
-        return "derived here from the laws w_{l+1}^2 - w_l^2"
-
     def initial(self, theta0: Mapping[str, Any]) -> State:
         weights = self.roles(theta0)
         sizes = jnp.abs(weights)
@@ -82,15 +74,8 @@ class ScalarChainFlow(AbstractEntrywiseFlow):
         gaps = (sizes - smallest) * (sizes + smallest)
         return {"p": jnp.prod(weights, axis=0), "c": gaps}
 
-    def velocity(self, t, state: State) -> State:
-        speed = chain_metric(state["p"], state["c"])
-        return {"p": -speed * self.slope(state["p"]), "c": jnp.zeros_like(state["c"])}
-
-    def output(self, state: State):
-        return self.outer(state["p"])
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+    def speed(self, state: State):
+        return chain_metric(state["p"], state["c"])
 
     def monitors(self, state: State) -> dict[str, Any]:
         return {"smallest squared weight": jnp.min(smallest_square(state["p"], state["c"]))}

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from .base import AbstractEntrywiseFlow, bound_training, form_arrays, radius
-from .recognise import product_form
+from ...training import State
+from ..guarded import radius
+from .base import AbstractLawFlow
+from .recognise import EntrywiseForm, product_form
 
 
-class DiagonalFlow(AbstractEntrywiseFlow):
+class DiagonalFlow(AbstractLawFlow):
     r"""The flow of $z = o + c\,(u \odot v)$, whose entries have parameters of their own.
 
     With $p = u \odot v$ and the law $\lambda = u^2 - v^2$, entry by entry,
@@ -41,44 +41,24 @@ class DiagonalFlow(AbstractEntrywiseFlow):
         DiagonalFlow(pairs)
     """
 
-    arch: Architecture
-    settings: Training | None
-    positions: np.ndarray
-    scale: np.ndarray
-    offset: np.ndarray
+    label = "diagonal flow"
+    statement = r"\dot z = -\sqrt{\lambda^2 + 4 z^2} \odot \nabla f(z),\quad \lambda = u^2 - v^2"
+    source = "[woodworth2020kernel]; [gunasekar2018characterizing]"
+    order = 110.0
+    law = "lambda"
+    degree = 2
 
-    def __init__(self, arch: Architecture, loss: Any = None):
-        form = product_form(arch, "the diagonal flow", depth=2)
-        self.arch = arch
-        self.settings = bound_training(arch, loss)
-        self.positions, self.scale, self.offset = form_arrays(arch, form)
-
-    @property
-    def label(self) -> str:
-        return "diagonal flow"
-
-    @property
-    def statement(self) -> str:
-        return r"\dot z = -\sqrt{\lambda^2 + 4 z^2} \odot \nabla f(z),\quad \lambda = u^2 - v^2"
-
-    @property
-    def source(self) -> str:
-        return "[woodworth2020kernel]; [gunasekar2018characterizing]"
+    @classmethod
+    def form_of(cls, arch: Architecture) -> EntrywiseForm:
+        return product_form(arch, "the diagonal flow", depth=2)
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         u, v = self.roles(theta0)
         # (u - v)(u + v) keeps the digits of a small difference of large weights.
         return {"p": u * v, "lambda": (u - v) * (u + v)}
 
-    def velocity(self, t, state: State) -> State:
-        speed = radius(state["lambda"], 2 * state["p"])
-        return {"p": -speed * self.slope(state["p"]), "lambda": jnp.zeros_like(state["lambda"])}
-
-    def output(self, state: State):
-        return self.outer(state["p"])
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+    def speed(self, state: State):
+        return radius(state["lambda"], 2.0 * state["p"])
 
     def monitors(self, state: State) -> dict[str, Any]:
-        return {"smallest speed": jnp.min(radius(state["lambda"], 2 * state["p"]))}
+        return {"smallest speed": jnp.min(self.speed(state))}

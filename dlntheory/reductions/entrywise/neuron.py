@@ -12,7 +12,9 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition
-from .base import bound_training, check_plain
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
+from ..guarded import neuron_operator, squared_norms
+from .base import expandable, owners_of
 from .recognise import outer_form
 
 SHARE = "smaller norm / sqrt(|u|^2 + |v|^2)"
@@ -49,21 +51,46 @@ class NeuronFlow(AbstractReduction):
         (1, 3)
     """
 
-    arch: Architecture
-    settings: Training | None
     left: np.ndarray
     right: np.ndarray
     places: np.ndarray
     scale: np.ndarray
     offset: np.ndarray
+    owners: tuple[np.ndarray, np.ndarray]
 
-    def __init__(self, arch: Architecture, loss: Any = None):
+    label = "flow of one neuron"
+    statement = (
+        r"\dot z = -\left( \frac{z z^\top \nabla f}{|v|^2} + \frac{\nabla f\, z^\top z}{|u|^2} \right),\quad "
+        r"2|u|^2 = \rho + \lambda,\ 2|v|^2 = \rho - \lambda,\ \rho = \sqrt{\lambda^2 + 4 \|z\|^2}"
+    )
+    source = "elementary; compare [marcotte2026intrinsic] (ReLU neurons)"
+    exactness = "exact for every loss while z keeps its direction (see Validity)"
+    order = 140.0
+
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
         form = outer_form(arch, "the flow of one neuron")
-        self.arch = arch
-        self.settings = bound_training(arch, loss)
         self.left, self.right, self.places = form.left, form.right, form.places
         self.scale = np.asarray(form.scale)
         self.offset = form.offset.reshape(arch.output_shape)
+        owners = owners_of(arch)
+        self.owners = owners[form.left], owners[form.right]
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        expandable(arch, f"the {cls.label}")
+        return cls(arch, loss)
+
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        check_common_decay(training, self._used, f"the {self.label}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,39 +98,22 @@ class NeuronFlow(AbstractReduction):
         return len(self.left), len(self.right)
 
     @property
-    def label(self) -> str:
-        return "flow of one neuron"
+    def _used(self) -> tuple[str, ...]:
+        names = list(self.architecture.shapes)
+        return tuple(names[owner] for owner in sorted({*self.owners[0].tolist(), *self.owners[1].tolist()}))
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot z = -\left( \frac{z z^\top \nabla f}{|v|^2} + \frac{\nabla f\, z^\top z}{|u|^2} \right),\quad "
-            r"2|u|^2 = \rho + \lambda,\ 2|v|^2 = \rho - \lambda,\ \rho = \sqrt{\lambda^2 + 4 \|z\|^2}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "elementary; compare [marcotte2026intrinsic] (ReLU neurons)"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss while z keeps its direction (see Validity)"
-
-    def bind(self, training: Training) -> Self:
-        check_plain(training, self.label)
-        return type(self)(self.arch, training.loss)
+    def _roots(self) -> tuple[jax.Array, jax.Array]:
+        r"""$\sqrt e$ of the entries of $u$ and of $v$, by which the flow of unit rates is smaller."""
+        training = self.training
+        if training is None or not training.rates:
+            return jnp.ones(len(self.left)), jnp.ones(len(self.right))
+        names = self.architecture.shapes
+        each = jnp.stack([jnp.asarray(rate_of(training, name), jnp.result_type(float)) for name in names])
+        return jnp.sqrt(each[self.owners[0]]), jnp.sqrt(each[self.owners[1]])
 
     def factors(self, theta: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
         """$u$ and $v$ as vectors. Pure."""
-        flat = self.arch.ravel(dict(theta))
+        flat = self.architecture.ravel(dict(theta))
         return flat[self.left], flat[self.right]
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
@@ -124,25 +134,27 @@ class NeuronFlow(AbstractReduction):
         )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        u, v = self.factors(theta0)
-        largest = jnp.sqrt(jnp.sum(u * u)), jnp.sqrt(jnp.sum(v * v))
-        gap = (largest[0] - largest[1]) * (largest[0] + largest[1])
-        return {"Z": u[:, None] * v[None, :], "lambda": gap}
+        (u, v), (left, right) = self.factors(theta0), self._roots()
+        u, v = u / left, v / right
+        norms = jnp.sqrt(jnp.sum(u * u)), jnp.sqrt(jnp.sum(v * v))
+        return {"Z": u[:, None] * v[None, :], "lambda": (norms[0] - norms[1]) * (norms[0] + norms[1])}
 
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         gradient = jnp.ravel(jax.grad(training.loss)(self.output(state)))
         slope = jnp.zeros(self.size, gradient.dtype).at[self.places[:, 0], self.places[:, 1]].set(gradient)
-        change = neuron_operator(state["Z"], self.scale * slope, state["lambda"])
-        return {"Z": -change, "lambda": jnp.zeros_like(state["lambda"])}
+        change = neuron_operator(state["Z"], self._scales() * slope, state["lambda"])
+        decay = 2.0 * jnp.asarray(common_decay(training, self._used, t))
+        return scheduled(training, t, {"Z": -change - decay * state["Z"], "lambda": -decay * state["lambda"]})
 
     def output(self, state: State):
-        flat = state["Z"][self.places[:, 0], self.places[:, 1]]
-        return self.offset + self.scale * jnp.reshape(flat, self.arch.output_shape)
+        flat = (self._scales() * state["Z"])[self.places[:, 0], self.places[:, 1]]
+        return self.offset + jnp.reshape(flat, self.architecture.output_shape)
 
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+    def _scales(self):
+        left, right = self._roots()
+        return self.scale * left[:, None] * right[None, :]
 
     def monitors(self, state: State) -> dict[str, Any]:
         u2, v2 = squared_norms(jnp.sum(state["Z"] ** 2), state["lambda"])
@@ -158,37 +170,3 @@ class NeuronFlow(AbstractReduction):
             "inverse. Use `GramBlocksFlow`, which keeps both Gram matrices."
         )
         return (Limit(SHARE, warn_below=1e-3, stop_below=1e-8, advice=advice),)
-
-
-def squared_norms(square, gap):
-    r"""$|u|^2$ and $|v|^2$ from $\|Z\|_F^2$ and $\lambda$; the smaller one as $2\|Z\|^2/(|\lambda| + \rho)$. Pure."""
-    # Not hypot(lambda, 2 |Z|): the square root of `square` has no derivative at Z = 0.
-    inside = gap**2 + 4 * square
-    rho = jnp.where(inside > 0, jnp.sqrt(jnp.where(inside > 0, inside, 1.0)), 0.0)
-    larger = (jnp.abs(gap) + rho) / 2
-    smaller = jnp.where(larger > 0, square / jnp.where(larger > 0, larger, 1.0), 0.0)
-    return jnp.where(gap >= 0, larger, smaller), jnp.where(gap >= 0, smaller, larger)
-
-
-def neuron_operator(product, gradient, gap):
-    r"""$K[G] = Z Z^\top G/|v|^2 + G Z^\top Z/|u|^2$ at $Z = u v^\top$ with $\lambda = |u|^2 - |v|^2$.
-
-    A side of size one is a scalar, $Z Z^\top/|v|^2 = |u|^2$, which needs no division.
-
-    Args:
-        product: $Z$, (n, m), of rank at most one.
-        gradient: $G$, (n, m).
-        gap: $\lambda$, a scalar.
-
-    Returns:
-        (n, m). Differentiable in all arguments, at $Z = 0$ where no direction is lost.
-    """
-    rows, columns = product.shape
-    u2, v2 = squared_norms(jnp.sum(product**2), gap)
-
-    def over(value, divisor):
-        return jnp.where(divisor > 0, value / jnp.where(divisor > 0, divisor, 1.0), 0.0)
-
-    left = u2 * gradient if rows == 1 else over(product @ (product.T @ gradient), v2)
-    right = v2 * gradient if columns == 1 else over((gradient @ product.T) @ product, u2)
-    return left + right

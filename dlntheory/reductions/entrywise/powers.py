@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
+from ...training import State
 from ..base import Condition
-from .base import AbstractEntrywiseFlow, bound_training, form_arrays
-from .recognise import difference_form
+from ..decay_and_rates import scheduled
+from .base import AbstractEntrywiseFlow
+from .recognise import EntrywiseForm, difference_form
 
 
 class PowersFlow(AbstractEntrywiseFlow):
@@ -31,7 +32,8 @@ class PowersFlow(AbstractEntrywiseFlow):
 
     Validity:
         Exact for every loss while the flow exists, from $u_0, v_0 > 0$; for even L from $u_0, v_0 \ne 0$. The
-        law is rational, not polynomial. $y$ stays between the two poles, where $u$ or $v$ is infinite.
+        law is rational, not polynomial. $y$ stays between the two poles, where $u$ or $v$ is infinite. Weight decay
+        $\gamma$ lets $y$, $a$ and $b$ grow by $e^{(L-2)\gamma t}$, the degree of the law being $2 - L$.
 
     Raises:
         ValueError: φ is not of this form, or is no polynomial.
@@ -46,23 +48,24 @@ class PowersFlow(AbstractEntrywiseFlow):
         3
     """
 
-    arch: Architecture
-    settings: Training | None
-    positions: np.ndarray
-    scale: np.ndarray
-    offset: np.ndarray
     exponent: int
 
-    def __init__(self, arch: Architecture, loss: Any = None):
-        form = difference_form(arch, None, "the flow of a difference of powers")
-        self.arch = arch
-        self.settings = bound_training(arch, loss)
-        self.positions, self.scale, self.offset = form_arrays(arch, form)
+    label = "flow of a difference of powers"
+    source = "[woodworth2020kernel] for u_0 = v_0; otherwise derived here"
+    order = 130.0
+    is_product = False
+
+    @classmethod
+    def form_of(cls, arch: Architecture) -> EntrywiseForm:
+        return difference_form(arch, None, "the flow of a difference of powers")
+
+    def _read(self, form: EntrywiseForm, arch: Architecture) -> None:
+        super()._read(form, arch)
         self.exponent = form.exponent
 
     @property
-    def label(self) -> str:
-        return "flow of a difference of powers"
+    def degree(self) -> int:
+        return self.exponent
 
     @property
     def statement(self) -> str:
@@ -73,10 +76,6 @@ class PowersFlow(AbstractEntrywiseFlow):
             rf"u = (u_0^{{{2 - L}}} - {L * (L - 2)} y)^{{{root}}},\quad "
             rf"v = (v_0^{{{2 - L}}} + {L * (L - 2)} y)^{{{root}}}"
         )
-
-    @property
-    def source(self) -> str:
-        return "[woodworth2020kernel] for u_0 = v_0; otherwise derived here"
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         values = np.asarray(self.roles(theta0))
@@ -96,14 +95,15 @@ class PowersFlow(AbstractEntrywiseFlow):
         return {"y": jnp.zeros_like(u), "a": u**power, "b": v**power}
 
     def velocity(self, t, state: State) -> State:
-        slope = self.slope(self._bare(state))
-        return {"y": -slope, "a": jnp.zeros_like(slope), "b": jnp.zeros_like(slope)}
+        # u^{2-L} = a - L(L-2) y grows by weight decay, since 2 - L is negative.
+        training = self.training
+        assert training is not None  # `solve` refuses an unbound reduction
+        growth = (self.exponent - 2) * self.decay(t)
+        grown = {name: jnp.broadcast_to(growth * value, value.shape) for name, value in state.items()}
+        return scheduled(training, t, grown | {"y": grown["y"] - self.slope(self._bare(state))})
 
     def output(self, state: State):
         return self.outer(self._bare(state))
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
 
     def monitors(self, state: State) -> dict[str, Any]:
         u, v = self._inverse_powers(state)

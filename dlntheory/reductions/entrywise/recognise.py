@@ -19,13 +19,10 @@ import numpy as np
 from ...architecture import Architecture
 from ...exact.reading import read_program
 from ...exact.rings.polynomials import Polynomials, SparsePolynomial, TermCounts
+from ..base import FormError
 
 #: Maps with more scalar products or terms than this are not read as polynomials.
 MAX_TERMS = 200_000
-
-
-class FormError(ValueError):
-    """φ does not have the form that a closed form needs; the message shows the entry that differs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +35,7 @@ class EntrywiseForm:
         offset: $o$, one for each entry of $z$.
         exponent: L of a difference of powers, else 1.
         roles: a name for each role, in the order of `positions`.
+        mix: $T$ (entries of z, terms), if $z = o + T p$ is a linear map of the terms (then `scale` is 1); else `None`.
     """
 
     positions: np.ndarray
@@ -45,6 +43,7 @@ class EntrywiseForm:
     offset: np.ndarray
     exponent: int
     roles: tuple[str, ...]
+    mix: np.ndarray | None = None
 
 
 @functools.lru_cache(maxsize=16)
@@ -120,7 +119,7 @@ def factor_roles(arch: Architecture, form: EntrywiseForm) -> dict[str, str]:
 
 
 def product_form(arch: Architecture, label: str, depth: int | None = None) -> EntrywiseForm:
-    r"""The roles in $z_i = o_i + c_i \prod_{l=1}^L w_{l,i}$, no parameter in two entries of $z$.
+    r"""The roles in $z = o + T p$, $p_i = \prod_{l=1}^L w_{l,i}$, no parameter in two of the products.
 
     Args:
         arch: the architecture.
@@ -131,26 +130,27 @@ def product_form(arch: Architecture, label: str, depth: int | None = None) -> En
         FormError: φ is not of this form; the message shows the entry that is not.
     """
     rule = "z_i = o_i + c_i " + ("w_1i w_2i … w_Li" if depth is None else " ".join("uvw"[:depth]))
-    rows, scales, offsets = [], [], []
+    length = depth
     for place, entry in enumerate(polynomials_of(arch)):
-        offset, terms = _split(entry)
-        if len(terms) != 1:
+        _, terms = _split(entry)
+        if not terms:
             raise _refusal(arch, rule, label, place, entry)
-        ((monomial, value),) = terms.items()
-        if len(set(monomial)) != len(monomial) or len(monomial) != (depth or len(monomial)):
-            raise _refusal(arch, rule, label, place, entry)
-        if rows and len(monomial) != len(rows[0]):
-            raise _refusal(arch, rule + ", one L for all entries", label, place, entry)
-        rows.append(monomial)
-        scales.append(float(value))
-        offsets.append(float(offset))
+        for monomial in terms:
+            if len(set(monomial)) != len(monomial) or len(monomial) != (depth or len(monomial)):
+                raise _refusal(arch, rule, label, place, entry)
+            if length is not None and len(monomial) != length:
+                raise _refusal(arch, rule + ", one L for all entries", label, place, entry)
+            length = len(monomial)
+    offsets, terms = _terms(arch)
+    rows = list(dict.fromkeys(monomial for entry in terms for monomial in entry))
     _check_disjoint(arch, rule, label, rows)
+    scale, mix = _mixed(arch, rule, label, terms, rows)
     roles = ("u", "v") if len(rows[0]) == 2 else tuple(f"w{layer}" for layer in range(1, len(rows[0]) + 1))
-    return EntrywiseForm(np.array(rows).T, np.array(scales), np.array(offsets), 1, roles)
+    return EntrywiseForm(np.array(rows).T, scale, offsets, 1, roles, mix)
 
 
 def difference_form(arch: Architecture, exponent: int | None, label: str) -> EntrywiseForm:
-    r"""The roles in $z_i = o_i + c_i (u_i^L - v_i^L)$, $c_i > 0$, no parameter in two entries of $z$.
+    r"""The roles in $z = o + T p$, $p_i = u_i^L - v_i^L$, no parameter in two of the differences.
 
     Args:
         arch: the architecture.
@@ -166,25 +166,78 @@ def difference_form(arch: Architecture, exponent: int | None, label: str) -> Ent
         if exponent
         else "z_i = o_i + c_i (u_i^L - v_i^L), L >= 3"
     )
-    rows, scales, offsets, found = [], [], [], exponent
+    found = exponent
     for place, entry in enumerate(polynomials_of(arch)):
-        offset, terms = _split(entry)
-        powers = {monomial: value for monomial, value in terms.items() if len(set(monomial)) == 1}
+        _, terms = _split(entry)
         degrees = {len(monomial) for monomial in terms}
-        if len(powers) != 2 or len(terms) != 2 or len(degrees) != 1 or sum(powers.values()) != 0:
+        is_power = all(len(set(monomial)) == 1 for monomial in terms)
+        if not is_power or len(degrees) != 1 or sum(terms.values()) != 0:
             raise _refusal(arch, rule, label, place, entry)
         (degree,) = degrees
         if found is None and degree >= 3:
             found = degree
         if degree != found:
             raise _refusal(arch, rule, label, place, entry)
-        (plus, value), (minus, _) = sorted(powers.items(), key=lambda item: -item[1])
-        rows.append((plus[0], minus[0]))
-        scales.append(float(value))
-        offsets.append(float(offset))
-    _check_disjoint(arch, rule, label, rows)
+    offsets, terms = _terms(arch)
+    pairs = _paired(terms)
+    if pairs is None:
+        raise _refusal(arch, rule, label, 0, polynomials_of(arch)[0])
+    _check_disjoint(arch, rule, label, pairs)
+    rows = [(u,) * found for u, _ in pairs]
+    kept = set(rows)
+    plus = [{monomial: value for monomial, value in entry.items() if monomial in kept} for entry in terms]
+    scale, mix = _mixed(arch, rule, label, plus, rows)
     assert found is not None
-    return EntrywiseForm(np.array(rows).T, np.array(scales), np.array(offsets), found, ("u", "v"))
+    return EntrywiseForm(np.array(pairs).T, scale, offsets, found, ("u", "v"), mix)
+
+
+Terms = dict[tuple[int, ...], Fraction]
+
+
+def _terms(arch: Architecture) -> tuple[np.ndarray, list[Terms]]:
+    """The constants of the entries of z, and the other terms of each."""
+    split = [_split(entry) for entry in polynomials_of(arch)]
+    return np.array([float(offset) for offset, _ in split]), [terms for _, terms in split]
+
+
+def _paired(terms: list[Terms]) -> list[tuple[int, int]] | None:
+    """$(u_i, v_i)$ so that every entry has minus the coefficient of $u_i$ at $v_i$, the first one of $u_i$ positive."""
+    columns: dict[int, list[tuple[int, Fraction]]] = {}
+    for place, entry in enumerate(terms):
+        for monomial, value in entry.items():
+            columns.setdefault(monomial[0], []).append((place, value))
+    partners: dict[tuple[tuple[int, Fraction], ...], list[int]] = {}
+    for index, column in columns.items():
+        partners.setdefault(tuple(column), []).append(index)
+    pairs = []
+    for index, column in columns.items():
+        if column[0][1] < 0:
+            continue
+        opposite = partners.get(tuple((place, -value) for place, value in column), [])
+        if len(opposite) != 1 or len(partners[tuple(column)]) != 1:
+            return None
+        pairs.append((index, opposite[0]))
+    return pairs if 2 * len(pairs) == len(columns) else None
+
+
+def _mixed(
+    arch: Architecture, rule: str, label: str, terms: list[Terms], rows: Sequence[tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The scales of entries that each hold one form of their own; else ones and $T$, which must be injective."""
+    if len(rows) == len(terms) and all(list(entry) == [row] for entry, row in zip(terms, rows, strict=True)):
+        return np.array([float(entry[row]) for entry, row in zip(terms, rows, strict=True)]), None
+    place = {monomial: column for column, monomial in enumerate(rows)}
+    values = np.zeros((len(terms), len(rows)))
+    for row, entry in enumerate(terms):
+        for monomial, value in entry.items():
+            values[row, place[monomial]] = float(value)
+    rank = int(np.linalg.matrix_rank(values))
+    if rank < len(rows):
+        raise FormError(
+            f"Argument `arch` must be of the form {rule}, or an injective linear map of it, for {label}, but the "
+            f"{len(terms)} entries of {arch.name} hold {len(rows)} such terms in {rank} independent combinations."
+        )
+    return np.ones(len(rows)), values
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from .base import AbstractEntrywiseFlow, bound_training, form_arrays, radius
-from .recognise import difference_form
+from ...training import State
+from ..guarded import radius
+from .base import AbstractLawFlow
+from .recognise import EntrywiseForm, difference_form
 
 
-class SquaresFlow(AbstractEntrywiseFlow):
+class SquaresFlow(AbstractLawFlow):
     r"""The flow of $z = o + c\,(u^2 - v^2)$, whose entries have parameters of their own.
 
     With $p = u^2 - v^2$ and the law $\kappa = u v$, entry by entry,
@@ -42,43 +42,24 @@ class SquaresFlow(AbstractEntrywiseFlow):
         array([0.5, 0.5, 0.5])
     """
 
-    arch: Architecture
-    settings: Training | None
-    positions: np.ndarray
-    scale: np.ndarray
-    offset: np.ndarray
+    label = "flow of a difference of squares"
+    statement = r"\dot z = -4\sqrt{z^2 + 4\kappa^2} \odot \nabla f(z),\quad \kappa = u \odot v"
+    source = "[woodworth2020kernel]"
+    order = 120.0
+    law = "kappa"
+    degree = 2
+    is_product = False
 
-    def __init__(self, arch: Architecture, loss: Any = None):
-        form = difference_form(arch, 2, "the flow of a difference of squares")
-        self.arch = arch
-        self.settings = bound_training(arch, loss)
-        self.positions, self.scale, self.offset = form_arrays(arch, form)
-
-    @property
-    def label(self) -> str:
-        return "flow of a difference of squares"
-
-    @property
-    def statement(self) -> str:
-        return r"\dot z = -4\sqrt{z^2 + 4\kappa^2} \odot \nabla f(z),\quad \kappa = u \odot v"
-
-    @property
-    def source(self) -> str:
-        return "[woodworth2020kernel]"
+    @classmethod
+    def form_of(cls, arch: Architecture) -> EntrywiseForm:
+        return difference_form(arch, 2, "the flow of a difference of squares")
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         u, v = self.roles(theta0)
         return {"p": (u - v) * (u + v), "kappa": u * v}
 
-    def velocity(self, t, state: State) -> State:
-        speed = 4 * radius(state["p"], 2 * state["kappa"])
-        return {"p": -speed * self.slope(state["p"]), "kappa": jnp.zeros_like(state["kappa"])}
-
-    def output(self, state: State):
-        return self.outer(state["p"])
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+    def speed(self, state: State):
+        return 4.0 * radius(state["p"], 2.0 * state["kappa"])
 
     def monitors(self, state: State) -> dict[str, Any]:
-        return {"smallest speed": 4 * jnp.min(radius(state["p"], 2 * state["kappa"]))}
+        return {"smallest speed": jnp.min(self.speed(state))}

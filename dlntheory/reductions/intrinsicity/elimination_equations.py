@@ -13,7 +13,8 @@ import sympy
 from ...architecture import Architecture
 from ...exact.rings.polynomials import SparsePolynomial, from_sympy, sum_of_products
 from ...laws.conservation import laws_to_build_on
-from ..entrywise.recognise import FormError, parameter_names, polynomials_of
+from ..base import FormError
+from ..entrywise.recognise import parameter_names, polynomials_of
 
 _FIRST_STEP = 1 / 32
 _SMALLEST_STEP = 1e-8

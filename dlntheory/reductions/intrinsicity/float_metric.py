@@ -15,7 +15,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...exact import AbstractRing, Program
 from ...laws import Law
-from ...laws.vjp import pullback_program
+from ...laws.vjp import vjp_program
 
 _STEP = 1e-30
 
@@ -109,7 +109,7 @@ class InterpretedMetric:
 
     @functools.cached_property
     def _pullback(self) -> Program:
-        return pullback_program(self.arch)
+        return vjp_program(self.arch)
 
     def values(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
         r"""$\varphi$ (outputs,), $h$ (entries,), $\partial\varphi$ (outputs, D) and $\partial h$ (entries, D)."""

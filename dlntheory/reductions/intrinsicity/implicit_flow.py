@@ -11,33 +11,47 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ..._precision import require_float64
 from ...architecture import Architecture
 from ...exact.reading import require_derivative
-from ...laws import ConservationLaws
+from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
 from ...training.backends.rebased import AbstractAnchored, Anchoring
-from ..base import AbstractReduction, Condition
-from .gauss_newton import CompiledMetric, both_values, float_kernel, law_values
+from ...training.base import Limit
+from ..base import IMPLICIT, AbstractReduction, Condition, FormError
+from .fibre_points import companions_of
+from .gauss_newton import FAILS, CompiledMetric, both_values, float_kernel, law_values
 
 ACCURATE = 1e-12
 REFUSED = 1e-8
 _STEPS = 8
 _CUTOFF = 1e-9
 _KERNEL = 1e-8
+_COMPANIONS = 3
+_SMALLEST = "smallest singular value kept"
+# Where branches meet, an error e of z is one of sqrt(e) in theta: this is above it at the default tolerance.
+_NEAR_BRANCH, _BRANCH = 1e-2, 1e-3
+_BRANCH_LOST = (
+    "branch lost: two solutions theta of phi(theta) = z, h(theta) = h0 meet there, and z alone does not tell on which "
+    "of them training goes on; use the full flow"
+)
+#: Above this many parameters `reduce` does not try the implicit flow.
+MAX_IMPLICIT = 120
 
 
-class ImplicitFlow(AbstractAnchored, AbstractReduction):
+class ImplicitFlow(AbstractReduction, AbstractAnchored):
     r"""The reduced flow of any architecture whose metric is intrinsic, by solving for θ in every evaluation.
 
     $$\dot z = -\partial\varphi\,\partial\varphi^\top \nabla f(z) \quad\text{at any θ with}\quad
     \varphi(\theta) = z,\; h(\theta) = h_0$$
 
     The state is $z$ alone. θ is found by at most 8 Gauss-Newton steps of minimum norm from an anchor, which `solve`
-    moves along. An instrument that shows whether $z$ obeys an equation of its own, not an accelerator: it costs more
+    moves along. A diagnostic that shows whether $z$ obeys an equation of its own, not an accelerator: it costs more
     than the full flow. Where it disagrees with the full flow, or its number of steps explodes, $M$ is not a function
-    of $z$ on the level set.
+    of $z$ on the level set. Where the solutions θ come in several branches, the flow follows the one of its anchor and
+    ends where two of them meet, with the reason "branch lost".
 
     Args:
         arch: the architecture.
@@ -66,12 +80,20 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         True
     """
 
-    arch: Architecture
-    settings: Training | None
     anchor: jax.Array
     levels: jax.Array
     tolerance: float = eqx.field(static=True)
     metric: CompiledMetric = eqx.field(static=True)
+
+    label = "implicit reduced flow"
+    statement = (
+        r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top \nabla f(z), \quad "
+        r"\varphi(\theta) = z,\; h(\theta) = h_0"
+    )
+    source = "derived here; the property: [marcotte2026intrinsic]"
+    exactness = "exact where M is a function of z on the level set; a diagnostic, not an accelerator"
+    kind = IMPLICIT
+    order = 400.0
 
     def __init__(
         self,
@@ -86,47 +108,46 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         checked = arch.check(theta0)
         require_derivative(arch, forward=True)
         known = laws_to_build_on(arch) if laws is None else laws
-        self.arch = arch
         self.metric = CompiledMetric(arch, known.laws)
-        self.settings = None if loss is None else _checked(arch, Training(loss))
         self.anchor = arch.ravel(checked)
         self.levels = law_values(self.metric.laws, checked)
         self.tolerance = float(tolerance)
+        # Not by `super`: the other base comes first, and takes a loss for settings.
+        AbstractReduction.__init__(self, arch, loss)
 
-    @property
-    def label(self) -> str:
-        return "implicit reduced flow"
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        if arch.size > MAX_IMPLICIT:
+            raise FormError(
+                f"Argument `arch` must have at most {MAX_IMPLICIT} parameters for the {cls.label} to be tried, but "
+                f"{arch.name} has {arch.size}."
+            )
+        flow = cls(arch, theta0, loss, laws=conservation_laws(arch, progress=False))
+        others = companions_of(flow.metric, np.asarray(flow.anchor), _COMPANIONS, np.random.default_rng(0))
+        spread = max((other.spread for other in others), default=0.0)
+        if spread > FAILS:
+            raise NotApplicableError(
+                f"Argument `theta0` must be determined by z and the laws for the {cls.label}, but K is a branch: "
+                f"another theta has the same z and laws and another M (by {spread:.1e}). Training crosses to it where "
+                "two branches meet; `ImplicitFlow(arch, theta0)` follows one and stops there.",
+                requirement="one branch of M on the level set",
+                measured=spread,
+                remedy="Use the full flow, or `ImplicitFlow` directly, which stops where its branch ends.",
+            )
+        return flow
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top \nabla f(z), \quad "
-            r"\varphi(\theta) = z,\; h(\theta) = h_0"
-        )
-
-    @property
-    def source(self) -> str:
-        return "derived here; the property: [marcotte2026intrinsic]"
-
-    @property
-    def exactness(self) -> str:
-        return "exact where M is a function of z on the level set; an instrument, not an accelerator"
-
-    def bind(self, training: Training) -> Self:
-        return eqx.tree_at(
-            lambda flow: flow.settings, self, _checked(self.arch, training), is_leaf=lambda leaf: leaf is None
-        )
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        training.require_constant(f"the {self.label}")
+        if training.is_decaying or training.rates:
+            raise NotApplicableError(
+                "Arguments `weight_decay` and `rates` must be 0 and equal to 1 for the implicit reduced flow (the laws "
+                f"are those of plain gradient flow), but the flow has {training.conventions}.",
+                requirement="no weight decay, unit rates",
+            )
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        vector = np.asarray(self.arch.ravel(dict(theta0)))
+        vector = np.asarray(self.architecture.ravel(dict(theta0)))
         scale = float(vector @ vector) or 1.0
         levels = np.asarray(law_values(self.metric.laws, dict(theta0)))
         distance = float(np.linalg.norm(levels - np.asarray(self.levels))) / scale
@@ -137,7 +158,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
                 tolerance=self.tolerance,
                 remedy="Build `ImplicitFlow` with a theta0 of the same level set.",
             )
-        z = np.asarray(self.arch(dict(theta0)))
+        z = np.asarray(self.architecture(dict(theta0)))
         solution = _solve(self, jnp.asarray(z))
         if not float(solution.residual) <= REFUSED:
             return Condition(
@@ -156,25 +177,21 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
             remedy="`intrinsic(arch, theta0)` tells on which level sets it does; `find_closure` adds observables.",
         )
 
-    def initial(self, theta0: Mapping[str, Any]) -> State:
-        return {"z": self.arch(dict(theta0))}
-
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         z = state["z"]
         vector = recovered(self.metric, z, self.levels, self.anchor)
-        return {"z": -_metric_times(self.arch, vector, jax.grad(training.loss)(z))}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+        return {"z": -_metric_times(self.architecture, vector, jax.grad(training.loss)(z))}
 
     def monitors(self, state: State) -> dict[str, Any]:
         solution = _iterated(self.metric, state["z"], self.levels, self.anchor)
-        return {"residual": solution.residual, "smallest singular value kept": solution.smallest}
+        return {"residual": solution.residual, _SMALLEST: solution.smallest}
+
+    def limits(self) -> tuple[Limit, ...]:
+        # Two solutions theta of one z meet where the Jacobian loses rank. There training goes on to the other one,
+        # while an equation in z alone has several continuations: the run ends before.
+        return (Limit(_SMALLEST, warn_below=_NEAR_BRANCH, stop_below=_BRANCH, advice=_BRANCH_LOST),)
 
     def anchored(self, state: State) -> Anchoring:
         solution = _solve(self, jnp.asarray(state["z"]))
@@ -185,6 +202,9 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
                 f"Gauss-Newton left the residual {residual:.1e} of phi(theta) = z, h(theta) = h0 (at most "
                 f"{REFUSED:g}); the smallest singular value kept is {float(solution.smallest):.1e}."
             )
+        elif _turns_over(self.metric, np.asarray(self.anchor), np.asarray(solution.vector)):
+            # A step of the solver, or of Gauss-Newton, has jumped over the place where two solutions meet.
+            failure = f"The determinant of (dphi, dh) has changed its sign: {_BRANCH_LOST}."
         moved = eqx.tree_at(lambda flow: flow.anchor, self, solution.vector)
         # Off the image of phi, where the errors of an integration lead, the residual stays; the steps vanish.
         is_accurate = min(residual, remaining) <= ACCURATE and failure is None
@@ -208,6 +228,14 @@ class Solution(eqx.Module):
     residual: Any
     remaining: Any
     smallest: Any
+
+
+def _turns_over(metric: CompiledMetric, start: np.ndarray, end: np.ndarray) -> bool:
+    r"""Whether $(\partial\varphi, \partial h)$ at `end` is turned over against `start`, in singular bases there."""
+    before, after = (np.concatenate(metric.values(vector)[2:]) for vector in (start, end))
+    left, singular, right = np.linalg.svd(before, full_matrices=False)
+    kept = singular > _CUTOFF * singular[0]
+    return np.linalg.slogdet(left[:, kept].T @ after @ right[kept].T)[0] <= 0
 
 
 @eqx.filter_jit
@@ -286,13 +314,3 @@ def _recovered_jvp(metric, primals, tangents):
     dz, dlevels, _ = tangents
     vector = recovered(metric, z, levels, anchor)
     return vector, _least_norm(metric, vector, jnp.concatenate([jnp.ravel(dz), dlevels]))[0]
-
-
-def _checked(arch: Architecture, training: Training) -> Training:
-    training.check(arch)
-    if training.is_decaying or training.rates:
-        raise ValueError(
-            "Arguments `weight_decay` and `rates` must be 0 and equal to 1 for the implicit reduced flow (the laws are "
-            f"those of plain gradient flow), but the flow has {training.conventions}."
-        )
-    return training

@@ -17,7 +17,7 @@ from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_ra
 from ...laws import Law
 from ...laws.proof.lie_rank import random_point, usable_primes
 from ...laws.systems import GradientSystem
-from ...laws.vjp import InterpretedPullback
+from ...laws.vjp import InterpretedVjp
 
 SECOND_PRIME = 2**31 - 19
 _WORDS = 2**22
@@ -68,7 +68,7 @@ class ModularMetric:
     """
 
     def __init__(self, arch: Architecture):
-        self.system = GradientSystem(arch, pullback=InterpretedPullback(arch))
+        self.system = GradientSystem(arch, vjp=InterpretedVjp(arch))
         self.outputs = int(np.prod(arch.output_shape))
         units = np.eye(self.outputs, dtype=np.int64)
         self._units = units.reshape(1, self.outputs, *arch.output_shape)

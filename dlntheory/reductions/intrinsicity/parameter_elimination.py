@@ -15,7 +15,7 @@ from ...architecture import Architecture
 from ...display.progress import keeps_partial, waiting
 from ...display.text import card, key_values
 from ...exact.rings.polynomials import SparsePolynomial
-from ..entrywise.recognise import FormError
+from ..base import FormError
 from .elimination_equations import EliminationSystem, general_system, one_parameter_system
 from .elimination_process import EliminationJob, run_job
 

@@ -13,9 +13,9 @@ import numpy as np
 from ...architecture import Architecture
 from ...citations import in_words
 from ...display.text import card, key_values
-from ..entrywise.base import radius
 from ..entrywise.neuron import neuron_operator, squared_norms
 from ..entrywise.roots import chain_metric
+from ..guarded import radius
 from . import scalar_potentials as scalar
 
 

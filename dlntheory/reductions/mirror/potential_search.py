@@ -14,11 +14,11 @@ from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.progress import waiting
 from ...display.text import card, key_values
+from ..base import FormError
 from ..entrywise.chain import ScalarChainFlow
 from ..entrywise.diagonal import DiagonalFlow
 from ..entrywise.neuron import NeuronFlow
 from ..entrywise.powers import PowersFlow
-from ..entrywise.recognise import FormError
 from ..entrywise.squares import SquaresFlow
 from .commuting_fields import BracketTest, SymmetryDefect, commuting_test, symmetry_defect
 from .mirror_potentials import (
@@ -172,15 +172,20 @@ def _tested(
 def _separable(
     flow: Any, checked: Mapping[str, Any], scalars: Callable[[dict[str, Any]], AbstractScalars], source: str
 ) -> AbstractPotential | NoPotential:
+    if flow.mix is not None:
+        raise FormError(
+            f"Argument `arch` must be entrywise for a potential, but {flow.architecture.name} is a map of it."
+        )
     condition = flow.condition(checked)
     if not condition.holds:
         return NoPotential(
-            flow.arch.name, f"the closed form needs that {condition.requirement}, but {condition.explanation}"
+            flow.architecture.name,
+            f"the closed form needs that {condition.requirement}, but {condition.explanation}",
         )
     state = flow.initial(checked)
     start = flow.output(state)
     potential = MirrorPotential(
-        arch=flow.arch,
+        arch=flow.architecture,
         start=start,
         scalars=scalars(state),
         scale=flow.scale,
@@ -192,7 +197,7 @@ def _separable(
     if len(dead):
         shown = [list(map(int, index)) for index in dead[:4]]
         return NoPotential(
-            flow.arch.name,
+            flow.architecture.name,
             f"{len(dead)} entries of z start where all their gradients vanish and never move (the first "
             f"at {shown[0]}), so that no potential describes them: remove them",
         )

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..entrywise.base import radius
 from ..entrywise.roots import smallest_square
+from ..guarded import radius
 
 _PANELS = 24
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)

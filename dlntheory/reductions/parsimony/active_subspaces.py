@@ -9,22 +9,24 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ...display.text import card, format_number, key_values
+from ..._errors import NotApplicableError
+from ...display.displayed import Displayed
+from ...display.text import format_number
 from ...losses.base import checked_array
 from .rangefinder import low_rank_factor
-from .residual_block import Complement, NotScalarError, examine
+from .residual_block import NotScalarError, ResidualBlock, analyse
 from .subspace_closure import SubspaceChain
 
 #: A layer counts as orthogonal (up to a factor) below this distance.
 ORTHOGONAL = 1e-10
 
 
-class ActiveSubspaces(eqx.Module):
+class ActiveSubspaces(Displayed, eqx.Module):
     r"""Subspaces $S_0, \dots, S_L$ that training from one start never leaves, and what happens outside them.
 
     Attributes:
         bases: $P_l$ (d_l, k_l) with orthonormal columns that span $S_l$. Only the spaces are determined.
-        complement: the directions outside, which are trained towards 0.
+        residual: the directions outside, which are trained towards 0.
         closure_dims: dimensions of the smallest closed subspaces; `dims` is larger where the layers do not act as
             scalars outside them, since such directions are added.
         rank: r, the rank of the target.
@@ -33,7 +35,7 @@ class ActiveSubspaces(eqx.Module):
     """
 
     bases: tuple[np.ndarray, ...]
-    complement: Complement
+    residual: ResidualBlock
     closure_dims: tuple[int, ...] = eqx.field(static=True)
     rank: int = eqx.field(static=True)
     discarded: np.ndarray
@@ -75,11 +77,11 @@ class ActiveSubspaces(eqx.Module):
             found.append(float(np.hypot(escaping, entering) / np.linalg.norm(weight)))
         return np.asarray(found)
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def _facts(self) -> list[tuple[str, str]]:
         inside, total = self.parameters
         classes = "; ".join(
             f"{one.multiplicity} directions with input variance {format_number(one.variance)}"
-            for one in self.complement.classes
+            for one in self.residual.classes
         )
         rows = [
             ("widths", " -> ".join(map(str, self.widths))),
@@ -87,15 +89,12 @@ class ActiveSubspaces(eqx.Module):
             ("weights", f"{inside} of {total}"),
             ("rank of the target", f"{self.rank}, {format_number(self.discarded)} discarded"),
             ("outside, trained to 0", classes or "none"),
-            ("outside, no gradient", " -> ".join(map(str, self.complement.spare))),
+            ("outside, no gradient", " -> ".join(map(str, self.residual.untrained))),
         ]
         return rows + [("note" if i == 0 else f"note {i + 1}", note) for i, note in enumerate(self.notes)]
 
-    def __str__(self) -> str:
-        return key_values(self._summary())
-
-    def _repr_html_(self) -> str:
-        return card("Active subspaces", facts=self._summary())
+    def _title(self) -> str:
+        return "active subspaces"
 
     def __repr__(self) -> str:
         dims, widths = "-".join(map(str, self.dims)), "-".join(map(str, self.widths))
@@ -160,7 +159,7 @@ def active_subspaces(
     rng = np.random.default_rng([seed, 1])
     while True:
         try:
-            complement = examine(chain, variance, rng)
+            complement = analyse(chain, variance, rng)
             break
         except NotScalarError as found:
             chain.add(found.seeds)
@@ -181,7 +180,7 @@ def _checked(weights, target, covariance) -> tuple[list[np.ndarray], np.ndarray,
                 f"{[w.shape for w in layers]}."
             )
         if not np.any(layer):
-            raise ValueError(
+            raise NotApplicableError(
                 f"Argument `weights` must not hold a layer that is 0, but layer {i + 1} is (scale 0): the subspaces "
                 "are not determined by the start, and from more than one such layer nothing moves. Use a small "
                 "positive scale."
@@ -205,7 +204,7 @@ def _checked(weights, target, covariance) -> tuple[list[np.ndarray], np.ndarray,
     return layers, phi, sxx
 
 
-def orthogonality_defect(weight: np.ndarray) -> float:
+def distance_from_orthogonal(weight: np.ndarray) -> float:
     r"""$\|Q^\top Q - I\|_2$ (or $\|QQ^\top - I\|_2$) of a layer divided by its root mean square singular value.
 
     Estimated from below by four random probes and eight power steps; zero, up to rounding, exactly for multiples of
@@ -227,7 +226,7 @@ def orthogonality_defect(weight: np.ndarray) -> float:
 def _notes(layers, chain: SubspaceChain, closure_dims: tuple[int, ...]) -> tuple[str, ...]:
     notes = []
     dims = " -> ".join(map(str, chain.dims))
-    defects = [orthogonality_defect(weight) for weight in layers]
+    defects = [distance_from_orthogonal(weight) for weight in layers]
     if bad := {f"W{i}": value for i, value in enumerate(defects, start=1) if value > ORTHOGONAL}:
         listed = ", ".join(f"{name} by {value:.2g}" for name, value in bad.items())
         notes.append(f"the start is not orthogonal ({listed}): the general closure gives dimensions {dims}")

@@ -1,8 +1,7 @@
-"""`CompressedDescent`: gradient descent, heavy ball and Nesterov inside the active subspaces; others are refused."""
+"""`CompressedDescent`: gradient descent, heavy ball and Nesterov inside the active subspaces; no others."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ..._checks import real_number
+from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...training import AbstractIteration, State, Training
 from .compressed_flow import CompressedFlow
@@ -27,6 +28,8 @@ class CompressedDescent(AbstractIteration):
     $\rho_l \leftarrow \rho_l (1 - \eta e_l\gamma - \eta e_l\sigma \prod_{k \ne l}\rho_k^2)$.
     """
 
+    architecture: Architecture
+    training: Training | None
     compressed: CompressedFlow
     learning_rate: np.ndarray
     momentum: np.ndarray
@@ -36,17 +39,24 @@ class CompressedDescent(AbstractIteration):
     def label(self) -> str:
         return f"compressed {self.rule}"
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.compressed.arch
+    def reduces(self, rule: AbstractIteration) -> None:
+        """Raise unless this is what a training rule does inside the active subspaces.
 
-    @property
-    def training(self) -> Training:
-        return self.compressed.settings
-
-    @property
-    def time_step(self) -> Any:
-        return self.learning_rate
+        Raises:
+            NotApplicableError: another rule, or another momentum.
+        """
+        momentum = float(np.asarray(getattr(rule, "momentum", 0.0)))
+        if (
+            rule.label.lower().removesuffix(" momentum") != self.rule
+            or abs(momentum - float(self.momentum)) > 1e-15
+        ):
+            raise NotApplicableError(
+                f"Argument `full` must be {self.rule} with momentum {float(self.momentum):g} for the "
+                f"{self.label}, but is "
+                f"{rule.label} with momentum {momentum:g}.",
+                requirement=self.rule,
+                measured=rule.label,
+            )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         try:
@@ -59,7 +69,7 @@ class CompressedDescent(AbstractIteration):
         return state | {f"{name}'": jax.numpy.zeros_like(value) for name, value in state.items()}
 
     def step(self, k, state: State) -> State:
-        core, training = self.compressed.core, self.compressed.settings
+        core, training = self.compressed.core, self.training
         if self.rule == "gradient descent":
             velocity = core.velocity(training, state)
             return {name: state[name] + self.learning_rate * velocity[name] for name in state}
@@ -122,13 +132,12 @@ def descent(
         )
     if name not in RULES:
         raise ValueError(f"Argument `rule` must be one of {list(RULES)}, but is {rule!r}.")
-    rate, beta = float(learning_rate), float(momentum)
-    if not (math.isfinite(rate) and rate > 0):
-        raise ValueError(f"Argument `learning_rate` must be a positive number, but is {learning_rate}.")
-    if not 0 <= beta < 1:
-        raise ValueError(f"Argument `momentum` must lie in [0, 1), but is {momentum}.")
+    rate = real_number(learning_rate, "learning_rate", above=0)
+    beta = real_number(momentum, "momentum", minimum=0, below=1)
     if beta and name == "gradient descent":
         raise ValueError(
             f'Argument `momentum` must be 0 for gradient descent, but is {momentum}: use rule="heavy ball".'
         )
-    return CompressedDescent(compressed, np.asarray(rate), np.asarray(beta), name)
+    return CompressedDescent(
+        compressed.architecture, compressed.training, compressed, np.asarray(rate), np.asarray(beta), name
+    )

@@ -1,4 +1,4 @@
-"""`Core`: the arrays of a compression, and the maps between full layers and the small network with its scalars."""
+"""`CompressedFactors`: the arrays of a compression, and the maps between full layers and the small network."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from ...training.rules.gradient_flow import layer_velocity
 from .active_subspaces import ActiveSubspaces
 
 
-class Core(eqx.Module):
+class CompressedFactors(eqx.Module):
     r"""Bases, complements and projected loss of one start; every method is pure.
 
     Attributes:
         architecture: the small network of widths $k_0, \dots, k_L$, its factors named as the full layers.
         loss: the squared loss of the small network, whose value includes the part of the data that it cannot reach.
         bases: $P_0, \dots, P_L$.
-        rests: $M_l = W_l(0) - P_l C_l(0) P_{l-1}^\top$ by name: the layers outside the subspaces.
+        residual_layers: $M_l = W_l(0) - P_l C_l(0) P_{l-1}^\top$ by name: the layers outside the subspaces.
         scales: $\epsilon_l$ (class, layer), the same row for each class.
         variances: $\sigma$ (class,).
         multiplicities: $m$ (class,) as floats.
-        ends: $E$ (class, d_L, d_0): the product of $M_l/\epsilon_l$ on each class.
+        residual_products: $E$ (class, d_L, d_0): the product of $M_l/\epsilon_l$ on each class.
         selectors: projections (class, d_0, d_0) onto the input directions of each class, or `None` where one class is
-            all of the complement, and nothing needs to be told apart.
+            all of the residual, and nothing needs to be told apart.
     """
 
     architecture: Architecture
     loss: SquaredLoss
     bases: tuple[Any, ...]
-    rests: dict[str, Any]
+    residual_layers: dict[str, Any]
     scales: np.ndarray
     variances: np.ndarray
     multiplicities: np.ndarray
-    ends: Any
+    residual_products: Any
     selectors: Any
 
     @property
@@ -50,10 +50,10 @@ class Core(eqx.Module):
         return self.architecture.chain
 
     def project(self, theta: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Cores $P_l^\\top W_l P_{l-1}$, and by how much each complement is scaled against the start (layer,)."""
+        """Cores $P_l^\\top W_l P_{l-1}$, and by how much each residual is scaled against the start (layer,)."""
         cores, ratios = {}, []
         for layer, name in enumerate(self.names):
-            weight, rest = jnp.asarray(theta[name]), jnp.asarray(self.rests[name])
+            weight, rest = jnp.asarray(theta[name]), jnp.asarray(self.residual_layers[name])
             cores[name] = self.bases[layer + 1].T @ weight @ self.bases[layer]
             size = jnp.sum(rest**2)
             ratio = jnp.sum(rest * weight) / jnp.where(size > 0, size, 1.0)
@@ -65,11 +65,11 @@ class Core(eqx.Module):
         worst = 0.0
         for layer, name in enumerate(self.names):
             before, after = (np.asarray(basis) for basis in self.bases[layer : layer + 2])
-            weight, rest = np.asarray(theta[name]), np.asarray(self.rests[name])
+            weight, rest = np.asarray(theta[name]), np.asarray(self.residual_layers[name])
             outside = weight - after @ (after.T @ weight @ before) @ before.T
             size = float(np.sum(rest**2))
             ratio = float(np.sum(rest * weight)) / size if size else 1.0
-            # A complement of the opposite sign would have a negative scalar: it is another start.
+            # A residual of the opposite sign would have a negative scalar: it is another start.
             distance = np.linalg.norm(outside - ratio * rest) if ratio > 0 else np.linalg.norm(weight)
             worst = max(worst, float(distance / np.linalg.norm(weight)))
         return worst
@@ -79,7 +79,7 @@ class Core(eqx.Module):
         return self.architecture({name: state[name] for name in self.names})
 
     def velocity(self, training: Training, state: State) -> State:
-        """Time derivative of cores, `rho` and `spare`; momentum methods use it as the force."""
+        """Time derivative of cores, `rho` and `untrained`; momentum methods use it as the force."""
         projected = eqx.tree_at(lambda tree: tree.loss, training, self.loss)
         velocity = layer_velocity(self.architecture, projected, {name: state[name] for name in self.names})
         rates = jnp.stack([jnp.asarray(training.rate(name), dtype=float) for name in self.names])
@@ -89,7 +89,7 @@ class Core(eqx.Module):
         pull = self.variances[:, None] * jnp.prod(apart, axis=2) ** 2 * rho
         if "rho" in state:
             velocity["rho"] = -rates[None, :] * (pull + training.weight_decay * rho)
-        velocity["spare"] = -rates * training.weight_decay * state["spare"]
+        velocity["untrained"] = -rates * training.weight_decay * state["untrained"]
         return velocity
 
     def rho(self, state: State):
@@ -99,7 +99,7 @@ class Core(eqx.Module):
     def end_to_end(self, state: State):
         r"""$z = P_L C_{L:1} P_0^\top + \sum_\sigma (\prod_l \rho_l) E_\sigma$ (d_L, d_0)."""
         inside = self.bases[-1] @ self.core_product(state) @ self.bases[0].T
-        return inside + jnp.einsum("c,cij->ij", jnp.prod(self.rho(state), axis=1), self.ends)
+        return inside + jnp.einsum("c,cij->ij", jnp.prod(self.rho(state), axis=1), self.residual_products)
 
     def total_loss(self, state: State):
         r"""$f(z) = f_c(C_{L:1}) + \frac12 \sum_\sigma m\,\sigma \prod_l \rho_l^2$, without forming $z$."""
@@ -112,16 +112,16 @@ class Core(eqx.Module):
             raise ValueError(f"Argument `name` must be one of {list(self.names)}, but is {name!r}.")
         layer = self.names.index(name)
         inside = self.bases[layer + 1] @ state[name] @ self.bases[layer].T
-        rest, rho, spare = self.rests[name], self.rho(state), state["spare"]
+        rest, rho, untrained = self.residual_layers[name], self.rho(state), state["untrained"]
         count = self.scales.shape[0]
         if not count:
-            return inside + spare[layer] * rest
+            return inside + untrained[layer] * rest
         if self.selectors is None:
             return inside + rho[0, layer] / self.scales[0, layer] * rest
-        outside = spare[layer] * rest
+        outside = untrained[layer] * rest
         for index in range(count):
             selector = self._selector(index, layer)
-            excess = rho[index, layer] / self.scales[index, layer] - spare[layer]
+            excess = rho[index, layer] / self.scales[index, layer] - untrained[layer]
             outside = outside + excess * (rest @ selector)
         return inside + outside
 
@@ -130,41 +130,41 @@ class Core(eqx.Module):
         assert self.selectors is not None
         selector = jnp.asarray(self.selectors[index])
         for layer, name in enumerate(self.names[:level]):
-            step = self.rests[name] / self.scales[index, layer]
+            step = self.residual_layers[name] / self.scales[index, layer]
             selector = step @ selector @ step.T
         return selector
 
 
-def build_core(
+def compressed_factors(
     names: Sequence[str],
     small: Architecture,
     loss: SquaredLoss,
     start: Mapping[str, np.ndarray],
     subspaces: ActiveSubspaces,
     covariance: np.ndarray | None,
-) -> Core:
+) -> CompressedFactors:
     """Project loss and layers on the active subspaces. A host verb."""
-    bases, complement = subspaces.bases, subspaces.complement
-    rests = {}
+    bases, residual = subspaces.bases, subspaces.residual
+    residual_layers = {}
     for layer, name in enumerate(names):
         weight = start[name]
         core = bases[layer + 1].T @ weight @ bases[layer]
         rest = weight - bases[layer + 1] @ core @ bases[layer].T
         # Rounding is no layer: it would be measured against itself.
         is_nothing = np.linalg.norm(rest) <= 1e-12 * np.linalg.norm(weight)
-        rests[name] = np.zeros_like(rest) if is_nothing else rest
-    classes = complement.classes
-    scales = np.tile(np.asarray(complement.scales), (len(classes), 1))
-    ends, selectors = _ends_and_selectors(names, rests, subspaces, covariance)
-    return Core(
+        residual_layers[name] = np.zeros_like(rest) if is_nothing else rest
+    classes = residual.classes
+    scales = np.tile(np.asarray(residual.scales), (len(classes), 1))
+    products, selectors = _products_and_selectors(names, residual_layers, subspaces, covariance)
+    return CompressedFactors(
         architecture=_renamed(small, names),
         loss=projected_loss(loss, bases[0], bases[-1]),
         bases=tuple(jnp.asarray(basis) for basis in bases),
-        rests={name: jnp.asarray(rest) for name, rest in rests.items()},
+        residual_layers={name: jnp.asarray(rest) for name, rest in residual_layers.items()},
         scales=scales,
         variances=np.asarray([one.variance for one in classes], dtype=float),
         multiplicities=np.asarray([one.multiplicity for one in classes], dtype=float),
-        ends=jnp.asarray(ends),
+        residual_products=jnp.asarray(products),
         selectors=None if selectors is None else jnp.asarray(selectors),
     )
 
@@ -200,27 +200,27 @@ def _renamed(small: Architecture, names: Sequence[str]) -> Architecture:
     return Architecture(MatrixProduct(tuple(names)), shapes, name=small.name, chain=names, try_out=False)
 
 
-def _ends_and_selectors(
+def _products_and_selectors(
     names: Sequence[str],
-    rests: Mapping[str, np.ndarray],
+    residual_layers: Mapping[str, np.ndarray],
     subspaces: ActiveSubspaces,
     covariance: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    complement, widths = subspaces.complement, subspaces.widths
-    classes = complement.classes
+    residual, widths = subspaces.residual, subspaces.widths
+    classes = residual.classes
     if not classes:
         return np.zeros((0, widths[-1], widths[0])), None
     product = np.eye(widths[0])
-    narrowest = int(np.argmin(np.asarray(complement.spare)))
+    narrowest = int(np.argmin(np.asarray(residual.untrained)))
     through = None
     for layer, name in enumerate(names):
         if layer == narrowest:
             through = product.T @ product
-        step = rests[name] / complement.scales[layer]
+        step = residual_layers[name] / residual.scales[layer]
         product = step if layer == 0 else step @ product
     if through is None:
         through = product.T @ product
-    if len(classes) == 1 and not any(complement.spare):
+    if len(classes) == 1 and not any(residual.untrained):
         return product[None], None
     if narrowest == 0:
         through = np.eye(widths[0]) - subspaces.bases[0] @ subspaces.bases[0].T

@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._errors import NotApplicableError
 from ..._precision import require_float64
 from ...architecture import Architecture
 from ...families import linear_network
 from ...losses import SquaredLoss
 from ...training import State, Training
 from ...training.rules.gradient_flow import chain_imbalances
-from ..base import AbstractReduction, Condition, chain_of
+from ..base import CLOSED_FORM_MORE, AbstractReduction, Condition, FormError, chain_of
 from .active_subspaces import ActiveSubspaces, active_subspaces
-from .compressed_factors import Core, build_core
+from .compressed_factors import CompressedFactors, compressed_factors
 
 #: Covariances closer to a multiple of the identity than this count as white.
 WHITE = 1e-12
@@ -35,7 +36,7 @@ class CompressedFlow(AbstractReduction):
 
     $E$ the product of the normalised layers on the complement (one term for each value $\sigma$ of $\Sigma_{xx}$
     there). The state holds the cores under the names of the layers, $\rho_l$ (class, layer) as
-    `"rho"`, and as `"spare"` the factor (layer,) by which weight decay has shrunk the directions that no gradient
+    `"rho"`, and as `"untrained"` the factor (layer,) by which weight decay has shrunk the directions that no gradient
     reaches.
 
     Validity:
@@ -47,9 +48,7 @@ class CompressedFlow(AbstractReduction):
         here.
     """
 
-    arch: Architecture
-    settings: Training
-    core: Core
+    core: CompressedFactors
     subspaces: ActiveSubspaces
     start: dict[str, Any]
     rank: int | None = eqx.field(static=True)
@@ -57,29 +56,47 @@ class CompressedFlow(AbstractReduction):
     seed: np.ndarray
     violation: np.ndarray
 
-    @property
-    def label(self) -> str:
-        return "compressed flow"
+    label = "compressed flow"
+    statement = (
+        r"\dot C_l = -e_l (C_{L:l+1}^\top (C_{L:1} \Sigma_c - \Phi_c) C_{l-1:1}^\top + \gamma C_l),\quad "
+        r"\dot\rho_l = -e_l\,\rho_l (\gamma + \sigma \textstyle\prod_{k \ne l} \rho_k^2),\quad "
+        r"z = P_L C_{L:1} P_0^\top + (\textstyle\prod_l \rho_l) E"
+    )
+    source = "[yaras2023law]; rho term and general closure derived here"
+    kind = CLOSED_FORM_MORE
+    order = 240.0
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
+    def __init__(
+        self,
+        arch: Architecture,
+        training: Training,
+        *,
+        core: CompressedFactors,
+        subspaces: ActiveSubspaces,
+        start: dict[str, Any],
+        rank: int | None,
+        assume_white: bool,
+        seed: np.ndarray,
+        violation: np.ndarray,
+    ):
+        self.architecture, self.training = arch, training
+        self.core, self.subspaces, self.start, self.rank = core, subspaces, start, rank
+        self.assume_white, self.seed, self.violation = assume_white, seed, violation
 
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot C_l = -e_l (C_{L:l+1}^\top (C_{L:1} \Sigma_c - \Phi_c) C_{l-1:1}^\top + \gamma C_l),\quad "
-            r"\dot\rho_l = -e_l\,\rho_l (\gamma + \sigma \textstyle\prod_{k \ne l} \rho_k^2),\quad "
-            r"z = P_L C_{L:1} P_0^\top + (\textstyle\prod_l \rho_l) E"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[yaras2023law]; rho term and general closure derived here"
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        if loss is None:
+            raise NotApplicableError(
+                "Argument `loss` must be given for the compressed flow, whose subspaces depend on it, but is None."
+            )
+        flow = compress(arch, loss, theta0)
+        if flow.numbers() >= arch.size:
+            raise NotApplicableError(
+                f"Argument `theta0` must have small subspaces for the compressed flow, but those of this start have "
+                f"dimensions {flow.subspaces.dims} in {arch.name}: nothing is gained.",
+                measured=flow.numbers(),
+            )
+        return flow  # pyright: ignore[reportReturnType]
 
     @property
     def exactness(self) -> str:
@@ -94,13 +111,13 @@ class CompressedFlow(AbstractReduction):
         """Loss, weight decay and rates of the small network: run it with `GradientFlow` or `GradientDescent` alone."""
         return Training(
             self.core.loss,
-            weight_decay=float(self.settings.weight_decay),
-            rates={name: float(rate) for name, rate in self.settings.rates.items()},
+            weight_decay=float(self.training.weight_decay),
+            rates={name: float(rate) for name, rate in self.training.rates.items()},
         )
 
     def bind(self, training: Training) -> Self:
         return compress(  # pyright: ignore[reportReturnType]
-            self.arch,
+            self.architecture,
             training.loss,
             self.start,
             weight_decay=float(training.weight_decay),
@@ -134,11 +151,11 @@ class CompressedFlow(AbstractReduction):
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         cores, ratio = self.core.project(theta0)
-        rho = {"rho": self.core.scales * ratio[None, :]} if self.subspaces.complement.classes else {}
-        return cores | rho | {"spare": ratio}
+        rho = {"rho": self.core.scales * ratio[None, :]} if self.subspaces.residual.classes else {}
+        return cores | rho | {"untrained": ratio}
 
     def velocity(self, t, state: State) -> State:
-        return self.core.velocity(self.settings, state)
+        return self.core.velocity(self.training, state)
 
     def output(self, state: State):
         return self.core.end_to_end(state)
@@ -164,19 +181,19 @@ class CompressedFlow(AbstractReduction):
         return {name: self.core.layer(state, name) for name in self.core.names}
 
     def conserved(self, state: State) -> dict[str, Any]:
-        training, names = self.settings, self.core.names
+        training, names = self.training, self.core.names
         if training.is_decaying or len(names) < 2:
             return {}
         cores = {name: state[name] for name in names}
         found = chain_imbalances(self.core.architecture, training, cores)
-        if not self.subspaces.complement.classes:
+        if not self.subspaces.residual.classes:
             return found
         rates = jnp.stack([jnp.asarray(training.rate(name), dtype=float) for name in names])
         squares = state["rho"] ** 2 / rates[None, :]
         return found | {"differences of rho^2": squares[:, 1:] - squares[:, :-1]}
 
     def monitors(self, state: State) -> dict[str, Any]:
-        if not self.subspaces.complement.classes:
+        if not self.subspaces.residual.classes:
             return {}
         return {"largest product of rho": jnp.max(jnp.prod(state["rho"], axis=1))}
 
@@ -228,7 +245,7 @@ def compress(
     require_float64("compress")
     names = chain_of(arch, "compression")
     if not isinstance(loss, SquaredLoss):
-        raise ValueError(
+        raise FormError(
             f"Argument `loss` must be a SquaredLoss for compression, but is {type(loss).__name__}: the gradient of "
             "another loss has no fixed row and column space."
         )
@@ -249,9 +266,9 @@ def compress(
     dims = subspaces.dims
     small = linear_network(dims, name=f"core {'-'.join(map(str, dims))} of {arch.name}")
     flow = CompressedFlow(
-        arch=arch,
-        settings=settings,
-        core=build_core(names, small, loss, start, subspaces, covariance),
+        arch,
+        settings,
+        core=compressed_factors(names, small, loss, start, subspaces, covariance),
         subspaces=subspaces,
         start={name: jnp.asarray(value) for name, value in start.items()},
         rank=rank,

@@ -15,9 +15,10 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, progress_bar
-from ...display.text import card, format_number, key_values
-from .observed_entries import ObservedEntries, dense_layout, dense_pull, sparse_layout, sparse_pull
+from ...display.text import format_number
+from .observed_entries import ObservedEntries, dense_gradients, dense_layout, sparse_gradients, sparse_layout
 
 Kernel = Literal["auto", "sparse", "dense"]
 #: Above this density the product of the whole matrix is faster than touching single entries.
@@ -25,7 +26,7 @@ DENSE_FROM = 0.15
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Completion:
+class Completion(Displayed):
     r"""A completed matrix $z = U\,C_L \cdots C_1\,V^\top$ and how it was found.
 
     Attributes:
@@ -68,7 +69,7 @@ class Completion:
     def _ending(self) -> str:
         return "interrupted" if self.interrupted else "converged" if self.converged else "not converged"
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def _facts(self) -> list[tuple[str, str]]:
         rows = [
             ("matrix", f"{len(self.left)} x {len(self.right)}, inner dimension {len(self.core)}"),
             ("iterations", f"{self.iterations[-1]}, {self._ending}"),
@@ -82,11 +83,8 @@ class Completion:
             rows.insert(3, ("error", f"{format_number(self.test_error[-1])} relative, whole matrix"))
         return rows
 
-    def __str__(self) -> str:
-        return key_values(self._summary())
-
-    def _repr_html_(self) -> str:
-        return card("Completion by a compressed network", facts=self._summary())
+    def _title(self) -> str:
+        return "completion by a compressed network"
 
     def __repr__(self) -> str:
         return (
@@ -171,7 +169,7 @@ def complete(
     cores = jnp.stack([scale * jnp.eye(2 * rank)] * depth)
     state = (jnp.asarray(left), cores, jnp.asarray(right))
     rates = (jnp.asarray(float(learning_rate)), jnp.asarray(float(learning_rate * discrepant_rate)))
-    pull = dense_pull if chosen == "dense" else sparse_pull
+    pull = dense_gradients if chosen == "dense" else sparse_gradients
 
     begin = time.perf_counter()
     iterations, losses, errors, done = [0], [float(_loss(pull, layout, state))], [], 0

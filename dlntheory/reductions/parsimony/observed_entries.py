@@ -124,7 +124,7 @@ class Layout(NamedTuple):
 
 
 def sparse_layout(entries: ObservedEntries) -> Layout:
-    """The arrays of `sparse_pull`; memory is twelve numbers or so for each entry."""
+    """The arrays of `sparse_gradients`; memory is twelve numbers or so for each entry."""
     padded_rows = -(-entries.shape[0] // BLOCK) * BLOCK
     padded_columns = -(-entries.shape[1] // BLOCK) * BLOCK
     by_row, place = _slots(entries.rows, padded_rows)
@@ -146,7 +146,7 @@ def sparse_layout(entries: ObservedEntries) -> Layout:
     )
 
 
-def sparse_pull(layout: Layout, left, right) -> tuple[Any, Any, Any]:
+def sparse_gradients(layout: Layout, left, right) -> tuple[Any, Any, Any]:
     r"""Loss and gradients of $\frac12\sum_\Omega ((A B^\top)_{ij} - \Phi_{ij})^2$, from observed entries only. Pure.
 
     Args:
@@ -185,7 +185,7 @@ def sparse_pull(layout: Layout, left, right) -> tuple[Any, Any, Any]:
     )
 
 
-def dense_pull(layout: tuple[Any, Any], left, right) -> tuple[Any, Any, Any]:
+def dense_gradients(layout: tuple[Any, Any], left, right) -> tuple[Any, Any, Any]:
     """The same with the whole matrix in memory: faster where a large part of it is observed. Pure.
 
     Args:
@@ -199,7 +199,7 @@ def dense_pull(layout: tuple[Any, Any], left, right) -> tuple[Any, Any, Any]:
 
 
 def dense_layout(entries: ObservedEntries) -> tuple[Any, Any]:
-    """The arrays of `dense_pull`."""
+    """The arrays of `dense_gradients`."""
     target, mask = np.zeros(entries.shape), np.zeros(entries.shape)
     target[entries.rows, entries.columns] = entries.values
     mask[entries.rows, entries.columns] = 1.0

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from ..._errors import NotApplicableError
+
 #: Singular values below this fraction of the largest one are rounding.
 NEGLIGIBLE = 1e-12
 #: Between `NEGLIGIBLE` and this fraction a singular value is neither clearly there nor clearly rounding.
@@ -62,7 +64,7 @@ def low_rank_factor(target: np.ndarray, rank: int | None = None, *, seed: int = 
         )
     norm = float(np.linalg.norm(target))
     if norm == 0.0:
-        raise ValueError(
+        raise NotApplicableError(
             "Argument `target` must not vanish, but all its entries are 0: there is nothing to learn."
         )
     rng = np.random.default_rng(seed)
@@ -76,7 +78,7 @@ def low_rank_factor(target: np.ndarray, rank: int | None = None, *, seed: int = 
     if rank is None:
         kept = int(np.sum(singular > NEGLIGIBLE * singular[0]))
         if np.any(singular[:kept] < DOUBTFUL * singular[0]):
-            raise ValueError(_no_gap(singular))
+            raise NotApplicableError(_no_gap(singular))
     else:
         kept = int(rank)
         if singular[kept - 1] <= NEGLIGIBLE * singular[0]:

@@ -14,7 +14,7 @@ SCALAR = 1e-9
 MAX_VARIANCES = 3
 
 
-class ComplementClass(eqx.Module):
+class ResidualClass(eqx.Module):
     r"""Directions that are trained alike: $m$ copies of one scalar network $\rho_L \cdots \rho_1$ with target 0.
 
     Attributes:
@@ -30,18 +30,18 @@ class ComplementClass(eqx.Module):
         self.multiplicity = multiplicity
 
 
-class Complement(eqx.Module):
+class ResidualBlock(eqx.Module):
     r"""The layers outside the active subspaces.
 
     Attributes:
         scales: $\epsilon_l$, by which $W_l$ stretches the directions that pass through all layers.
         classes: those directions by their input variance; empty if some layer lets none through.
-        spare: (level,) number of directions that do not pass through all layers: they receive no gradient.
+        untrained: (level,) number of directions that do not pass through all layers: they receive no gradient.
     """
 
     scales: np.ndarray
-    classes: tuple[ComplementClass, ...]
-    spare: tuple[int, ...] = eqx.field(static=True)
+    classes: tuple[ResidualClass, ...]
+    untrained: tuple[int, ...] = eqx.field(static=True)
 
 
 class NotScalarError(Exception):
@@ -52,7 +52,7 @@ class NotScalarError(Exception):
         self.seeds = seeds
 
 
-def examine(chain: SubspaceChain, variance: float, rng: np.random.Generator) -> Complement:
+def analyse(chain: SubspaceChain, variance: float, rng: np.random.Generator) -> ResidualBlock:
     r"""Show that the complement of closed subspaces is a bundle of scalar networks, and which.
 
     Start from random vectors at the narrowest level of the complement and carry them to both ends. If every layer
@@ -72,7 +72,7 @@ def examine(chain: SubspaceChain, variance: float, rng: np.random.Generator) -> 
     depth = len(chain.weights)
     sizes = [float(np.linalg.norm(w)) / np.sqrt(min(w.shape)) for w in chain.weights]
     if room[narrowest] == 0:
-        return Complement(np.ones(depth), (), tuple(room))
+        return ResidualBlock(np.ones(depth), (), tuple(room))
     start = chain.outside(narrowest, rng.standard_normal((chain.widths[narrowest], PROBES)))
     scales = [0.0] * depth
     inputs = start
@@ -83,9 +83,9 @@ def examine(chain: SubspaceChain, variance: float, rng: np.random.Generator) -> 
         outputs, scales[layer] = _carry(chain, layer, layer + 1, chain.weights[layer], outputs, sizes[layer])
     if 0.0 in scales:
         # Every path leads through the narrowest level: the product of all layers vanishes outside.
-        return Complement(np.ones(depth), (), tuple(room))
+        return ResidualBlock(np.ones(depth), (), tuple(room))
     classes = _by_variance(chain, inputs, room[narrowest], room[0], variance)
-    return Complement(np.asarray(scales), classes, tuple(size - room[narrowest] for size in room))
+    return ResidualBlock(np.asarray(scales), classes, tuple(size - room[narrowest] for size in room))
 
 
 def _carry(chain: SubspaceChain, source: int, goal: int, step: np.ndarray, vectors: np.ndarray, size: float):
@@ -104,14 +104,14 @@ def _carry(chain: SubspaceChain, source: int, goal: int, step: np.ndarray, vecto
 
 def _by_variance(
     chain: SubspaceChain, probes: np.ndarray, through: int, room: int, variance: float
-) -> tuple[ComplementClass, ...]:
+) -> tuple[ResidualClass, ...]:
     """Split the directions that pass through all layers by the value of the input covariance."""
     covariance = chain.covariance
     if covariance is None:
-        return (ComplementClass(variance, through),)
+        return (ResidualClass(variance, through),)
     values = _distinct_values(chain, covariance, probes)
     if len(values) == 1:
-        return (ComplementClass(values[0], through),)
+        return (ResidualClass(values[0], through),)
     if through != room:
         # Part of the input directions is lost on the way, and no trace tells which: treat all as active.
         raise NotScalarError({0: _unit(covariance @ probes)})
@@ -124,7 +124,7 @@ def _by_variance(
     whole = np.rint(counts)
     if np.any(np.abs(counts - whole) > 1e-3) or np.any(whole < 1):
         raise NotScalarError({0: _unit(covariance @ probes)})
-    return tuple(ComplementClass(value, int(count)) for value, count in zip(values, whole, strict=True))
+    return tuple(ResidualClass(value, int(count)) for value, count in zip(values, whole, strict=True))
 
 
 def _distinct_values(chain: SubspaceChain, covariance: np.ndarray, probes: np.ndarray) -> list[float]:

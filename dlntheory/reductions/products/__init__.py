@@ -3,5 +3,4 @@
 from .gram_blocks import GramBlocksFlow as GramBlocksFlow
 from .recognise import product_form as product_form
 from .relaxed_blocks import RelaxedBlocksFlow as RelaxedBlocksFlow
-from .select import product_flow as product_flow
 from .tied import TiedFlow as TiedFlow

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...training import State, Training
-from ..base import AbstractReduction, Condition
-from .recognise import Component, ProductForm, product_form
+from ...training import State
+from ..gram_factor import AbstractFactorFlow, Rows
+from .recognise import ProductForm, check_unchained, product_form
 
 
-class GramBlocksFlow(AbstractReduction):
+class GramBlocksFlow(AbstractFactorFlow):
     r"""The closed equations of all products $A B^\top$ of factors that share a summation index.
 
     For each group of factors that meet in products, stacked with their common index as columns in $S$, and
@@ -55,9 +54,11 @@ class GramBlocksFlow(AbstractReduction):
         (('Q', 'K', 'V'),)
     """
 
-    arch: Architecture
-    settings: Training | None
     form: ProductForm = eqx.field(static=True)
+
+    label = "flow of Gram matrices"
+    source = "elementary"
+    order = 220.0
 
     def __init__(
         self,
@@ -67,29 +68,18 @@ class GramBlocksFlow(AbstractReduction):
         weight_decay: float = 0.0,
         rates: Mapping[str, float] | None = None,
     ):
-        self.arch = arch
-        self.form = product_form(arch, "the flow of Gram matrices")
-        self.settings = None
-        if loss is not None:
-            self.settings = Training(loss, weight_decay=weight_decay, rates=rates)
-            self.settings.check(arch)
+        self.form = product_form(arch, f"the {self.label}")
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        check_unchained(arch, f"the {cls.label}")
+        return cls(arch, loss)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """The factors that share a summation index, group by group."""
         return tuple(tuple(side.letter for side in part.sides) for part in self.form.components)
-
-    @property
-    def label(self) -> str:
-        return "flow of Gram matrices"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
 
     @property
     def statement(self) -> str:
@@ -102,59 +92,34 @@ class GramBlocksFlow(AbstractReduction):
             rf"(\nabla_{{M_i}} f)^\top,\quad {stacks}"
         )
 
-    @property
-    def source(self) -> str:
-        return "elementary"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss and every start"
-
-    def bind(self, training: Training) -> Self:
-        return type(self)(
-            self.arch,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-        )
-
-    def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        return Condition(requirement="products of two factors, nothing else", measured=0.0, tolerance=0.0)
+    def stacks(self, theta: Mapping[str, Any]) -> State:
+        return {
+            f"X{number}": jnp.concatenate([self.form.matrix(side, theta) for side in part.sides])
+            for number, part in enumerate(self.form.components, start=1)
+        }
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        state = {}
-        for number, part in enumerate(self.form.components, start=1):
-            stacked = jnp.concatenate([self.form.matrix(side, theta0) for side in part.sides])
-            state[f"M{number}"] = stacked @ stacked.T
-        for name in dict.fromkeys(name for _, _, name, _ in self.form.single):
-            state[f"factor {name}"] = self.form.letters[name].entries(theta0[self._factor(name)])
-        return state
+        alone = {
+            f"factor {name}": jnp.asarray(self.form.letters[name].entries(theta0[self.form.factor(name)]))
+            for name in self._alone
+        }
+        return super().initial(theta0) | alone
 
-    def velocity(self, t, state: State) -> State:
-        training = self.settings
-        assert training is not None  # `solve` refuses an unbound reduction
-        slopes = jax.grad(lambda s: training.loss(self.output(s)))(state)
-        velocity = {}
+    def rows(self) -> Rows:
+        found = {
+            f"factor {name}": ((self.form.factor(name), self.form.letters[name].shape[0]),)
+            for name in self._alone
+        }
         for number, part in enumerate(self.form.components, start=1):
-            gram, slope = state[f"M{number}"], slopes[f"M{number}"]
-            rates = self._row_rates(part)
-            half = -rates[:, None] * ((slope + slope.T) @ gram)
-            if training.is_decaying:
-                half = half - training.weight_decay * rates[:, None] * gram
-            velocity[f"M{number}"] = half + half.T
-        for key, value in state.items():
-            if key.startswith("factor "):
-                rate = training.rate(self._factor(key.removeprefix("factor ")))
-                decay = training.weight_decay * value if training.is_decaying else 0.0
-                velocity[key] = -rate * (slopes[key] + decay)
-        return velocity
+            found[f"X{number}"] = tuple((self.form.factor(side.letter), side.shape[0]) for side in part.sides)
+        return found
 
     def output(self, state: State):
         flat = jnp.asarray(self.form.constant)
         for number, part in enumerate(self.form.components, start=1):
-            gram = state[f"M{number}"]
+            factor = state[f"X{number}"]
             for term in part.terms:
-                product = gram[part.span(term.left), part.span(term.right)]
+                product = factor[part.span(term.left)] @ factor[part.span(term.right)].T
                 flat = flat.at[term.positions].add(term.coefficient * product)
         for positions, coefficient, name, flipped in self.form.single:
             value = state[f"factor {name}"]
@@ -162,37 +127,20 @@ class GramBlocksFlow(AbstractReduction):
         return jnp.reshape(flat, self.form.shape)
 
     def conserved(self, state: State) -> dict[str, Any]:
-        training = self.settings
-        if training is None or training.is_decaying:
+        if self.training is None or self.training.is_decaying:
             return {}
         found = {}
         for number, part in enumerate(self.form.components, start=1):
             if part.signs is None:
                 continue
-            heights = [side.shape[0] for side in part.sides]
-            signs = np.repeat(np.asarray(part.signs, dtype=np.float64), heights)
-            product = state[f"M{number}"] * (signs / self._row_rates(part))[None, :]
-            found[f"tr M{number} J"] = jnp.trace(product)
-            found[f"tr (M{number} J)^2"] = jnp.sum(product * product.T)
+            signs = np.repeat(np.asarray(part.signs, float), [side.shape[0] for side in part.sides])
+            factor = state[f"X{number}"]
+            found[f"X{number}^T J X{number}"] = factor.T @ (
+                (signs / self.row_rates(f"X{number}"))[:, None] * factor
+            )
         return found
 
-    def monitors(self, state: State) -> dict[str, Any]:
-        # M is positive semidefinite; a clearly negative eigenvalue means that the tolerances are too loose.
-        ratios = {}
-        for number in range(1, len(self.form.components) + 1):
-            spectrum = jnp.linalg.eigvalsh(state[f"M{number}"])
-            largest = jnp.where(spectrum[-1] > 0, spectrum[-1], 1.0)
-            ratios[f"smallest eigenvalue of M{number} / largest"] = spectrum[0] / largest
-        return ratios
-
-    def _factor(self, letter: str) -> str:
-        factor = self.form.letters[letter].factor
-        assert factor is not None  # constants were refused
-        return factor
-
-    def _row_rates(self, part: Component):
-        assert self.settings is not None
-        rates = [
-            jnp.full(side.shape[0], self.settings.rate(self._factor(side.letter))) for side in part.sides
-        ]
-        return jnp.concatenate(rates)
+    @property
+    def _alone(self) -> list[str]:
+        """The factors that stand alone in $z$."""
+        return list(dict.fromkeys(name for _, _, name, _ in self.form.single))

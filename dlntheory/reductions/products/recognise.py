@@ -7,11 +7,13 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...exact.words.reading import LetterSource, NoWords, WordForm, letter_latex, read_words, word_text
-from ..entrywise.recognise import FormError
+from ...display.latex import latex_name
+from ...exact.words.reading import LetterSource, NoWords, WordForm, read_words, word_text
+from ..base import FormError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Side:
     @property
     def latex(self) -> str:
         """The turned factor in LaTeX."""
-        return letter_latex(self.letter) + (r"^\top" if self.is_transposed else "")
+        return latex_name(self.letter) + (r"^\top" if self.is_transposed else "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,11 +101,15 @@ class ProductForm:
     constant: np.ndarray
     shape: tuple[int, ...]
 
+    def factor(self, letter: str) -> str:
+        """The name of the factor that a letter stands for."""
+        factor = self.letters[letter].factor
+        assert factor is not None  # constants were refused
+        return factor
+
     def matrix(self, side: Side, theta: Mapping[str, Any]) -> Any:
         """The turned factor at parameters."""
-        source = self.letters[side.letter]
-        assert source.factor is not None  # constants were refused
-        value = source.entries(theta[source.factor])
+        value = jnp.asarray(self.letters[side.letter].entries(theta[self.factor(side.letter)]))
         return value.T if side.is_transposed else value
 
 
@@ -162,6 +168,16 @@ def product_form(arch: Architecture, label: str) -> ProductForm:
         constant=np.asarray(words.constant, dtype=np.float64).ravel(),
         shape=words.shape,
     )
+
+
+def check_unchained(arch: Architecture, label: str) -> None:
+    """Raise for a chain of matrices, whose own flows `reduce` tries.
+
+    Raises:
+        FormError: it is one.
+    """
+    if arch.chain is not None:
+        raise FormError(f"Argument `arch` must be no chain for {label} to be tried, but {arch.name} is one.")
 
 
 def _side(words: WordForm, letter: str, turned: bool) -> Side:

@@ -8,18 +8,15 @@ from typing import Any, Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...families.linear import linear_network
 from ...training import Limit, State, Training
-from ..base import AbstractReduction, Condition
+from ..base import AbstractReduction, Condition, FormError
 from ..chain.relaxed import RelaxedBalancedFlow
-from ..chain.relaxed_operator import relaxed_operator
-from ..entrywise.base import bound_training, check_plain
-from ..entrywise.recognise import FormError
-from .recognise import Component, ProductForm, product_form
+from ..decay_and_rates import rate_of, scheduled
+from .recognise import Component, ProductForm, check_unchained, product_form
 
 LABEL = "relaxed balanced flow of independent products"
 _INSTEAD = "Use `GramBlocksFlow`, which holds for every start."
@@ -38,7 +35,7 @@ class RelaxedBlocksFlow(AbstractReduction):
 
     Args:
         arch: an architecture whose φ is a sum of such products and constants; read off its words.
-        lambdas: $\lambda_b$, one for each product in the order of `pairs`. `RelaxedBlocksFlow.at` measures them.
+        lambdas: $\lambda_b$, one for each product in the order of `pairs`; `from_start` measures them.
         loss: a function of $z$, or `None` to `bind` later.
         ranks: rank of each $Z_b$, or `None` for the largest possible.
 
@@ -60,10 +57,13 @@ class RelaxedBlocksFlow(AbstractReduction):
         (('Q1', 'K1'), ('V1', 'O1'))
     """
 
-    arch: Architecture
-    settings: Training | None
     parts: tuple[RelaxedBalancedFlow, ...]
     form: ProductForm = eqx.field(static=True)
+
+    label = LABEL
+    source = "[marcotte2026intrinsic], relaxed balanced, block by block"
+    exactness = "exact for every loss, where the law of each product is a multiple of the identity"
+    order = 80.0
 
     def __init__(
         self,
@@ -72,8 +72,9 @@ class RelaxedBlocksFlow(AbstractReduction):
         loss: Any = None,
         *,
         ranks: Sequence[int | None] | None = None,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
     ):
-        self.arch = arch
         self.form = _independent(arch)
         count = len(self.form.components)
         if len(lambdas) != count or len(ranks or [None] * count) != count:
@@ -85,43 +86,82 @@ class RelaxedBlocksFlow(AbstractReduction):
             RelaxedBalancedFlow(_two_layers(part), lambdas=float(lam), rank=rank)
             for part, lam, rank in zip(self.form.components, lambdas, ranks or [None] * count, strict=True)
         )
-        self.settings = bound_training(arch, loss)
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        if self.training is not None:
+            self.parts = self._bound_parts(self.training)
 
     @classmethod
-    def at(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
-        r"""The flow with the λ and ranks of a start. A host verb.
+    def from_start(
+        cls,
+        arch: Architecture,
+        theta0: Mapping[str, Any],
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ) -> Self:
+        r"""The flow with the λ and ranks of a start. Not jit-compatible; `rates` need a `loss`.
 
         Raises:
             ConditionError: a law at `theta0` is no multiple of the identity; names the product, with its distance.
             FormError: φ is not of this form.
         """
+        check_unchained(arch, f"the {LABEL}")
         checked, form = arch.check(theta0), _independent(arch)
         parts = []
         for part in form.components:
             try:
-                parts.append(RelaxedBalancedFlow.at(_two_layers(part), _layers(form, part, checked)))
+                speeds = {layer: (rates or {}).get(name, 1.0) for layer, name in _names(form, part).items()}
+                scaled = {} if loss is None else {"rates": speeds}
+                parts.append(
+                    RelaxedBalancedFlow.from_start(
+                        _two_layers(part),
+                        _layers(form, part, checked),
+                        None if loss is None else _zero,
+                        **scaled,
+                    )
+                )
             except ConditionError as refusal:
                 raise _named(part, refusal) from None
         return cls(
-            arch, [float(part.lambdas[0]) for part in parts], loss, ranks=[int(part.rank) for part in parts]
+            arch,
+            [float(part.lambdas[0]) for part in parts],
+            loss,
+            ranks=[int(part.rank) for part in parts],
+            weight_decay=weight_decay,
+            rates=rates,
         )
+
+    def bind(self, training: Training) -> Self:
+        return eqx.tree_at(
+            lambda flow: flow.parts,
+            super().bind(training),
+            self._bound_parts(training),
+            is_leaf=lambda x: x is None,
+        )
+
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        self._bound_parts(training)
+
+    def _bound_parts(self, training: Training) -> tuple[RelaxedBalancedFlow, ...]:
+        """The flows of the products with weight decay and rates; their loss is never evaluated."""
+        bound = []
+        for part, component in zip(self.parts, self.form.components, strict=True):
+            names = _names(self.form, component)
+            settings = Training(
+                _zero,
+                weight_decay=_renamed(training.decay, names),
+                rates={layer: float(rate_of(training, name)) for layer, name in names.items()},
+                decoupled=training.decoupled,
+            )
+            bound.append(part.bind(settings))
+        return tuple(bound)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """The two factors of each product."""
         return tuple((part.sides[0].letter, part.sides[1].letter) for part in self.form.components)
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
 
     @property
     def statement(self) -> str:
@@ -132,19 +172,6 @@ class RelaxedBlocksFlow(AbstractReduction):
             r"\right),\quad "
             rf"\lambda = ({shown})"
         )
-
-    @property
-    def source(self) -> str:
-        return "[marcotte2026intrinsic], relaxed balanced, block by block"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss, where the law of each product is a multiple of the identity"
-
-    def bind(self, training: Training) -> Self:
-        check_plain(training, self.label)
-        lambdas = [float(part.lambdas[0]) for part in self.parts]
-        return type(self)(self.arch, lambdas, training.loss, ranks=[int(part.rank) for part in self.parts])
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         found = [
@@ -166,22 +193,24 @@ class RelaxedBlocksFlow(AbstractReduction):
         )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        state = {}
-        for number, part in enumerate(self.form.components, start=1):
-            term = part.terms[0]
-            state[f"Z{number}"] = self.form.matrix(term.left, theta0) @ self.form.matrix(term.right, theta0).T
-        return state
+        return {
+            _key(name, number): value
+            for number, (part, component) in enumerate(
+                zip(self.parts, self.form.components, strict=True), start=1
+            )
+            for name, value in part.initial(_layers(self.form, component, theta0)).items()
+        }
 
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         slopes = jax.grad(lambda s: training.loss(self.output(s)))(state)
-        return {
-            f"Z{number}": -relaxed_operator(
-                state[f"Z{number}"], slopes[f"Z{number}"], part.offsets, part.left, part.right, part.rank
-            )
+        moved = {
+            _key(name, number): value
             for number, part in enumerate(self.parts, start=1)
+            for name, value in part.moved(t, _of_part(state, number), slopes[f"Z{number}"]).items()
         }
+        return scheduled(training, t, moved)
 
     def output(self, state: State):
         flat = jnp.asarray(self.form.constant)
@@ -190,14 +219,11 @@ class RelaxedBlocksFlow(AbstractReduction):
             flat = flat.at[term.positions].add(term.coefficient * state[f"Z{number}"])
         return jnp.reshape(flat, self.form.shape)
 
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
-
     def monitors(self, state: State) -> dict[str, Any]:
         return {
             f"block {number}: {name}": value
             for number, part in enumerate(self.parts, start=1)
-            for name, value in part.monitors({"z": state[f"Z{number}"]}).items()
+            for name, value in part.monitors(_of_part(state, number)).items()
         }
 
     def limits(self) -> tuple[Limit, ...]:
@@ -232,10 +258,39 @@ def _two_layers(part: Component) -> Architecture:
 
 def _layers(form: ProductForm, part: Component, theta: Mapping[str, Any]) -> dict[str, Any]:
     term = part.terms[0]
-    return {
-        "W1": np.asarray(form.matrix(term.right, theta)).T,
-        "W2": np.asarray(form.matrix(term.left, theta)),
-    }
+    return {"W1": form.matrix(term.right, theta).T, "W2": form.matrix(term.left, theta)}
+
+
+def _names(form: ProductForm, part: Component) -> dict[str, str]:
+    """The factors behind the two layers of a product."""
+    term = part.terms[0]
+    return {"W1": form.factor(term.right.letter), "W2": form.factor(term.left.letter)}
+
+
+def _renamed(decay: Any, names: Mapping[str, str]) -> Any:
+    """A weight decay by factor under the names of the two layers."""
+    if callable(decay):
+        return lambda t: _renamed(decay(t), names)
+    if isinstance(decay, Mapping):
+        return {layer: decay.get(name, 0.0) for layer, name in names.items()}
+    return decay
+
+
+def _zero(z):
+    """A loss in place of the common one, which no product has for itself."""
+    return 0.0 * jnp.sum(z)
+
+
+def _key(name: str, number: int) -> str:
+    """The name of a part's state in the whole: `z` of product b is `Zb`."""
+    return f"Z{number}" if name == "z" else f"{name} {number}"
+
+
+def _of_part(state: State, number: int) -> State:
+    """The state of one part, taken out of the whole."""
+    ending = f" {number}"
+    own = {name.removesuffix(ending): value for name, value in state.items() if name.endswith(ending)}
+    return {"z": state[f"Z{number}"], **own}
 
 
 def _named(part: Component, refusal: ConditionError) -> ConditionError:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._errors import NoReductionError
+from ..._checks import integer
 from ...architecture import Architecture
 from ...training import Limit, State, Training
-from ..base import AbstractReduction, Condition
+from ..base import AbstractReduction, Condition, FormError
+from ..decay_and_rates import check_common_decay, common_decay, decay_of, rate_of, scheduled
 from .neurons import (
     NEURONS_ALIVE,
     VANISHING,
-    checked_training,
-    law_decay,
     lifting_of,
     neuron_laws,
-    rate_of,
     squared_strengths,
     strengths_of,
 )
@@ -49,8 +47,8 @@ class DeepPathFlow(AbstractReduction):
         may vanish and change sign.
 
     Raises:
-        ValueError: no path lifting with a hidden layer, weight decay with unequal rates.
-        NoReductionError: more than `max_paths` paths.
+        NotApplicableError: weight decay with unequal rates.
+        FormError: no path lifting with a hidden layer, or more than `max_paths` paths.
 
     References:
         [marcotte2026intrinsic].
@@ -63,9 +61,16 @@ class DeepPathFlow(AbstractReduction):
         True
     """
 
-    arch: Architecture
-    settings: Training | None
     max_paths: int
+
+    label = "deep path flow"
+    statement = (
+        r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top\, \nabla f(z),\quad"
+        r" \theta = \theta(z, h):\ \varphi(\theta) = z,\ h(\theta) = h"
+    )
+    source = "[marcotte2026intrinsic]; recovery by a convex rescaling derived here"
+    exactness = "exact for every loss of the path products, while no hidden neuron vanishes"
+    order = 60.0
 
     def __init__(
         self,
@@ -77,59 +82,21 @@ class DeepPathFlow(AbstractReduction):
         max_paths: int = 5000,
     ):
         lifting_of(arch, "the deep path flow")
-        if max_paths < 1:
-            raise ValueError(f"Argument `max_paths` must be at least 1, but is {max_paths}.")
+        self.max_paths = integer(max_paths, "max_paths")
         if (paths := arch.output_shape[0] * arch.output_shape[1]) > max_paths:
-            raise NoReductionError(
+            raise FormError(
                 f"Argument `arch` must have at most max_paths = {max_paths} paths for the deep path flow, but "
                 f"{arch.name} has {paths} (and {arch.size} parameters): raise `max_paths`, or use "
                 "`ImplicitFlow`, which solves for the weights by Gauss-Newton steps, or the full flow."
             )
-        self.arch = arch
-        self.max_paths = int(max_paths)
-        self.settings = None
-        if loss is not None:
-            training = Training(loss, weight_decay=weight_decay, rates=rates)
-            self.settings = checked_training(arch, training, "the deep path flow")
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
-    @property
-    def label(self) -> str:
-        return "deep path flow"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot z = -\partial\varphi(\theta)\, \partial\varphi(\theta)^\top\, \nabla f(z),\quad"
-            r" \theta = \theta(z, h):\ \varphi(\theta) = z,\ h(\theta) = h"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[marcotte2026intrinsic]; recovery by a convex rescaling derived here"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss of the path products, while no hidden neuron vanishes"
-
-    def bind(self, training: Training) -> Self:
-        return type(self)(
-            self.arch,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-            max_paths=self.max_paths,
-        )
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        check_common_decay(training, tuple(self.architecture.shapes), f"the {self.label}")
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        strengths = strengths_of(lifting_of(self.arch, self.label), theta0)
+        strengths = strengths_of(lifting_of(self.architecture, self.label), theta0)
         vanishing = np.flatnonzero(strengths <= VANISHING * np.max(strengths))
         smallest = np.min(strengths) / np.max(strengths) if np.max(strengths) > 0 else 0.0
         return Condition(
@@ -146,38 +113,33 @@ class DeepPathFlow(AbstractReduction):
         )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        laws = neuron_laws(lifting_of(self.arch, self.label), theta0, self.settings)
-        return {"z": self.arch(dict(theta0)), "h": jnp.concatenate(laws)}
+        laws = neuron_laws(lifting_of(self.architecture, self.label), theta0, self.training)
+        return {"z": self.architecture(dict(theta0)), "h": jnp.concatenate(laws)}
 
     def weights(self, state: State) -> State:
         """The weights that the state stands for, up to signs of hidden neurons. Pure."""
-        rates = {name: rate_of(self.settings, name) for name in self.arch.shapes}
-        return weights_from_paths_and_laws(self.arch, state["z"], state["h"], rates)
+        rates = {name: rate_of(self.training, name) for name in self.architecture.shapes}
+        return weights_from_paths_and_laws(self.architecture, state["z"], state["h"], rates)
 
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         theta = self.weights(state)
         gradient = jax.grad(training.loss)(state["z"])
-        (pulled,) = jax.vjp(self.arch, theta)[1](gradient)
+        (pulled,) = jax.vjp(self.architecture, theta)[1](gradient)
+        moves = {name: -rate_of(training, name) * pulled[name] for name in theta}
         if training.is_decaying:
-            pulled = {name: pulled[name] + training.weight_decay * theta[name] for name in theta}
-        moves = {name: -training.rate(name) * pulled[name] for name in theta}
-        _, velocity = jax.jvp(self.arch, (theta,), (moves,))
-        return {"z": velocity, "h": -law_decay(training, lifting_of(self.arch, self.label)) * state["h"]}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+            moves = {name: moves[name] - decay_of(training, name, t) * theta[name] for name in theta}
+        _, velocity = jax.jvp(self.architecture, (theta,), (moves,))
+        decay = 2.0 * common_decay(training, tuple(theta), t)
+        return scheduled(training, t, {"z": velocity, "h": -decay * state["h"]})
 
     def monitors(self, state: State) -> dict[str, Any]:
         theta = self.weights(state)
-        lifting = lifting_of(self.arch, self.label)
+        lifting = lifting_of(self.architecture, self.label)
         strengths = jnp.sqrt(jnp.concatenate(squared_strengths(lifting, theta)))
-        values = jnp.abs(self.arch.ravel(theta))
-        defect = jnp.linalg.norm(self.arch(theta) - state["z"]) / jnp.linalg.norm(state["z"])
+        values = jnp.abs(self.architecture.ravel(theta))
+        defect = jnp.linalg.norm(self.architecture(theta) - state["z"]) / jnp.linalg.norm(state["z"])
         return {
             "smallest neuron / largest": jnp.min(strengths) / jnp.max(strengths),
             "smallest |weight| / largest": jnp.min(values) / jnp.max(values),

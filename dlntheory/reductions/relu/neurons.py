@@ -15,6 +15,8 @@ import numpy as np
 from ...architecture import Architecture
 from ...families.relu import PathLifting
 from ...training import Limit, Training
+from ..base import FormError
+from ..decay_and_rates import rate_of
 
 #: Neurons whose paths are smaller than this, relative to the largest, count as vanishing.
 VANISHING = 1e-8
@@ -31,37 +33,16 @@ def lifting_of(arch: Architecture, label: str) -> PathLifting:
     """The path lifting of a ReLU network, or an error that says what the reduction needs.
 
     Raises:
-        ValueError: φ is no path lifting, or it has no hidden layer.
+        FormError: φ is no path lifting, or it has no hidden layer.
     """
     if not isinstance(arch.phi, PathLifting):
-        raise ValueError(
+        raise FormError(
             f"Argument `arch` must be a ReLU network by its path lifting for {label} (see `relu_network`), but is "
             f"{arch.name}."
         )
     if len(arch.phi.weights) < 2:
-        raise ValueError(f"Argument `arch` must have a hidden layer for {label}, but {arch.name} has none.")
+        raise FormError(f"Argument `arch` must have a hidden layer for {label}, but {arch.name} has none.")
     return arch.phi
-
-
-def checked_training(arch: Architecture, training: Training, label: str) -> Training:
-    """The factors of a flow, or an error where the laws do not close under them.
-
-    Raises:
-        ValueError: the training does not fit `arch`, or has weight decay with unequal rates.
-    """
-    training.check(arch)
-    rates = {float(training.rate(name)) for name in arch.shapes}
-    if training.is_decaying and len(rates) > 1:
-        raise ValueError(
-            f"Argument `weight_decay` must be 0 with unequal `rates` for {label} (the laws of the neurons then do not "
-            f"close), but is {float(training.weight_decay):g} with rates {sorted(rates)}."
-        )
-    return training
-
-
-def rate_of(training: Training | None, name: str):
-    """The rate of a factor; 1 before a flow is bound."""
-    return 1.0 if training is None else training.rate(name)
 
 
 def neuron_laws(lifting: PathLifting, theta: Mapping[str, Any], training: Training | None) -> list[Any]:
@@ -79,11 +60,6 @@ def neuron_laws(lifting: PathLifting, theta: Mapping[str, Any], training: Traini
         law = incoming - outgoing
         laws.append(jnp.where(jnp.abs(law) > 1e-14 * (incoming + outgoing), law, 0.0))
     return laws
-
-
-def law_decay(training: Training, lifting: PathLifting):
-    """$2 \\gamma e$, the rate at which weight decay shrinks every law; 0 without."""
-    return 2.0 * training.weight_decay * training.rate(lifting.weights[0]) if training.is_decaying else 0.0
 
 
 def squared_strengths(lifting: PathLifting, theta: Mapping[str, Any]) -> list[Any]:

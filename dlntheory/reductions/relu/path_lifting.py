@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,14 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import Limit, State, Training
-from ..base import AbstractReduction, Condition
+from ..base import AbstractReduction, Condition, FormError
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
+from ..guarded import neuron_operator
 from .neurons import (
     NEURONS_ALIVE,
     VANISHING,
-    checked_training,
-    law_decay,
     lifting_of,
     neuron_laws,
-    rate_of,
     strengths_of,
 )
 
@@ -66,8 +65,15 @@ class TwoLayerPathFlow(AbstractReduction):
         True
     """
 
-    arch: Architecture
-    settings: Training | None
+    label = "two-layer path flow"
+    statement = (
+        r"\dot Z_\nu = -\left( \frac{Z_\nu Z_\nu^\top}{|v_\nu|^2} G_\nu + G_\nu \frac{Z_\nu^\top Z_\nu}{|u_\nu|^2}"
+        r" \right),\quad |u_\nu|^2,\, |v_\nu|^2 = \tfrac12\left(\sqrt{\lambda_\nu^2 + 4 \|Z_\nu\|^2} \pm"
+        r" \lambda_\nu\right)"
+    )
+    source = "path lifting of [marcotte2026intrinsic]; closed form derived here"
+    exactness = "exact for every loss of the path products, while no neuron vanishes"
+    order = 50.0
 
     def __init__(
         self,
@@ -79,56 +85,20 @@ class TwoLayerPathFlow(AbstractReduction):
     ):
         lifting = lifting_of(arch, "the two-layer path flow")
         if len(lifting.weights) != 2:
-            raise ValueError(
+            raise FormError(
                 "Argument `arch` must have exactly one hidden layer for the two-layer path flow, but "
                 f"{arch.name} has {len(lifting.weights) - 1}: use `DeepPathFlow`."
             )
-        self.arch = arch
-        self.settings = None
-        if loss is not None:
-            training = Training(loss, weight_decay=weight_decay, rates=rates)
-            self.settings = checked_training(arch, training, "the two-layer path flow")
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
-    @property
-    def label(self) -> str:
-        return "two-layer path flow"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training | None:
-        return self.settings
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\dot Z_\nu = -\left( \frac{Z_\nu Z_\nu^\top}{|v_\nu|^2} G_\nu + G_\nu \frac{Z_\nu^\top Z_\nu}{|u_\nu|^2}"
-            r" \right),\quad |u_\nu|^2,\, |v_\nu|^2 = \tfrac12\left(\sqrt{\lambda_\nu^2 + 4 \|Z_\nu\|^2} \pm"
-            r" \lambda_\nu\right)"
-        )
-
-    @property
-    def source(self) -> str:
-        return "path lifting of [marcotte2026intrinsic]; closed form derived here"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for every loss of the path products, while no neuron vanishes"
-
-    def bind(self, training: Training) -> Self:
-        return type(self)(
-            self.arch,
-            training.loss,
-            weight_decay=float(training.weight_decay),
-            rates={name: float(rate) for name, rate in training.rates.items()},
-        )
+    def check_training(self, training: Training) -> None:
+        super().check_training(training)
+        check_common_decay(training, tuple(self.architecture.shapes), f"the {self.label}")
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        lifting = lifting_of(self.arch, self.label)
+        lifting = lifting_of(self.architecture, self.label)
         strengths = strengths_of(lifting, theta0)
-        passes = self._may_pass(-np.asarray(neuron_laws(lifting, theta0, self.settings)[0]))
+        passes = self._may_pass(-np.asarray(neuron_laws(lifting, theta0, self.training)[0]))
         vanishing = np.flatnonzero((strengths <= VANISHING * np.max(strengths)) & ~passes)
         return Condition(
             requirement="no hidden neuron vanishes: its outgoing and its incoming weights are not all zero",
@@ -147,25 +117,20 @@ class TwoLayerPathFlow(AbstractReduction):
         )
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
-        (law,) = neuron_laws(lifting_of(self.arch, self.label), theta0, self.settings)
-        return {"z": self.arch(dict(theta0)), "lambda": -law}
+        (law,) = neuron_laws(lifting_of(self.architecture, self.label), theta0, self.training)
+        return {"z": self.architecture(dict(theta0)), "lambda": -law}
 
     def velocity(self, t, state: State) -> State:
-        training = self.settings
+        training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         scale = self._rate_scale()
         z = self._neurons(state["z"]) / scale
         gradient = self._neurons(jax.grad(training.loss)(state["z"])) * scale
-        velocity = -scale * neuron_operator(z, state["lambda"], gradient)
-        decay = law_decay(training, lifting_of(self.arch, self.label))
+        velocity = -scale * neuron_operator(z, gradient, state["lambda"])
+        decay = 2.0 * common_decay(training, tuple(self.architecture.shapes), t)
         velocity = jnp.moveaxis(velocity, 0, 1).reshape(state["z"].shape)
-        return {"z": velocity - decay * state["z"], "lambda": -decay * state["lambda"]}
-
-    def output(self, state: State):
-        return state["z"]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
+        moved = {"z": velocity - decay * state["z"], "lambda": -decay * state["lambda"]}
+        return scheduled(training, t, moved)
 
     def monitors(self, state: State) -> dict[str, Any]:
         norms = jnp.sqrt(jnp.sum(self._neurons(state["z"]) ** 2, axis=(1, 2)))
@@ -185,8 +150,8 @@ class TwoLayerPathFlow(AbstractReduction):
     @property
     def _neuron_shape(self) -> tuple[int, int]:
         """(outputs, inputs and bias): the shape of one $Z$."""
-        hidden = self.arch.shapes[lifting_of(self.arch, self.label).weights[0]][0]
-        return self.arch.output_shape[0], self.arch.output_shape[1] // hidden
+        hidden = self.architecture.shapes[lifting_of(self.architecture, self.label).weights[0]][0]
+        return self.architecture.output_shape[0], self.architecture.output_shape[1] // hidden
 
     def _neurons(self, z):
         """$z$ (d_2, paths) as one matrix a neuron, (d_1, d_2, inputs and bias)."""
@@ -195,46 +160,7 @@ class TwoLayerPathFlow(AbstractReduction):
 
     def _rate_scale(self):
         r"""$\sqrt{e_2 e_j}$ for the columns $j$ of a neuron, (1, 1, inputs and bias)."""
-        lifting = lifting_of(self.arch, self.label)
-        rates = [rate_of(self.settings, lifting.weights[0])] * self.arch.shapes[lifting.weights[0]][1]
-        rates += [rate_of(self.settings, name) for name in lifting.biases]
-        return jnp.sqrt(rate_of(self.settings, lifting.weights[1]) * jnp.asarray(rates))[None, None, :]
-
-
-def neuron_operator(z, lam, gradient):
-    r"""$K(Z)[G] = ZZ^\top G/|v|^2 + G Z^\top Z/|u|^2$ for a stack of neurons, $\lambda = |u|^2 - |v|^2$.
-
-    Args:
-        z: (neurons, out, inp), each of rank one.
-        lam: (neurons,).
-        gradient: (neurons, out, inp).
-
-    Returns:
-        (neurons, out, inp). Differentiable; a neuron with $Z = 0$ keeps the term of its non-vanishing factor only
-        where that needs no direction (one output with $\lambda > 0$, one input with $\lambda < 0$).
-
-    Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> import jax.numpy as jnp
-        >>> u, v = jnp.array([[2.0], [1.0]]), jnp.array([[1.0, 1.0, 2.0]])
-        >>> out = neuron_operator((u @ v)[None], jnp.array([-1.0]), jnp.ones((1, 2, 3)))[0]
-        >>> bool(jnp.allclose(out, u @ u.T @ jnp.ones((2, 3)) + jnp.ones((2, 3)) @ v.T @ v))
-        True
-    """
-    square = jnp.sum(z * z, axis=(1, 2))
-    radicand = lam * lam + 4.0 * square
-    rho = jnp.where(radicand > 0, jnp.sqrt(jnp.where(radicand > 0, radicand, 1.0)), 0.0)
-    large = 0.5 * (rho + jnp.abs(lam))
-    # The smaller of |u|^2 and |v|^2 by their product: their difference would cancel.
-    small = jnp.where(large > 0, square / jnp.where(large > 0, large, 1.0), 0.0)
-    u_square, v_square = jnp.where(lam > 0, large, small), jnp.where(lam > 0, small, large)
-    inverse = jnp.where(square > 0, 1.0 / jnp.where(square > 0, square, 1.0), 0.0)
-    if z.shape[1] == 1:
-        left = u_square[:, None, None] * gradient
-    else:  # ZZ^T/|v|^2 = |u|^2 ZZ^T/|Z|^2
-        left = (u_square * inverse)[:, None, None] * (z @ (jnp.swapaxes(z, 1, 2) @ gradient))
-    if z.shape[2] == 1:
-        right = v_square[:, None, None] * gradient
-    else:
-        right = (v_square * inverse)[:, None, None] * ((gradient @ jnp.swapaxes(z, 1, 2)) @ z)
-    return left + right
+        lifting = lifting_of(self.architecture, self.label)
+        rates = [rate_of(self.training, lifting.weights[0])] * self.architecture.shapes[lifting.weights[0]][1]
+        rates += [rate_of(self.training, name) for name in lifting.biases]
+        return jnp.sqrt(rate_of(self.training, lifting.weights[1]) * jnp.asarray(rates))[None, None, :]

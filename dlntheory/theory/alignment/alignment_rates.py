@@ -3,11 +3,12 @@ r"""The rates at which layers grow and align, as powers of $\log t$, and their f
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from ..._errors import ConditionError
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
 from .log_time_flow import AlignmentRun
 from .problem import SeparableProblem
 
@@ -30,7 +31,7 @@ class Rate:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Rates:
+class Rates(Displayed):
     r"""Fitted exponents with their predictions, for $t \to \infty$:
 
     $\|W_k\|_F \sim (\log t/\gamma)^{1/L}$; $1 - |\langle v_{k+1}, u_k\rangle| = \Theta((\log t)^{-4/L})$;
@@ -54,24 +55,24 @@ class Rates:
         fits = ", ".join(f"{name} {rate.fitted:.3f}" for name, rate in self.rates.items())
         return f"Rates(L = {self.depth}, {fits})"
 
-    def __str__(self) -> str:
-        return f"{self._head()}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return "rates of alignment"
 
-    def _repr_html_(self) -> str:
-        return card("Rates of alignment", tables=[self._table()], notes=[self._head()])
+    def _notes(self) -> list[str]:
+        return [self._head()]
 
     def _head(self) -> str:
         start, end = self.window
         return f"L = {self.depth}: exponents of s = log(1 + t) over [{start:g}, {end:g}]"
 
-    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...], str]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows = [
             (r.quantity, f"{r.predicted:.4f}", f"{r.fitted:.4f}", f"{r.last:.3e}")
             for r in self.rates.values()
         ]
         rows.append(("gamma |w| / s", "1", f"{self.growth:.5f}", ""))
         rows.append(("(-log R - s) / log s", f"{2 - 2 / self.depth:.4f}", f"{self.log_log:.4f}", ""))
-        return rows, ("quantity", "predicted", "fitted", "at the end"), "lrrr"
+        return [(rows, ("quantity", "predicted", "fitted", "at the end"), "lrrr")]
 
 
 def predicted_exponents(depth: int, spans: bool = True) -> dict[str, float]:
@@ -81,9 +82,8 @@ def predicted_exponents(depth: int, spans: bool = True) -> dict[str, float]:
         depth: $L$.
         spans: whether the support vectors span the space.
 
-    Derivation: $\|w\| \approx \prod_k\|W_k\|$ and $\gamma\|w\| \approx \log t$ give
-    $\|W_k\| \sim (\log t)^{1/L}$. A bounded
-    symmetric perturbation $A_k$ turns the top eigenvector of a matrix with gap $\|W\|^2$ by an angle
+    Derivation: $\|w\| \approx \prod_k\|W_k\|$ and $\gamma\|w\| \approx \log t$ give $\|W_k\| \sim (\log t)^{1/L}$. A
+    bounded symmetric perturbation $A_k$ turns the top eigenvector of a matrix with gap $\|W\|^2$ by an angle
     $O(\|W\|^{-2})$, and $1 - \cos$ is half its square: $\|W\|^{-4}$. The rank-one residual is
     $\sqrt{\text{gap}_k}/\|W_k\|$ with a gap that converges.
 

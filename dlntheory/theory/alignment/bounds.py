@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from ...display.text import card, format_number, text_table
+from ...display.displayed import Displayed
+from ...display.text import format_number
 from .log_time_flow import AlignmentRun
 
 #: Relative slack for rounding and integration error, in units of $(1 + \|W\|^2)/\|W\|^2$.
@@ -16,7 +18,7 @@ SLACK = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class AlignmentBounds:
+class AlignmentBounds(Displayed):
     r"""The bounds at each time, with $A_k = W_k W_k^\top - W_{k+1}^\top W_{k+1}$ constant along the flow.
 
     $$\|W_k\|_F^2 - s_k^2 \le D_k = \|W_k(0)\|_F^2 - \|W_L(0)\|_F^2 + \sum_{j=k}^{L-1}\|A_j(0)\|_2$$
@@ -58,18 +60,17 @@ class AlignmentBounds:
             f"alignment {'holds' if self.alignment_holds else 'VIOLATED'})"
         )
 
-    def __str__(self) -> str:
-        return f"published D = {format_number(self.published)}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return "bounds of alignment"
 
-    def _repr_html_(self) -> str:
-        facts = {
+    def _facts(self) -> dict[str, str]:
+        return {
             "norm gap": "holds" if self.norm_gap_holds else "VIOLATED",
             "alignment": "holds" if self.alignment_holds else "VIOLATED",
             "published D": format_number(self.published),
         }
-        return card("Bounds of alignment", facts=facts, tables=[self._table()])
 
-    def _table(self) -> tuple[list[tuple[str | None, ...]], tuple[str, ...], str]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows: list[tuple[str | None, ...]] = []
         for k, bound in enumerate(self.norm_gap):
             last = k == len(self.norm_gap) - 1
@@ -83,7 +84,7 @@ class AlignmentBounds:
                 )
             )
         headers = ("layer", "bound D_k", "largest gap", "alignment bound at the end", "least slack")
-        return rows, headers, "lrrrr"
+        return [(rows, headers, "lrrrr")]
 
 
 def alignment_bounds(run: AlignmentRun) -> AlignmentBounds:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..._precision import require_float64
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 from ...training import GradientFlow, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
@@ -26,7 +26,7 @@ METHODS = ("auto", "tsit5", "dopri8", "stiff", "radau")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class AlignmentRun:
+class AlignmentRun(Displayed):
     r"""A run of gradient flow on separable data.
 
     Attributes:
@@ -71,11 +71,8 @@ class AlignmentRun:
             f"s = {self.s[0]:.4g} to {self.s[-1]:.4g}{', interrupted' if self.interrupted else ''})"
         )
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Gradient flow on separable data", facts=self._facts())
+    def _title(self) -> str:
+        return "gradient flow on separable data"
 
     def _facts(self) -> dict[str, Any]:
         last, stats = self.observables, self.trajectory.stats

@@ -10,7 +10,8 @@ import numpy as np
 from ..._checks import real_array
 from ..._errors import InfeasibleError
 from ...data.hull import nearest_in_hull
-from ...display.text import card, format_number, key_values
+from ...display.displayed import Displayed
+from ...display.text import format_number
 
 #: Largest relative gap between the primal and the dual bound of the margin.
 LARGEST_GAP = 1e-9
@@ -36,7 +37,7 @@ class InseparableError(InfeasibleError):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class MaxMargin:
+class MaxMargin(Displayed):
     r"""The maximum-margin direction $\bar u$ of rows $Z_i = y_i x_i$, and what proves it.
 
     $$\gamma = \max_{\|u\| = 1} \min_i \langle Z_i, u\rangle = \min_{a \ge 0,\, \sum a = 1} \Big\|\sum_i a_i Z_i\Big\|$$
@@ -84,13 +85,10 @@ class MaxMargin:
             f"{self.support_rank} in {self.dimension} dimensions)"
         )
 
-    def __str__(self) -> str:
-        return key_values(self.facts())
+    def _title(self) -> str:
+        return "largest margin"
 
-    def _repr_html_(self) -> str:
-        return card("Largest margin", facts=self.facts())
-
-    def facts(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         """What a display shows: names and values."""
         return {
             "margin": f"{self.margin:.10g}",
@@ -121,6 +119,7 @@ def max_margin(rows: np.ndarray) -> MaxMargin:
 
     Example:
         >>> print(max_margin(np.array([[1.0, 1.0], [1.0, -3.0], [4.0, 0.0]])))
+        largest margin
         margin             1
         certified          1 <= margin <= 1
         support vectors    2, rank 2 of 2

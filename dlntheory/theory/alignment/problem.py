@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from ..._precision import require_float64
 from ...architecture import Architecture
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 from ...families import linear_network
 from ...losses import ExponentialLoss, LogisticLoss
 from ...losses.base import check_same_samples, checked_array, checked_rows
@@ -23,7 +23,7 @@ LOSSES = {"exponential": ExponentialLoss, "logistic": LogisticLoss}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class SeparableProblem:
+class SeparableProblem(Displayed):
     r"""Linear classification of separable data without bias, $\min_w \frac1n\sum_i \ell(y_i \langle w, x_i\rangle)$.
 
     Making one certifies that the data are separable: it computes the maximum margin. Rows are scaled to
@@ -141,12 +141,8 @@ class SeparableProblem:
             f"margin {self.margin.margin:.4g})"
         )
 
-    def __str__(self) -> str:
-        return f"{key_values(self._facts())}\n{self.margin}"
-
-    def _repr_html_(self) -> str:
-        facts = self._facts() | self.margin.facts()
-        return card(f"Separable problem {self.name}", facts=facts)
+    def _title(self) -> str:
+        return f"separable problem {self.name}"
 
     def _facts(self) -> dict[str, Any]:
         n, d = self.signed_inputs.shape
@@ -154,6 +150,7 @@ class SeparableProblem:
             "data": f"{self.name}: {n} samples in {d} dimensions",
             "loss": self.loss.conventions,
             "scale": f"inputs divided by {self.scale:.6g}; the margin is that of the scaled data",
+            **self.margin._facts(),
         }
 
 

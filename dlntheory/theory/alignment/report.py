@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
 from .alignment_rates import fitted_rates, predicted_exponents
 from .bounds import alignment_bounds
 from .log_time_flow import AlignmentRun
@@ -50,7 +51,7 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class AlignmentReport:
+class AlignmentReport(Displayed):
     """All theorems along one run.
 
     Attributes:
@@ -75,11 +76,11 @@ class AlignmentReport:
     def _rows(self) -> list[tuple[str, ...]]:
         return [(f.theorem, str(f.outcome), f.measured, f.missing) for f in self.findings.values()]
 
-    def __str__(self) -> str:
-        return self.label + "\n" + text_table(self._rows(), _HEADERS, "llll")
+    def _title(self) -> str:
+        return self.label
 
-    def _repr_html_(self) -> str:
-        return card(self.label, tables=[(self._rows(), _HEADERS, "llll")])
+    def _tables(self) -> list[tuple[Any, ...]]:
+        return [(self._rows(), _HEADERS, "llll")]
 
 
 _HEADERS = ("theorem", "outcome", "measured", "hypothesis not met")

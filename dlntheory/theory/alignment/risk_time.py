@@ -1,9 +1,9 @@
-r"""Two other clocks of the flow, $d\tau = R\,dt$ and $d\sigma = R\|W\|^{L-2}dt$: a cross-check.
+r"""Two other times of the flow, $d\tau = R\,dt$ and $d\sigma = R\|W\|^{L-2}dt$: a cross-check.
 
 In $\tau$ the flow is $dW/d\tau = -\nabla\log R$, in which nothing is small; $s = \log(1+t)$ is carried as a further
-variable, $ds/d\tau = e^{-\log R - s}$. For $L \ge 3$ the weights diverge at a finite $\tau$, and for $L = 2$
-$\tau$ grows
-as $\log\log t$; the second clock removes the divergence. No better than logarithmic time, but a different equation.
+variable, $ds/d\tau = e^{-\log R - s}$. For $L \ge 3$ the weights diverge at a finite $\tau$, and for $L = 2$ the time
+$\tau$ grows as $\log\log t$; the second one removes the divergence. No better than logarithmic time, but a different
+equation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .problem import SeparableProblem
 
 CLOCKS = ("risk", "risk_normalised")
 LOG_TIME = "log_time"
-#: An upper bound on the clock's own time; the event ends the run long before.
+#: An upper bound on $\\tau$ and $\\sigma$; the event ends the run long before.
 LAST = 1e12
 
 
@@ -37,37 +37,28 @@ class RiskClockFlow(AbstractFlow):
         is_normalised: $\sigma$ instead of $\tau$; $\|W\|^2$ is then the sum of all squared weights.
     """
 
-    arch: Architecture
-    settings: Training
+    architecture: Architecture
+    training: Training
     is_normalised: bool = eqx.field(static=True)
 
     def __init__(self, arch: Architecture, loss: Any, *, is_normalised: bool = False):
-        self.arch = arch
-        self.settings = Training(loss)
-        self.settings.check(arch)
+        self.architecture = arch
+        self.training = Training(loss)
+        self.training.check(arch)
         self.is_normalised = is_normalised
 
     @property
     def label(self) -> str:
         return "gradient flow, normalised risk clock" if self.is_normalised else "gradient flow, risk clock"
 
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self.arch.check(theta0)
-
     def initial(self, theta0: Mapping[str, Any]) -> State:
         return {**theta0, LOG_TIME: jnp.zeros(())}
 
     def velocity(self, t, state: State) -> State:
-        weights = self._weights(state)
-        log_risk, gradient = jax.value_and_grad(lambda p: self.settings.loss.log_value(self.arch(p)))(weights)
+        weights = self.parameters(state)
+        log_risk, gradient = jax.value_and_grad(lambda p: self.training.loss.log_value(self.architecture(p)))(
+            weights
+        )
         speed = jnp.ones(())
         if self.is_normalised:
             norm = jnp.sqrt(sum(jnp.sum(w**2) for w in weights.values()))
@@ -75,17 +66,8 @@ class RiskClockFlow(AbstractFlow):
         velocity = {name: -speed * gradient[name] for name in weights}
         return {**velocity, LOG_TIME: speed * jnp.exp(-log_risk - state[LOG_TIME])}
 
-    def output(self, state: State):
-        return self.arch(self._weights(state))
-
     def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.arch, self.settings, self._weights(state))
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
-
-    def _weights(self, state: State) -> State:
-        return {name: state[name] for name in self.arch.shapes}
+        return chain_imbalances(self.architecture, self.training, self.parameters(state))
 
 
 class LogTimeReached(AbstractEvent):

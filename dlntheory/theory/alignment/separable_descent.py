@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...architecture import Architecture
-from ...display.text import card, format_number, key_values
+from ...display.displayed import Displayed
+from ...display.text import format_number
 from ...training import AbstractIteration, State, Training, Trajectory, iterate
 from ...training.rules.gradient_flow import chain_imbalances
 from ...training.trajectory import INTERRUPTED
@@ -36,27 +37,19 @@ class SeparableDescent(AbstractIteration):
         rule: see `gradient_descent`.
     """
 
-    arch: Architecture
-    settings: Training
+    architecture: Architecture
+    training: Training
     rule: str = eqx.field(static=True)
 
     def __init__(self, arch: Architecture, loss: Any, rule: str):
-        self.arch = arch
-        self.settings = Training(loss)
-        self.settings.check(arch)
+        self.architecture = arch
+        self.training = Training(loss)
+        self.training.check(arch)
         self.rule = rule
 
     @property
     def label(self) -> str:
         return f"gradient descent, {self.rule} steps"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
 
     @property
     def time_step(self) -> Any:
@@ -67,8 +60,10 @@ class SeparableDescent(AbstractIteration):
         return {**theta0, **{name: jnp.asarray(value) for name, value in scalars.items()}}
 
     def step(self, k, state: State) -> State:
-        weights = self._weights(state)
-        log_risk, gradient = jax.value_and_grad(lambda p: self.settings.loss.log_value(self.arch(p)))(weights)
+        weights = self.parameters(state)
+        log_risk, gradient = jax.value_and_grad(lambda p: self.training.loss.log_value(self.architecture(p)))(
+            weights
+        )
         log_rate = self._log_rate(state, weights, log_risk)
         # rate * grad R = exp(log rate + log R) * grad log R
         speed = jnp.exp(log_rate + log_risk)
@@ -90,21 +85,12 @@ class SeparableDescent(AbstractIteration):
         bound = published_smoothness if self.rule == "paper" else sharper_smoothness
         return jnp.minimum(0.0, -jnp.log(bound(state[RADIUS], depth)))
 
-    def output(self, state: State):
-        return self.arch(self._weights(state))
-
     def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.arch, self.settings, self._weights(state))
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
-
-    def _weights(self, state: State) -> State:
-        return {name: state[name] for name in self.arch.shapes}
+        return chain_imbalances(self.architecture, self.training, self.parameters(state))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class DescentRun:
+class DescentRun(Displayed):
     r"""A run of gradient descent on separable data.
 
     Attributes:
@@ -145,11 +131,8 @@ class DescentRun:
             f"log(1 + t) = {self.s[-1]:.4g}{', interrupted' if self.interrupted else ''})"
         )
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Descent on separable data", facts=self._facts())
+    def _title(self) -> str:
+        return "descent on separable data"
 
     def _facts(self) -> dict[str, Any]:
         return {

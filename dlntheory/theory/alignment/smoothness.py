@@ -1,9 +1,9 @@
 r"""How smooth the risk is on a ball of weights: the constants that make step sizes of gradient descent safe.
 
-On $B(r) = \{\max_k \|W_k\|_F \le r\}$ with $r \ge 1$ and $\|x_i\| \le 1$, for a loss with $\ell'' \le \beta$,
-$|\ell'| \le G$, the Hessian of $R$ is the mean of $\ell''\,\nabla z\,\nabla z^\top + \ell'\,\nabla^2 z$, with
-$\|\nabla z\|^2 \le L r^{2L-2}$ and
-$\|\nabla^2 z\| \le (L-1) r^{L-2}$ (a block matrix with zero diagonal and blocks of norm at most $r^{L-2}$).
+On $B(r) = \{\max_k \|W_k\|_F \le r\}$ with $r \ge 1$ and $\|x_i\| \le 1$, for a loss with $\ell'' \le \beta$, $|\ell'|
+\le G$, the Hessian of $R$ is the mean of $\ell''\,\nabla z\,\nabla z^\top + \ell'\,\nabla^2 z$, with $\|\nabla z\|^2
+\le L r^{2L-2}$ and $\|\nabla^2 z\| \le (L-1) r^{L-2}$ (a block matrix with zero diagonal and blocks of norm at most
+$r^{L-2}$).
 """
 
 from __future__ import annotations

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 from scipy.special import i0e
 
+from ...display.displayed import Displayed
 from ...display.progress import progress_bar
-from ...display.text import card, text_table
 from .measures import log_density_factor
 
 Step = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LangevinReport:
+class LangevinReport(Displayed):
     r"""A simulated equilibrium beside the predicted one.
 
     Attributes:
@@ -82,19 +82,14 @@ class LangevinReport:
         r"""$1.95/\sqrt{n}$: exceeded by chance once in a thousand times."""
         return 1.95 / math.sqrt(self.chains)
 
-    def __str__(self) -> str:
-        return (
-            f"{self.label}: {self._run()}\n{text_table(*self._table())}\nKS limit {self.ks_limit:.4f} (0.1 %)"
-        )
+    def _title(self) -> str:
+        return self.label
 
-    def _repr_html_(self) -> str:
-        facts = {"run": self._run(), "KS limit": f"{self.ks_limit:.4f} (0.1 %)"}
-        return card(self.label, facts=facts, tables=[self._table()])
+    def _facts(self) -> dict[str, str]:
+        run = f"{self.chains} chains, step {self.step:g}, time {self.time:g}"
+        return {"run": run, "KS limit": f"{self.ks_limit:.4f} (0.1 %)"}
 
-    def _run(self) -> str:
-        return f"{self.chains} chains, step {self.step:g}, time {self.time:g}"
-
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         columns = zip(
             self.names,
             self.predicted,
@@ -118,7 +113,7 @@ class LangevinReport:
             "KS",
             "e^(-beta f) dW",
         )
-        return list(columns), head
+        return [(list(columns), head)]
 
     def __repr__(self) -> str:
         return f"LangevinReport({self.label}, {self.chains} chains)"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
 from .entropy import log_m
 
 #: What a density may refer to; the words are those of the table.
@@ -65,7 +65,7 @@ def log_density_factor(singular_values: Any, depth: int, reference: str) -> np.n
 
 
 @dataclasses.dataclass(frozen=True)
-class MeasureReport:
+class MeasureReport(Displayed):
     """The three factors at one product, with the measure of each named.
 
     Attributes:
@@ -83,16 +83,13 @@ class MeasureReport:
     def __repr__(self) -> str:
         return f"MeasureReport({self._head()})"
 
-    def __str__(self) -> str:
-        return f"{self._head()}\n{text_table(*self._table())}"
-
-    def _repr_html_(self) -> str:
-        return card("Measures on products", tables=[self._table()], notes=[self._head()])
+    def _title(self) -> str:
+        return f"measures on products, {self._head()}"
 
     def _head(self) -> str:
         return f"depth {self.depth}, singular values {', '.join(f'{s:.4g}' for s in self.singular_values)}"
 
-    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows = [
             (
                 f"exp(-beta f) * {np.exp(value):.4g}",
@@ -101,7 +98,7 @@ class MeasureReport:
             )
             for name, value in self.logs.items()
         ]
-        return rows, ("density", "against", "factor favours")
+        return [(rows, ("density", "against", "factor favours"))]
 
 
 def equilibrium_measures(singular_values: Any, depth: int) -> MeasureReport:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 
 
 def least_weight_norm(product: Any, depth: int) -> float:
@@ -42,7 +42,7 @@ def least_weight_norm(product: Any, depth: int) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class DecayThresholds:
+class DecayThresholds(Displayed):
     r"""Where weight decay $\gamma$ kills a mode $\sigma$ of $\frac12(s - \sigma)^2 + \gamma\frac{L}{2} s^{2/L}$.
 
     Attributes:
@@ -64,11 +64,8 @@ class DecayThresholds:
     def __repr__(self) -> str:
         return f"DecayThresholds(depth {self.depth}, sigma = {self.sigma:g}, critical gamma = {self.critical:.6g})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Weight decay thresholds of one mode", facts=self._facts())
+    def _title(self) -> str:
+        return "weight decay thresholds of one mode"
 
     def _facts(self) -> dict[str, Any]:
         how = f"a jump from {self.jump:.6g}" if self.jump else "continuously"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...architecture import Architecture
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 from ...solutions.whitened_problem import WhitenedProblem
 from ...training import Training
 from .critical import CriticalPoint, critical_points
@@ -18,7 +18,7 @@ from .spectra import hessian_spectrum, ntk_spectrum, sharpness
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class WhitenedLandscape:
+class WhitenedLandscape(Displayed):
     r"""Spectra, thresholds and critical points of a chain on whitened data, in the units of its loss.
 
     With layer rates $e_l$ all spectra are those of the rate-preconditioned matrices, which decide the stability of
@@ -132,11 +132,8 @@ class WhitenedLandscape:
     def __repr__(self) -> str:
         return f"WhitenedLandscape({'-'.join(map(str, self.widths))}, {self.problem.conventions})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Landscape on whitened data", facts=self._facts())
+    def _title(self) -> str:
+        return "landscape on whitened data"
 
     def _facts(self) -> list[tuple[str, Any]]:
         rows: list[tuple[str, Any]] = [("chain", " -> ".join(map(str, self.widths)))]

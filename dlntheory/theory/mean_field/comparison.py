@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...display.text import card, one_line, text_table
+from ...display.displayed import Displayed
+from ...display.text import one_line
 from .plots import plot_against_networks
 from .result import MeanFieldResult
 from .simulation import Simulation
@@ -68,7 +69,7 @@ class Deviation:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MeanFieldComparison:
+class MeanFieldComparison(Displayed):
     """Theory against simulation, quantity by quantity.
 
     Attributes:
@@ -98,16 +99,18 @@ class MeanFieldComparison:
         worst = max(one.max_z for one in self.deviations.values())
         return f"MeanFieldComparison({self.simulation!r}, largest z {worst:.3g})"
 
-    def __str__(self) -> str:
-        return f"{self.simulation!r}\n" + text_table(self.rows(), self._HEADER, "lrrr")
+    def _title(self) -> str:
+        return "mean field against networks"
 
-    def _repr_html_(self) -> str:
+    def _facts(self) -> dict[str, str]:
         one = self.simulation
-        facts = [
-            ("network", one.config.label),
-            ("simulated", f"D = {one.D}, N = {one.N}, P = {one.P}, {one.seeds} seeds"),
-        ]
-        return card("Mean field against networks", facts=facts, tables=[(self.rows(), self._HEADER, "lrrr")])
+        return {
+            "network": one.config.label,
+            "simulated": f"D = {one.D}, N = {one.N}, P = {one.P}, {one.seeds} seeds",
+        }
+
+    def _tables(self) -> list[tuple[Any, ...]]:
+        return [(self.rows(), self._HEADER, "lrrr")]
 
     def plot(self, ax=None, quantities: tuple[str, ...] = ("gen", "train")):
         """Theory as lines, networks as bands of two standard errors; returns the axes."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..._checks import integer, real_number
-from ...display.text import card, key_values
+from ...display.displayed import Displayed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RankOneRun:
+class RankOneRun(Displayed):
     r"""Test error along the flow, with its exact logarithmic slope.
 
     Attributes:
@@ -31,11 +31,8 @@ class RankOneRun:
     def __repr__(self) -> str:
         return f"RankOneRun(to t = {self.ts[-1]:g}, gen {self.gen[-1]:.4g}, slope {self.slope[-1]:.4g})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Rank-one flow of the test error", facts=self._facts())
+    def _title(self) -> str:
+        return "rank-one flow of the test error"
 
     def _facts(self) -> list[tuple[str, str]]:
         return [

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..._checks import real_number
 from ..._errors import NotApplicableError
-from ...display.progress import keeps_partial, progress_bar, whole_runs
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
+from ...display.progress import collect, progress_bar, whole_runs
 from .config import MeanFieldConfig
 from .plots import plot_rate_transfer
 from .solver import solve
@@ -133,7 +133,7 @@ def _final_error(config: MeanFieldConfig, eta: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RateTransfer:
+class RateTransfer(Displayed):
     """Best learning rates along a parameter, for one or more ways of scaling.
 
     Attributes:
@@ -169,16 +169,12 @@ class RateTransfer:
             rows.append(tuple(cells))
         return rows, header
 
-    def __str__(self) -> str:
-        rows, header = self._rows()
-        table = text_table(rows, header, "l" + "r" * (len(header) - 1))
-        return table + "\n(interrupted)" if self.interrupted else table
+    def _title(self) -> str:
+        return f"best learning rates along {self.parameter}{' (interrupted)' if self.interrupted else ''}"
 
-    def _repr_html_(self) -> str:
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows, header = self._rows()
-        align = "l" + "r" * (len(header) - 1)
-        mark = " (interrupted)" if self.interrupted else ""
-        return card(f"Best learning rates along {self.parameter}{mark}", tables=[(rows, header, align)])
+        return [(rows, header, "l" + "r" * (len(header) - 1))]
 
     def __repr__(self) -> str:
         values = ", ".join(f"{value:g}" for value in self.values)
@@ -295,20 +291,12 @@ def _transfer(
     progress: bool | None,
 ) -> RateTransfer:
     """Value by value, so that an interrupt leaves whole rows."""
-    rows: list[Sequence[BestRate | None]] = []
-    interrupted = False
-    with progress_bar(len(values) * len(ways), "best rates", unit="rate", progress=progress) as bar:
-        try:
-            for value in values:
-                row = []
-                for rate in ways.values():
-                    with whole_runs():
-                        row.append(rate(value))
-                    bar.update()
-                rows.append(row)
-        except KeyboardInterrupt:
-            if not (rows and keeps_partial()):
-                raise
-            interrupted = True
+    rows, interrupted = collect(
+        lambda value: [rate(value) for rate in ways.values()],
+        values,
+        "best rates",
+        unit="value",
+        progress=progress,
+    )
     rates = {name: tuple(row[place] for row in rows) for place, name in enumerate(ways)}
     return RateTransfer(parameter, values[: len(rows)], rates, interrupted)

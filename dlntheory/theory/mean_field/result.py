@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...display.text import card, format_number, key_values, one_line, text_table
+from ...display.displayed import Displayed
+from ...display.text import format_number, one_line
 from .config import MeanFieldConfig
 
 TABLE_ROWS = 7
@@ -36,7 +37,7 @@ class TwoTime:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MeanFieldResult:
+class MeanFieldResult(Displayed):
     r"""Training curves of an infinitely large network. Times are $t = 0 \dots$, in updates.
 
     Attributes:
@@ -154,14 +155,11 @@ class MeanFieldResult:
         last = f", gen {self.gen[0]:.4g} -> {self.gen[-1]:.4g}" if len(self) else ""
         return f"MeanFieldResult({self.config.label}, {len(self)} times{last}{self._ending(', ')})"
 
-    def __str__(self) -> str:
-        pairs = key_values(self._summary())
-        return f"{pairs}\n\n{text_table(*self._table())}" if len(self) else pairs
+    def _title(self) -> str:
+        return f"mean field of {self.config.label}"
 
-    def _repr_html_(self) -> str:
-        _, *facts = self._summary()
-        tables = [self._table()] if len(self) else ()
-        return card(f"Mean field of {self.config.label}", facts=facts, tables=tables)
+    def _tables(self) -> list[tuple[Any, ...]]:
+        return [self._table()] if len(self) else []
 
     def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...], str]:
         chosen = np.unique(np.linspace(0, len(self) - 1, TABLE_ROWS).round().astype(int))
@@ -186,7 +184,7 @@ class MeanFieldResult:
             return f"{before}diverged at update {self.diverged_at}"
         return f"{before}interrupted" if self.interrupted else ""
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def _facts(self) -> list[tuple[str, str]]:
         config = self.config
         rates = config.rates
         rate = f"{rates[0]:g}" if np.ptp(rates) == 0 else f"schedule, {np.min(rates):g} to {np.max(rates):g}"

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..._checks import integer
-from ...display.progress import keeps_partial, progress_bar
-from ...display.text import card, format_number, key_values
+from ...display.displayed import Displayed
+from ...display.progress import collect
+from ...display.text import format_number
 from .config import MeanFieldConfig
 from .finite_networks import FiniteProblem, draw_networks
 
@@ -19,7 +20,7 @@ CHUNK_ENTRIES = 400_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Simulation:
+class Simulation(Displayed):
     r"""What `simulate` measured, one row for each seed.
 
     Attributes:
@@ -48,11 +49,8 @@ class Simulation:
     alignment: np.ndarray
     interrupted: bool = False
 
-    def __str__(self) -> str:
-        return key_values([("simulation", self.config.label), *self._facts()])
-
-    def _repr_html_(self) -> str:
-        return card(f"Simulation of {self.config.label}", facts=self._facts())
+    def _title(self) -> str:
+        return f"simulation of {self.config.label}"
 
     def _facts(self) -> list[tuple[str, str]]:
         mark = " (interrupted)" if self.interrupted else ""
@@ -148,19 +146,10 @@ def simulate(
     entries = problem.N * D + (config.L - 1) * problem.N**2 + problem.P * D
     chunk = int(np.clip(CHUNK_ENTRIES // entries, 1, seeds))
     streams = np.random.SeedSequence(seed).spawn(seeds)
-    parts: list[dict[str, np.ndarray]] = []
-    interrupted = False
-    with progress_bar(seeds, "networks", unit="seed", progress=progress) as bar:
-        for start in range(0, seeds, chunk):
-            group = streams[start : start + chunk]
-            try:
-                parts.append(_train(problem, group))
-            except KeyboardInterrupt:
-                if not (parts and keeps_partial()):
-                    raise
-                interrupted = True
-                break
-            bar.update(len(group))
+    groups = [streams[start : start + chunk] for start in range(0, seeds, chunk)]
+    parts, interrupted = collect(
+        lambda group: _train(problem, group), groups, "networks", unit="seed", progress=progress, size=len
+    )
     curves: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Simulation(config=config, D=D, N=problem.N, P=problem.P, interrupted=interrupted, **curves)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...display.progress import keeps_partial, progress_bar, whole_runs
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
+from ...display.progress import collect
 from .config import MeanFieldConfig
 from .plots import plot_sweep
 from .result import MeanFieldResult
@@ -22,7 +22,7 @@ BLOCKS = (1, 2, 4, 8, 16, 32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Displayed):
     r"""The theory along one parameter.
 
     Attributes:
@@ -67,16 +67,12 @@ class Sweep:
             raise ValueError(f"Argument `times` must be between 0 and {last}, but has {bad}.")
         return [int(t) for t in times]
 
-    def __str__(self) -> str:
-        header = (self.parameter, *(f"t = {t}" for t in self._times(None)))
-        mark = " (interrupted)" if self.interrupted else ""
-        return f"{self.title}: gen{mark}\n" + text_table(self.table(), header, "l" + "r" * (len(header) - 1))
+    def _title(self) -> str:
+        return f"{self.title}: gen{' (interrupted)' if self.interrupted else ''}"
 
-    def _repr_html_(self) -> str:
+    def _tables(self) -> list[tuple[Any, ...]]:
         header = (self.parameter, *(f"t = {t}" for t in self._times(None)))
-        mark = " (interrupted)" if self.interrupted else ""
-        align = "l" + "r" * (len(header) - 1)
-        return card(f"{self.title}: gen{mark}", tables=[(self.table(), header, align)])
+        return [(self.table(), header, "l" + "r" * (len(header) - 1))]
 
     def __repr__(self) -> str:
         mark = "; interrupted" if self.interrupted else ""
@@ -120,18 +116,9 @@ def sweep(
         raise ValueError(
             f"Argument `configs` must have one length T, but has {sorted({c.T for c in configs.values()})}."
         )
-    results: list[MeanFieldResult] = []
-    interrupted = False
-    with progress_bar(len(configs), title, unit="value", progress=progress) as bar:
-        try:
-            for config in configs.values():
-                with whole_runs():
-                    results.append(solve(config, progress=False))
-                bar.update()
-        except KeyboardInterrupt:
-            if not (results and keeps_partial()):
-                raise
-            interrupted = True
+    results, interrupted = collect(
+        lambda config: solve(config, progress=False), configs.values(), title, unit="value", progress=progress
+    )
     values = tuple(configs)[: len(results)]
     labels = tuple(value if isinstance(value, str) else f"{value:g}" for value in values)
     return Sweep(title, parameter, labels, values, tuple(results), interrupted)

@@ -11,14 +11,14 @@ import numpy as np
 
 from ..._checks import real_array, real_number
 from ..._errors import ConditionError
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
 from .chain_inputs import check_depth
 from .path_integration import PathRun
 from .plateaus import CONJECTURE
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class ApproachStudy:
+class ApproachStudy(Displayed):
     r"""Closest approach to each saddle over scales.
 
     Attributes:
@@ -40,18 +40,17 @@ class ApproachStudy:
     def __repr__(self) -> str:
         return f"ApproachStudy(L = {self.depth}, alpha from {max(self.alphas):g} to {min(self.alphas):g})"
 
-    def __str__(self) -> str:
-        return f"closest approach, L = {self.depth}; {CONJECTURE}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return f"closest approach to saddles, L = {self.depth}"
 
-    def _repr_html_(self) -> str:
-        title = f"Closest approach to saddles, L = {self.depth}"
-        return card(title, tables=[self._table()], notes=[CONJECTURE])
+    def _notes(self) -> list[str]:
+        return [CONJECTURE]
 
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...], str]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         saddles = range(1, self.distances.shape[1] + 1)
         rows = [(alpha, *row) for alpha, row in zip(self.alphas, self.distances, strict=True)]
         rows += [("slope", *self.slopes()), ("predicted", *self.predicted)]
-        return rows, ("alpha", *(f"saddle {k}" for k in saddles)), "r" * (len(saddles) + 1)
+        return [(rows, ("alpha", *(f"saddle {k}" for k in saddles)), "r" * (len(saddles) + 1))]
 
 
 def approach_exponent(depth: int, s_k: float, s_next: float) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...display.progress import keeps_partial, progress_bar, whole_runs
-from ...display.text import card, one_line, text_table
+from ...display.displayed import Displayed
+from ...display.progress import collect, whole_runs
+from ...display.text import one_line
 from ...losses import MatrixCompletionLoss
 from .chain_inputs import layers_of
 from .closest_approach import closest_approach
@@ -46,7 +47,7 @@ class CompletionProblem:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class CompletionStudy:
+class CompletionStudy(Displayed):
     r"""Full flows over scales against the greedy points.
 
     Attributes:
@@ -71,19 +72,16 @@ class CompletionStudy:
         mark = ", interrupted" if self.interrupted else ""
         return f"CompletionStudy(L = {self.depth}, {len(self.alphas)} scales{mark})"
 
-    def __str__(self) -> str:
-        mark = " (interrupted)" if self.interrupted else ""
-        return f"completion, L = {self.depth}; {CONJECTURE}{mark}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return f"matrix completion from small starts, L = {self.depth}{' (interrupted)' if self.interrupted else ''}"
 
-    def _repr_html_(self) -> str:
-        mark = " (interrupted)" if self.interrupted else ""
-        title = f"Matrix completion from small starts, L = {self.depth}{mark}"
-        return card(title, tables=[self._table()], notes=[CONJECTURE])
+    def _notes(self) -> list[str]:
+        return [CONJECTURE]
 
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         names = [f"to greedy {k}" for k in range(1, self.distances.shape[1] + 1)]
         rows = zip(self.alphas, *self.distances.T, self.recovery, strict=True)
-        return list(rows), ("alpha", *names, "recovery error")
+        return [(list(rows), ("alpha", *names, "recovery error"))]
 
 
 def completion_problem(
@@ -136,22 +134,13 @@ def completion_study(
         path = greedy or greedy_low_rank(
             problem.loss, problem.truth.shape, depth, k_max=problem.rank, progress=progress
         )
-    rows = []
-    interrupted = False
-    with progress_bar(len(alphas), "completion", unit="scale", progress=progress) as bar:
-        try:
-            for alpha in alphas:
-                end = time * (np.log(1 / alpha) + 5 if depth == 2 else alpha ** -(depth - 2))
-                with whole_runs():
-                    run = follow_path(
-                        problem.loss, theta0, alpha, end, method="stiff", rtol=1e-8, progress=False
-                    )
-                rows.append((*closest_approach(run, path.z[1:]), float(problem.recovery_error(run.z[-1]))))
-                bar.update()
-        except KeyboardInterrupt:
-            if not (rows and keeps_partial()):
-                raise
-            interrupted = True
+
+    def row(alpha: float) -> tuple[float, ...]:
+        end = time * (np.log(1 / alpha) + 5 if depth == 2 else alpha ** -(depth - 2))
+        run = follow_path(problem.loss, theta0, alpha, end, method="stiff", rtol=1e-8, progress=False)
+        return (*closest_approach(run, path.z[1:]), float(problem.recovery_error(run.z[-1])))
+
+    rows, interrupted = collect(row, alphas, "completion", unit="scale", progress=progress)
     table, done = np.array(rows), np.asarray(alphas)[: len(rows)]
     recovery = problem.recovery_error(path.z)
     return CompletionStudy(depth, done, table[:, :-1], table[:, -1], path, recovery, interrupted)

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..._errors import ConditionError
 from ..._precision import require_float64
+from ...display.displayed import Displayed
 from ...display.progress import whole_runs
-from ...display.text import card, key_values
 from ...families import diagonal_network
 from ...losses.base import checked_array
 from ...training import GradientFlow, Trajectory, solve
@@ -57,7 +57,7 @@ class DiscriminantCost:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DiscriminantRun:
+class DiscriminantRun(Displayed):
     r"""A gradient flow of $J(a_1 \odot \cdots \odot a_L)$ with what it conserves.
 
     Attributes:
@@ -83,11 +83,8 @@ class DiscriminantRun:
     def __repr__(self) -> str:
         return f"DiscriminantRun(L = {self.depth}, J = {self.value:.6g}, optimum {self.optimum:.6g})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Discriminant of a diagonal network", facts=self._facts())
+    def _title(self) -> str:
+        return "discriminant of a diagonal network"
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -123,10 +120,9 @@ def discriminant_flow(
 ) -> DiscriminantRun:
     r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. A host verb; Ctrl-C goes through.
 
-    As $J$ is invariant to scaling, $\langle a_l, \nabla_{a_l} J\rangle = \langle w, \nabla_w J\rangle = 0$ by
-    Euler's identity:
-    every $\|a_l\|_2^2$ is conserved for any start. A balanced start stays balanced, so that it conserves the quasi-norm
-    $\sum_i |w_i|^{2/L}$ as well, and for $L \ge 2$ no $w_i$ can change its sign.
+    As $J$ is invariant to scaling, $\langle a_l, \nabla_{a_l} J\rangle = \langle w, \nabla_w J\rangle = 0$ by Euler's
+    identity: every $\|a_l\|_2^2$ is conserved for any start. A balanced start stays balanced, so that it conserves the
+    quasi-norm $\sum_i |w_i|^{2/L}$ as well, and for $L \ge 2$ no $w_i$ can change its sign.
 
     Args:
         cost: $J$.

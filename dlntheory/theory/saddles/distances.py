@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..._errors import ConditionError
+from ...display.displayed import Displayed
 from ...display.progress import waiting
-from ...display.text import card, key_values, one_line
+from ...display.text import one_line
 from ...losses.base import checked_array
 from .chain_inputs import as_params, check_reachable, layers_of, product_of
 from .far_minimum import augmented_lagrangian
@@ -46,7 +47,7 @@ class Projection:
 
 
 @dataclasses.dataclass(frozen=True)
-class Distances:
+class Distances(Displayed):
     """Distances from one start, as `distances` computes them.
 
     Attributes:
@@ -66,11 +67,8 @@ class Distances:
     def __repr__(self) -> str:
         return f"Distances(minimum {self.minimum:.6g}, saddle at most {self.saddle:.6g})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Distances to the critical set", facts=self._facts())
+    def _title(self) -> str:
+        return "distances to the critical set"
 
     def _facts(self) -> dict[str, Any]:
         off = f"{self.pairs_off} singular pair" + ("s" if self.pairs_off != 1 else "")
@@ -106,6 +104,7 @@ def distances(weights: Mapping[str, Any], target: Any, *, progress: bool | None 
     Example:
         >>> weights = {"W1": np.diag([1.0, 0.1]), "W2": np.diag([1.0, 0.1])}
         >>> print(distances(weights, np.diag([1.0, 0.5])))
+        distances to the critical set
         nearest minimum  0.858579 (Newton)
         nearest saddle   at most 0.141421 (1 singular pair switched off)
         lower bound      0.141421
@@ -130,18 +129,17 @@ def nearest_minimum(weights: Mapping[str, Any], target: Any) -> Projection:
 def project_fibre(weights: Mapping[str, Any], target: Any) -> Projection:
     r"""The nearest point with $W_L \cdots W_1 = A_*$ by minimum-norm Newton steps. A host verb.
 
-    With $P_l = W_L \cdots W_{l+1}$ and $Q_l = W_{l-1} \cdots W_1$ each step solves
-    $\sum_l P_l P_l^\top \Lambda\, Q_l^\top Q_l = A_* - A + \sum_l P_l (W_l - W_l(0)) Q_l$, only $d_{out} d_{in}$
-    unknowns, and sets $W_l = W_l(0) + P_l^\top \Lambda Q_l^\top$; steps beyond 30 % of the norm are shortened.
+    With $P_l = W_L \cdots W_{l+1}$ and $Q_l = W_{l-1} \cdots W_1$ each step solves $\sum_l P_l P_l^\top \Lambda\,
+    Q_l^\top Q_l = A_* - A + \sum_l P_l (W_l - W_l(0)) Q_l$, only $d_{out} d_{in}$ unknowns, and sets $W_l = W_l(0) +
+    P_l^\top \Lambda Q_l^\top$; steps beyond 30 % of the norm are shortened.
 
     Raises:
         ValueError: malformed arguments; InfeasibleError: the rank of the target exceeds a width.
         ConditionError: the steps do not contract, as for small starts of three or more layers; take `nearest_minimum`.
 
     Validity:
-        A point where it stops is on the fibre to $10^{-11}$ and a critical point of the distance. It contracts as
-        long as
-        the multiplier times the curvature of the constraint is below 1: wide networks with $\gamma < 1$, and two
+        A point where it stops is on the fibre to $10^{-11}$ and a critical point of the distance. It contracts as long
+        as the multiplier times the curvature of the constraint is below 1: wide networks with $\gamma < 1$, and two
         layers.
 
     Example:

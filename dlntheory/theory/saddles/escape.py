@@ -13,8 +13,9 @@ import numpy as np
 from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...architecture import Architecture
+from ...display.displayed import Displayed
 from ...display.progress import whole_runs
-from ...display.text import card, key_values, one_line
+from ...display.text import one_line
 from ...losses import SquaredLoss
 from ...training import AbstractFlow, GradientFlow, State, Training, solve
 from .chain_inputs import LeadingPair, as_params, check_alpha, layers_of, leading_pair, network_of, scaled
@@ -44,41 +45,25 @@ class LinearCost:
 
 
 class EscapeFlow(AbstractFlow):
-    r"""The homogeneous flow near the origin in polar coordinates, in the clock $d\sigma = \|\theta\|^{L-2} dt$.
+    r"""The homogeneous flow near the origin in polar coordinates, in the time $d\sigma = \|\theta\|^{L-2} dt$.
 
     With $\theta = e^{\rho} n$, $\|n\| = 1$ and $F = -\nabla H$, $H(\theta) = -\langle G(0), W_L \cdots W_1\rangle$:
-    $n' = F(n) - \langle n, F(n)\rangle n$, $\rho' = \langle n, F(n)\rangle$, and time is
-    $dt/d\sigma = e^{-(L-2)\rho}$. The
-    flow blows up at a finite time $T^* = \lim_{\sigma\to\infty} t$ for $L \ge 3$, which in this clock is a
-    convergent integral.
+    $n' = F(n) - \langle n, F(n)\rangle n$, $\rho' = \langle n, F(n)\rangle$, and $dt/d\sigma = e^{-(L-2)\rho}$. For
+    $L \ge 3$ the flow blows up at a finite time $T^* = \lim_{\sigma\to\infty} t$, in $\sigma$ a convergent integral.
 
     Args:
         arch: the linear network.
         gradient: $G(0)$ (d_out, d_in).
     """
 
-    arch: Architecture
-    settings: Training
+    architecture: Architecture
+    training: Training
+    label = "escape from the origin"
 
     def __init__(self, arch: Architecture, gradient: Any):
-        self.arch = arch
-        self.settings = Training(LinearCost(gradient))
-        self.settings.check(arch)
-
-    @property
-    def label(self) -> str:
-        return "escape from the origin"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    def check_start(self, theta0: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self.arch.check(theta0)
+        self.architecture = arch
+        self.training = Training(LinearCost(gradient))
+        self.training.check(arch)
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         norm = jnp.sqrt(sum(jnp.sum(layer**2) for layer in theta0.values()))
@@ -88,23 +73,14 @@ class EscapeFlow(AbstractFlow):
         }
 
     def velocity(self, t, state: State) -> State:
-        direction = {name: state[name] for name in self.arch.shapes}
-        force = jax.grad(lambda p: -self.settings.loss(self.arch(p)))(direction)
+        direction = self.parameters(state)
+        force = jax.grad(lambda p: -self.training.loss(self.architecture(p)))(direction)
         speed = sum(jnp.sum(force[name] * direction[name]) for name in direction)
         degree = float(len(direction) - 2)
         # The second term returns the direction to the sphere, from which rounding drifts away.
         norm = sum(jnp.sum(layer**2) for layer in direction.values())
         turning = {name: force[name] - (speed + norm - 1.0) * direction[name] for name in direction}
         return turning | {"log_norm": speed, "time": jnp.exp(-degree * state["log_norm"])}
-
-    def output(self, state: State):
-        return self.arch({name: state[name] for name in self.arch.shapes})
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return {}
-
-    def monitors(self, state: State) -> dict[str, Any]:
-        return {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,7 +108,7 @@ class EscapeDirection:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class EscapeTime:
+class EscapeTime(Displayed):
     r"""The asymptotic law of $t_{1/2}$, when the first mode is at $s_1/2$.
 
     Attributes:
@@ -158,11 +134,8 @@ class EscapeTime:
     def __repr__(self) -> str:
         return f"EscapeTime(L = {self.depth}, s_1 = {self.s1:.6g}, t_half = {self.half_time:.6g})"
 
-    def __str__(self) -> str:
-        return key_values(self._facts())
-
-    def _repr_html_(self) -> str:
-        return card("Escape from the origin", facts=self._facts())
+    def _title(self) -> str:
+        return "escape from the origin"
 
     def _facts(self) -> dict[str, Any]:
         if self.depth == 2:
@@ -188,9 +161,8 @@ def escape_direction(gradient: Any, theta0: Mapping[str, Any]) -> EscapeDirectio
 
     Validity:
         The fastest ray (every layer rank one of norm $L^{-1/2}$, chained, ending in $u_1$ and $v_1$) attracts almost
-        every
-        start for $L \le 3$; for more layers other rays attract as well (remark in Jacot et al. 2021, probability at
-        least 1/2). Which one is reached is measured, not assumed: see `correlation`.
+        every start for $L \le 3$; for more layers other rays attract as well (remark in Jacot et al. 2021, probability
+        at least 1/2). Which one is reached is measured, not assumed: see `correlation`.
     """
     require_float64("escape_direction")
     layers, pair = layers_of(theta0, "theta0"), leading_pair(gradient)
@@ -198,12 +170,12 @@ def escape_direction(gradient: Any, theta0: Mapping[str, Any]) -> EscapeDirectio
     predicted = depth ** (-(depth - 2) / 2) * pair.s
     flow = EscapeFlow(network_of(as_params(layers)), gradient)
     final = _settled(flow, as_params(layers), predicted, pair)
-    direction = {name: np.asarray(final[name]) for name in flow.arch.shapes}
+    direction = {name: np.asarray(final[name]) for name in flow.architecture.shapes}
     force = flow.velocity(0.0, {name: jnp.asarray(leaf) for name, leaf in final.items()})
     speed = float(force["log_norm"])
     spectra = [np.linalg.svd(layer, compute_uv=False) for layer in direction.values()]
     defect = max(float(s[1] / s[0]) if len(s) > 1 else 0.0 for s in spectra)
-    z = np.asarray(flow.arch(direction))
+    z = np.asarray(flow.architecture(direction))
     correlation = float(pair.u @ z @ pair.v / np.linalg.norm(z))
     blow_up = float("inf")
     if depth > 2:
@@ -217,10 +189,10 @@ def escape_direction(gradient: Any, theta0: Mapping[str, Any]) -> EscapeDirectio
 def escape_time(gradient: Any, theta0: Mapping[str, Any], alpha: float) -> EscapeTime:
     r"""When the flow from $\alpha\theta_0$ has learnt half of the first mode, with both constants. A host verb.
 
-    $t_{1/2} = \frac{1}{2 s_1}\log\big(\frac{s_1}{\alpha^2 c} - 1\big)$, $c = \frac14\|W_1 v_1 + W_2^\top u_1\|^2$,
-    for two layers;
-    $t_{1/2} = T^* \alpha^{-(L-2)} + c_L + o(1)$ for $L \ge 3$, with the blow-up time $T^*$ of the homogeneous flow and
-    $c_L = \frac{1}{L} s_1^{-2+2/L} \big[B(\tfrac12; \tfrac2L, 0) - \tfrac{2^{1-2/L}}{1 - 2/L}\big]$.
+    $t_{1/2} = \frac{1}{2 s_1}\log\big(\frac{s_1}{\alpha^2 c} - 1\big)$, $c = \frac14\|W_1 v_1 + W_2^\top u_1\|^2$, for
+    two layers; $t_{1/2} = T^* \alpha^{-(L-2)} + c_L + o(1)$ for $L \ge 3$, with the blow-up time $T^*$ of the
+    homogeneous flow and $c_L = \frac{1}{L} s_1^{-2+2/L} \big[B(\tfrac12; \tfrac2L, 0) - \tfrac{2^{1-2/L}}{1 -
+    2/L}\big]$.
 
     Args:
         gradient: $G(0)$ (d_out, d_in), which for $C = \frac12\|A - A_*\|_F^2$ is $A_*$.
@@ -232,10 +204,9 @@ def escape_time(gradient: Any, theta0: Mapping[str, Any], alpha: float) -> Escap
         IntegrationError: the start does not reach the fastest ray.
 
     Validity:
-        $T^*$: any convex smooth cost. $c_L$ and the law for two layers: whitened regression. Derived here;
-        asymptotic as
-        $\alpha \to 0$, with an error proportional to $\alpha$ for three layers. Needs the fastest escape ray:
-        refused otherwise.
+        $T^*$: any convex smooth cost. $c_L$ and the law for two layers: whitened regression. Derived here; asymptotic
+        as $\alpha \to 0$, with an error proportional to $\alpha$ for three layers. Needs the fastest escape ray: an
+        error otherwise.
 
     Example:
         >>> weights = {"W1": np.eye(2), "W2": np.eye(2)}
@@ -284,9 +255,8 @@ def second_constant(s1: float, depth: int) -> float:
 def measured_half_time(target: Any, theta0: Mapping[str, Any], alpha: float, *, rtol: float = 1e-11) -> float:
     r"""$t_{1/2}$ of the full flow from $\alpha\theta_0$ for $C = \frac12\|A - A_*\|_F^2$, by root finding. A host verb.
 
-    The absolute tolerance is $\min(10^{-10}\alpha, 10^{-13})$, which the second constant needs: at $10^{-8}$ it
-    comes out
-    wrong by 0.1 for four layers and $\alpha = 10^{-3}$. LSODA, for at most 1000 parameters: its events are located
+    The absolute tolerance is $\min(10^{-10}\alpha, 10^{-13})$, which the second constant needs: at $10^{-8}$ it comes
+    out wrong by 0.1 for four layers and $\alpha = 10^{-3}$. LSODA, for at most 1000 parameters: its events are located
     by Brent's method to the spacing of floats.
 
     Raises:
@@ -328,7 +298,7 @@ def _law(depth: int, s1: float, blow_up: float, constant: float, alpha: float) -
 
 def _settled(flow: EscapeFlow, theta0: dict[str, np.ndarray], speed: float, pair: LeadingPair) -> State:
     """The state in polar coordinates once the direction rests; the run is made longer until it does."""
-    depth = len(flow.arch.shapes)
+    depth = len(flow.architecture.shapes)
     # A direction with singular value s turns towards the first pair at a rate of about s_1 - s.
     rate = min(speed, depth ** (-(depth - 2) / 2) * pair.gap)
     length = 25.0 / rate
@@ -336,7 +306,7 @@ def _settled(flow: EscapeFlow, theta0: dict[str, np.ndarray], speed: float, pair
         run = solve(flow, theta0, length, ts=2, method="dopri8", rtol=1e-11, atol=1e-13, save_states=False)
         final = run.final
         turning = flow.velocity(0.0, {name: jnp.asarray(leaf) for name, leaf in final.items()})
-        moving = max(float(jnp.max(jnp.abs(turning[name]))) for name in flow.arch.shapes)
+        moving = max(float(jnp.max(jnp.abs(turning[name]))) for name in flow.architecture.shapes)
         if moving < 1e-9 and float(turning["log_norm"]) > 1e-6 * speed:
             return final
         length *= 3.0

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..._errors import IntegrationError
 from ..._precision import require_float64
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, progress_bar, whole_runs
-from ...display.text import card, one_line, text_table
+from ...display.text import one_line
 from ...families import linear_network
 from ...training import GradientFlow, SteadyState, Trajectory, solve
 from .chain_inputs import Cost, check_depth, negative_gradient
@@ -47,7 +48,7 @@ class GreedyPoint:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class GreedyPath:
+class GreedyPath(Displayed):
     """The critical points of width 0, 1, 2, …; that gradient flow visits them is a conjecture.
 
     Attributes:
@@ -92,21 +93,18 @@ class GreedyPath:
     def __repr__(self) -> str:
         return f"GreedyPath(L = {self.depth}, widths 0 to {self.points[-1].width}, {self.stopped_by})"
 
-    def __str__(self) -> str:
-        head = f"greedy low-rank path, L = {self.depth}, eps = {self.eps:g}; ended: {self.stopped_by}"
-        note = f"as the limit of gradient flow: {CONJECTURE}"
-        return f"{head}\n{note}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return f"greedy low-rank path, L = {self.depth}"
 
-    def _repr_html_(self) -> str:
-        facts = {"widths added": f"eps = {self.eps:g}", "ended": self.stopped_by}
-        note = f"as the limit of gradient flow: {CONJECTURE}"
-        return card(
-            f"Greedy low-rank path, L = {self.depth}", facts=facts, tables=[self._table()], notes=[note]
-        )
+    def _facts(self) -> dict[str, str]:
+        return {"widths added": f"eps = {self.eps:g}", "ended": self.stopped_by}
 
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+    def _notes(self) -> list[str]:
+        return [f"as the limit of gradient flow: {CONJECTURE}"]
+
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows = [(one.width, one.loss, one.singular_value) for one in self.points]
-        return rows, ("width", "loss", "singular value followed")
+        return [(rows, ("width", "loss", "singular value followed"))]
 
 
 def greedy_low_rank(
@@ -124,10 +122,9 @@ def greedy_low_rank(
 ) -> GreedyPath:
     r"""Greedy low-rank learning: widen by one neuron along the leading pair of $G$, train to the end, repeat.
 
-    From width $k = 0$, $A = 0$: stop if $C(A) <$ `tol`, $s_1(G(A)) <$ `gtol` or $k =$ `k_max`; give every hidden
-    layer one
-    neuron (new row of $W_1$: $\epsilon v^\top$; new diagonal entries: $\epsilon$; new column of $W_L$: $\epsilon u$;
-    zeros elsewhere); run the gradient flow of the wider network until it is stationary.
+    From width $k = 0$, $A = 0$: stop if $C(A) <$ `tol`, $s_1(G(A)) <$ `gtol` or $k =$ `k_max`; give every hidden layer
+    one neuron (new row of $W_1$: $\epsilon v^\top$; new diagonal entries: $\epsilon$; new column of $W_L$: $\epsilon
+    u$; zeros elsewhere); run the gradient flow of the wider network until it is stationary.
 
     The network is padded with zero neurons to width `k_max`. They stay exactly zero, so that all widths share one
     compiled program. Ctrl-C returns the widths that are done, with `interrupted` set.

@@ -48,9 +48,8 @@ def imbalance_rates(
     r"""The norm-imbalance identity at one point, $h_l = \phi(W_l h_{l-1})$, output $W_L h_{L-1}$. A host verb.
 
     $\frac{d}{dt}\big(\|W_{l+1}\|_F^2 - \|W_l\|_F^2\big) = -2 \big\langle \frac{\partial \ell}{\partial h_l},\,
-    \phi(z_l) - \phi'(z_l) z_l
-    \big\rangle$ under gradient flow: it vanishes for a positively homogeneous $\phi$ of degree 1
-    (linear, ReLU), and for no other. Nothing is integrated: both sides are derivatives at this point.
+    \phi(z_l) - \phi'(z_l) z_l \big\rangle$ under gradient flow: it vanishes for a positively homogeneous $\phi$ of
+    degree 1 (linear, ReLU), and for no other. Nothing is integrated: both sides are derivatives at this point.
 
     Args:
         weights: `"W1"`, …, `"WL"`.

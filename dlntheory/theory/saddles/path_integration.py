@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._precision import require_float64
+from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, whole_runs
-from ...display.text import card, key_values
 from ...training import AbstractEvent, AbstractFlow, GradientFlow, State, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
 from ...training.trajectory import INTERRUPTED
@@ -61,7 +61,7 @@ class ModeReaches(AbstractEvent):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class PathRun:
+class PathRun(Displayed):
     r"""A run of the full flow from $\alpha\theta_0$, at times close enough to follow plateaus and jumps.
 
     Attributes:
@@ -99,15 +99,11 @@ class PathRun:
         mark = ", interrupted" if self.interrupted else ""
         return f"PathRun(L = {self.depth}, alpha = {self.alpha:g}, {len(self.ts)} times{mark})"
 
-    def __str__(self) -> str:
-        return f"{self.trajectory}\n{key_values(self._facts())}"
-
-    def _repr_html_(self) -> str:
-        facts = [*self.trajectory.facts(), *self._facts().items()]
-        return card(f"Path from alpha = {self.alpha:g}, L = {self.depth}", facts=facts)
+    def _title(self) -> str:
+        return f"path from alpha = {self.alpha:g}, L = {self.depth}"
 
     def _facts(self) -> dict[str, str]:
-        facts = {"explicit steps": f"{self.estimated_steps:.2g} estimated"}
+        facts = dict(self.trajectory.facts()) | {"explicit steps": f"{self.estimated_steps:.2g} estimated"}
         return facts | ({"interrupted": "it ends early or is coarse"} if self.interrupted else {})
 
 
@@ -225,7 +221,7 @@ def follow_path(
     flow = GradientFlow(network_of(start), cost)
     end = default_horizon(cost, start) if t1 is None else float(t1)
     steps = estimated_steps(cost, start, end)
-    size = flow.arch.size
+    size = flow.architecture.size
     if method == "auto":
         method = chosen_method(steps, size)
     elif method == "stiff" and size > MAX_PARAMETERS:

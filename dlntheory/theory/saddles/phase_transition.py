@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from ..._errors import ConditionError
-from ...display.progress import keeps_partial, progress_bar
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
+from ...display.progress import collect
 from ...families import linear_network
 from ...initial import gaussian
 from ...losses.base import checked_array
@@ -39,7 +39,7 @@ class PredictedDistance:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class PhaseTransition:
+class PhaseTransition(Displayed):
     r"""Measured distances over widths at one $\gamma$, with what the theory predicts.
 
     Attributes:
@@ -80,20 +80,17 @@ class PhaseTransition:
             f"PhaseTransition(L = {self.depth}, gamma = {self.gamma:g}, widths {self.widths.tolist()}{mark})"
         )
 
-    def __str__(self) -> str:
-        table = text_table(*self._table())
-        return f"{table}\n(interrupted)" if self.interrupted else table
+    def _title(self) -> str:
+        return f"distances at initialisation, L = {self.depth}, gamma = {self.gamma:g}, {self.seeds} seeds"
 
-    def _repr_html_(self) -> str:
-        title = f"Distances at initialisation, L = {self.depth}, gamma = {self.gamma:g}, {self.seeds} seeds"
-        notes = ["(interrupted)"] if self.interrupted else ()
-        return card(title, tables=[self._table()], notes=notes)
+    def _notes(self) -> list[str]:
+        return ["(interrupted)"] if self.interrupted else []
 
-    def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+    def _tables(self) -> list[tuple[Any, ...]]:
         rows = zip(
             self.widths, self.minimum, self.predicted_minimum, self.saddle, self.predicted_saddle, strict=True
         )
-        return list(rows), ("width", "d_m", "predicted", "d_s at most", "predicted")
+        return [(list(rows), ("width", "d_m", "predicted", "d_s at most", "predicted"))]
 
 
 def predicted_minimum(target: Any, depth: int, gamma: float, start: Any = 0.0) -> PredictedDistance:
@@ -173,20 +170,10 @@ def phase_transition(
         ConditionError: $\gamma < 1 - 1/L$; ValueError: malformed arguments, a width below the rank of the target.
     """
     layers, goal = check_gamma(depth, gamma, allow_one=True), np.atleast_2d(checked_array(target, "target"))
-    rows = []
-    interrupted = False
-    with progress_bar(len(widths) * seeds, "distances", unit="start", progress=progress) as bar:
-        try:
-            for width in widths:
-                found = []
-                for seed in range(seeds):
-                    found.append(_one(goal, layers, gamma, int(width), seed))
-                    bar.update()
-                rows.append(np.mean(found, axis=0))
-        except KeyboardInterrupt:
-            if not (rows and keeps_partial()):
-                raise
-            interrupted = True
+    one = lambda width: np.mean(
+        [_one(goal, layers, gamma, int(width), seed) for seed in range(seeds)], axis=0
+    )
+    rows, interrupted = collect(one, widths, "distances", unit="width", progress=progress)
     minimum, saddle, predicted_m, predicted_s = np.array(rows).T
     done = np.asarray(widths)[: len(rows)]
     return PhaseTransition(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...display.text import card, text_table
+from ...display.displayed import Displayed
 from .path_integration import PathRun, largest_jump
 
 CONJECTURE = "saddle-to-saddle path (conjecture, not a theorem)"
@@ -39,7 +39,7 @@ class Plateau:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plateaus:
+class Plateaus(Displayed):
     """The plateaus of a run in order of time. That they are saddles of rank 0, 1, 2, … is a conjecture.
 
     Attributes:
@@ -67,21 +67,18 @@ class Plateaus:
     def __getitem__(self, index: int) -> Plateau:
         return self.found[index]
 
-    def __str__(self) -> str:
-        if not self.found:
-            return f"{CONJECTURE}\nno plateau found"
-        return f"{CONJECTURE}\n{text_table(*self._table())}"
+    def _title(self) -> str:
+        return f"{len(self)} plateau{'' if len(self) == 1 else 's'}"
+
+    def _tables(self) -> list[tuple[Any, ...]]:
+        return [self._table()] if self.found else []
+
+    def _notes(self) -> list[str]:
+        return [CONJECTURE]
 
     def __repr__(self) -> str:
         ranks = ", ".join(map(str, self.ranks))
         return f"Plateaus({len(self)} found{f', of ranks {ranks}' if ranks else ''})"
-
-    def _repr_html_(self) -> str:
-        return card(
-            f"{len(self)} plateau{'' if len(self) == 1 else 's'}",
-            tables=[self._table()] if self.found else (),
-            notes=[CONJECTURE],
-        )
 
     def _table(self) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
         rows = [(one.rank, one.t, one.loss, one.gradient_norm) for one in self.found]

@@ -1,4 +1,8 @@
-"""Runge-Kutta integration, explicit or matrix-free implicit, and the only place that drives diffrax."""
+"""Runge-Kutta integration, explicit or matrix-free implicit, by diffrax; nothing else in the package imports it.
+
+`integrate` is the one compiled program of `solve`: a stretch of a run, of one start or of a batch of starts that share
+their steps. `states_along` is the same equation without what belongs to a run on the host (chunks, records, events).
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,11 @@ import numpy as np
 import optimistix as optx
 
 from ..base import AbstractFlow, State
-from ..events import AbstractEvent
+from ..events import AbstractEvent, event_values
 from ..recording import LawMonitor, quantities, record
+from ..save_times import padded, padded_count
 from ..time_reparametrisation import Clock
+from .compiling import Compiled
 from .resumable_stepping import Crossing, Memory, Pace, Pausing, blank_memory, memory_of, select
 
 
@@ -31,15 +37,37 @@ def _matrix_free() -> diffrax.AbstractSolver:
     )
 
 
-#: Told between the parts of a run how far it is: the time in units of the clock and the loss.
-Tell = Callable[[float, float], None]
+#: Progress callback, called between chunks: the time in units of the clock and the loss.
+Tell = Callable[[float, float | None], None]
 
-SOLVERS = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8, "krylov": _matrix_free}
+SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {
+    "tsit5": diffrax.Tsit5,
+    "dopri8": diffrax.Dopri8,
+    "krylov": _matrix_free,
+}
+
+
+def solver_of(method: Any) -> diffrax.AbstractSolver | None:
+    """The solver of a name, or the diffrax solver that was given; `None` for anything else.
+
+    Raises:
+        ValueError: a solver without error estimate, which cannot choose its steps.
+    """
+    if isinstance(method, str):
+        return SOLVERS[method]() if method in SOLVERS else None
+    if not isinstance(method, diffrax.AbstractSolver):
+        return None
+    if not isinstance(method, diffrax.AbstractAdaptiveSolver):
+        raise ValueError(
+            f"Argument `method` must be a solver with an error estimate, which chooses its own steps, but is "
+            f"{type(method).__name__}. For steps of one size use `iterate`."
+        )
+    return method
 
 
 @dataclasses.dataclass(frozen=True)
 class RawRun:
-    """What a back end hands to `solve`: arrays padded or cut as it saw fit, nothing interpreted."""
+    """Unprocessed solver output: rows have a leading time axis, behind it that of the members of a batch."""
 
     ts: np.ndarray
     rows: dict[str, Any]
@@ -51,19 +79,21 @@ class RawRun:
     method: str
     compiled: bool
     interrupted: bool = False
+    note: str | None = None
 
 
 class _Settings(eqx.Module):
     """What decides the compiled program; everything else is traced."""
 
-    solver: str = eqx.field(static=True)
     clock: Clock = eqx.field(static=True)
     step_to_ts: bool = eqx.field(static=True)
     save_states: bool = eqx.field(static=True)
+    is_batched: bool = eqx.field(static=True)
 
 
 class _Arguments(eqx.Module):
     dynamics: AbstractFlow
+    solver: diffrax.AbstractSolver
     events: tuple[AbstractEvent, ...]
     monitor: LawMonitor | None
 
@@ -88,90 +118,139 @@ class _Outcome(eqx.Module):
     is_event: Any
     is_paused: Any
     result: Any
+    events: Any
     memory: Memory
 
 
-def _finite_norm(error):
+def _finite_norm(error: Any, is_batched: bool = False) -> Any:
+    """The root mean square, of the worst member of a batch, and large where it is not finite."""
+    if is_batched:
+        leaves = jax.tree.leaves(error)
+        squares = sum(jnp.sum(jnp.square(leaf.reshape(len(leaf), -1)), axis=1) for leaf in leaves)
+        size = jnp.sqrt(jnp.max(squares) / sum(leaf[0].size for leaf in leaves))
+    else:
+        size = optx.rms_norm(error)
     # A non-finite error estimate would make the next step size nan, and every later step is then rejected.
-    size = optx.rms_norm(error)
     return jnp.where(jnp.isfinite(size), size, 1e10)
 
 
-def _event_values(arguments: _Arguments, t, state: State):
-    return jnp.stack([event.value(arguments.dynamics, t, state) for event in arguments.events])
+_member_norm = functools.partial(_finite_norm, is_batched=True)
 
 
-def _controller(solver: str, step_to_ts: bool, grid, shortest, rtol, atol) -> Any:
+def _controller(solver: Any, is_batched: bool, shortest: Any, rtol: Any, atol: Any) -> Any:
     # A proportional term keeps an implicit method, whose error estimates jump, from rejecting most of its steps.
-    pcoeff, icoeff = (0.3, 0.4) if solver == "krylov" else (0.0, 1.0)
-    controller = diffrax.PIDController(
+    pcoeff, icoeff = (0.3, 0.4) if isinstance(solver, diffrax.AbstractImplicitSolver) else (0.0, 1.0)
+    return diffrax.PIDController(
         rtol=rtol,
         atol=atol,
         pcoeff=pcoeff,
         icoeff=icoeff,
-        norm=_finite_norm,
+        norm=_member_norm if is_batched else _finite_norm,
         dtmin=shortest,
         force_dtmin=False,
     )
-    return diffrax.ClipStepSizeController(controller, step_ts=grid) if step_to_ts else controller
 
 
-@eqx.filter_jit
-@eqx.debug.assert_max_traces(max_traces=None)
+def _clipped(controller: Any, grid: Any) -> Any:
+    return diffrax.ClipStepSizeController(controller, step_ts=jnp.where(jnp.isnan(grid), jnp.inf, grid))
+
+
+def for_members(function: Callable[..., Any], is_batched: bool, *, shared: int = 0) -> Callable[..., Any]:
+    """A function of a state as one of the states of a batch; its first arguments are shared by the members."""
+    if not is_batched:
+        return function
+    return lambda *args: jax.vmap(functools.partial(function, *args[:shared]))(*args[shared:])
+
+
+def states_along(
+    flow: AbstractFlow,
+    state: State,
+    t0: Any,
+    ts: Any,
+    *,
+    solver: diffrax.AbstractSolver,
+    rtol: Any,
+    atol: Any,
+    max_steps: int,
+    derivative: str,
+) -> State:
+    """The states of a flow at increasing times from `t0` on. Pure; see `states_at`."""
+    adjoints = {
+        "reverse": diffrax.RecursiveCheckpointAdjoint,
+        "forward": diffrax.ForwardMode,
+        "both": diffrax.DirectAdjoint,
+    }
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: args.velocity(t, y)),  # pyright: ignore[reportArgumentType]
+        solver,
+        t0,
+        ts[-1],
+        None,
+        state,
+        flow,
+        saveat=diffrax.SaveAt(ts=ts),
+        stepsize_controller=_controller(solver, False, None, rtol, atol),
+        adjoint=adjoints[derivative](),
+        max_steps=max_steps,
+    )
+    return solution.ys  # pyright: ignore[reportReturnType]
+
+
+@Compiled
 def integrate(
     settings: _Settings,
     arguments: _Arguments,
     start: _Point,
     here: _Point,
-    grid,
-    saves,
-    is_first,
+    end: Any,
+    grid: Any,
+    ts: Any,
+    is_first: Any,
     memory: Memory,
-    steps,
-    rtol,
-    atol,
-):
+    steps: Any,
+    rtol: Any,
+    atol: Any,
+) -> _Outcome:
     """Part of a run; one compiled program per shape: tolerances, times, number of steps are arrays and never retrace.
 
     Args:
         settings: what the program depends on.
-        arguments: the dynamics and what watches it.
+        arguments: the flow and what watches it.
         start: of the run.
         here: of this part.
-        grid: the save times of the run.
-        saves: those after `here`, filled up with `nan`, which no step ever reaches.
+        end: of the run.
+        grid: the save times of the run, padded with NaN.
+        ts: those after `here`, padded with NaN, which no step ever reaches.
         is_first: whether this part is the first.
         memory: what the part before left; blank in the first.
         steps: how many steps to take.
         rtol: relative tolerance per step.
         atol: absolute tolerance per step.
     """
-    clock, end = settings.clock, grid[-1]
+    clock, is_batched, solver = settings.clock, settings.is_batched, arguments.solver
+    flow, monitor = arguments.dynamics, arguments.monitor
     # The conserved quantities at the start; computed here, a call of `solve` costs no eager operations.
-    reference = quantities(arguments.dynamics, clock.time(start.t), start.state, arguments.monitor)
+    reference = for_members(lambda state: quantities(flow, clock.time(start.t), state, monitor), is_batched)(
+        start.state
+    )
 
-    def field(s, state, args: _Arguments):
-        return clock.velocity(args.dynamics, s, state)
+    def field(s: Any, state: State, args: _Arguments) -> State:
+        return for_members(functools.partial(clock.velocity, args.dynamics), is_batched, shared=1)(s, state)
 
-    def row(s, state, args: _Arguments, with_state: bool):
-        return record(
-            args.dynamics, clock.time(s), state, reference, monitor=args.monitor, with_state=with_state
-        )
+    def row(s: Any, state: State, args: _Arguments, with_state: bool) -> dict[str, Any]:
+        def one(t: Any, state: State, reference: Any) -> dict[str, Any]:
+            return record(args.dynamics, t, state, reference, monitor=args.monitor, with_state=with_state)
 
-    def save(s, state, args: _Arguments):
-        return row(s, state, args, settings.save_states)
+        return for_members(one, is_batched, shared=1)(clock.time(s), state, reference)
 
-    def save_last(s, state, args: _Arguments):
-        return row(s, state, args, True)
-
-    def first_event(t, y, args: _Arguments, **kwargs):
+    def first_event(t: Any, y: State, args: _Arguments, **kwargs: Any) -> Any:
         # diffrax passes t, y, args by keyword. The minimum crosses zero when the first of the events does.
-        return jnp.min(_event_values(args, clock.time(t), y))
+        return jnp.min(event_values(args.events, args.dynamics, clock.time(t), y, is_batched))
 
     # Below the spacing of floats near the end a step no longer moves t: stop there instead of rejecting for ever.
-    shortest = 1e-16 * (end - start.t)
-    inner = _controller(settings.solver, settings.step_to_ts, grid, shortest, rtol, atol)
-    solver, term = SOLVERS[settings.solver](), diffrax.ODETerm(field)  # pyright: ignore[reportArgumentType]
+    inner = _controller(solver, is_batched, 1e-16 * (end - start.t), rtol, atol)
+    inner = _clipped(inner, grid) if settings.step_to_ts else inner
+    term = diffrax.ODETerm(field)  # pyright: ignore[reportArgumentType]
     fresh = solver.init(term, here.t, end, here.state, arguments)
     solution = diffrax.diffeqsolve(
         term,
@@ -182,7 +261,10 @@ def integrate(
         here.state,
         arguments,
         saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=saves, fn=save), diffrax.SubSaveAt(t1=True, fn=save_last)],
+            subs=[
+                diffrax.SubSaveAt(ts=ts, fn=lambda s, y, args: row(s, y, args, settings.save_states)),
+                diffrax.SubSaveAt(t1=True, fn=lambda s, y, args: row(s, y, args, True)),
+            ],
             solver_state=True,
             controller_state=True,
         ),
@@ -190,55 +272,65 @@ def integrate(
             controller=inner, is_first=is_first, memory=memory, end=end, steps=steps
         ),
         solver_state=select(is_first, fresh, memory.solver),
-        # `solve` is a host verb that nobody differentiates; this compiles in two thirds of the default's time.
+        # Nobody differentiates a run on the host, and this compiles in two thirds of the default's time.
         adjoint=diffrax.ForwardMode(),
         event=diffrax.Event(first_event, Crossing(), direction=False) if arguments.events else None,
         max_steps=None,
         throw=False,
     )
     (grid_ts, last_ts), (rows, last) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues]
+    final_row = jax.tree.map(lambda leaf: leaf[0], last)
+    final_time = clock.time(last_ts[0])
     return _Outcome(
         ts=grid_ts,
         rows=rows,
         final_t=last_ts[0],
-        final_row=jax.tree.map(lambda leaf: leaf[0], last),
+        final_row=final_row,
         accepted=solution.stats["num_accepted_steps"],
         rejected=solution.stats["num_rejected_steps"],
         is_finished=solution.result == diffrax.RESULTS.successful,
         is_event=solution.result == diffrax.RESULTS.event_occurred,
         is_paused=solution.result == diffrax.RESULTS.max_steps_reached,
         result=solution.result,
+        events=event_values(arguments.events, flow, final_time, final_row["state"], is_batched)
+        if arguments.events
+        else None,
         memory=memory_of(solution),
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _form(solver: str, step_to_ts: bool, saves: int, shapes: tuple[Any, ...], dtype: Any) -> Memory:
+def _form(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], dtype: Any) -> Memory:
     """Shapes and types of the memory of a run: known before its program is compiled."""
     number = jax.ShapeDtypeStruct((), dtype)
 
-    def make(grid, one, state):
-        return blank_memory(
-            _controller(solver, step_to_ts, grid, one, one, one), SOLVERS[solver](), state, one
-        )
+    def make(grid: Any, one: Any, state: State) -> Memory:
+        controller = _controller(solver, False, one, one, one)
+        return blank_memory(_clipped(controller, grid) if step_to_ts else controller, solver, state, one)
 
     state = {name: jax.ShapeDtypeStruct(shape, kind) for name, shape, kind in shapes}
-    return eqx.filter_eval_shape(make, jax.ShapeDtypeStruct((saves,), dtype), number, state)
+    return eqx.filter_eval_shape(make, jax.ShapeDtypeStruct((count,), dtype), number, state)
 
 
-def _blank(settings: _Settings, state: State, saves: int) -> Memory:
+def _blank(solver: Any, step_to_ts: bool, state: State, count: int) -> Memory:
     shapes = tuple((name, leaf.shape, leaf.dtype) for name, leaf in state.items())
-    form = _form(settings.solver, settings.step_to_ts, saves, shapes, jnp.result_type(float))
+    arguments = (solver, step_to_ts, count, shapes, jnp.result_type(float))
+    try:
+        form = _form(*arguments)
+    except TypeError:
+        # A solver that holds arrays has no hash.
+        form = _form.__wrapped__(*arguments)
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), form)
 
 
-def run_explicit(
+def run_diffrax(
     dynamics: AbstractFlow,
     state0: State,
     ts: np.ndarray,
     t0: float,
     *,
-    method: str,
+    solver: diffrax.AbstractSolver,
+    label: str,
     clock: Clock,
     rtol: float,
     atol: float,
@@ -246,33 +338,39 @@ def run_explicit(
     monitor: LawMonitor | None,
     step_to_ts: bool,
     save_states: bool,
+    is_batched: bool,
     max_steps: int,
     tell: Tell,
 ) -> RawRun:
-    """Integrate with Tsit5, Dopri8 or Kvaerno5 and a step controller, in parts of half a second. See `solve`.
+    """Integrate with a Runge-Kutta method and a step controller, in chunks of half a second. See `solve`.
 
-    The parts are of one compiled program, and put together they are the run that would have been made at once.
+    The chunks are of one compiled program, and put together they are the run that would have been made at once.
 
     Raises:
-        KeyboardInterrupt: the user stopped the run before its first part was done; later, what is done is returned.
+        KeyboardInterrupt: the user stopped the run before its first chunk was done; later, the partial run is returned.
     """
-    settings = _Settings(method, clock, step_to_ts, save_states)
-    arguments = _Arguments(dynamics, events, monitor)
-    traces = eqx.debug.get_num_traces(integrate)
+    settings = _Settings(clock, step_to_ts, save_states, is_batched)
+    arguments = _Arguments(dynamics, solver, events, monitor)
+    traces = integrate.traces
     start, pace = _Point(np.asarray(t0), state0), Pace(state0, dynamics)
     tolerances = np.asarray(rtol), np.asarray(atol)
+    size = sum(leaf.size for leaf in state0.values()) if save_states else 1
+    count = padded_count(len(ts), size)
+    end, grid = np.asarray(float(ts[-1])), padded(ts, count, np.nan)
 
     def advance(done: _Done) -> _Done:
-        began, known = time.perf_counter(), eqx.debug.get_num_traces(integrate)
+        began, known = time.perf_counter(), integrate.traces
         last, reached = done.last, done.saves
         here = start if last is None else _Point(last.final_t, last.final_row["state"])
-        memory = _blank(settings, state0, len(ts)) if last is None else last.memory
-        saves = np.concatenate([ts[reached:], np.full(reached, np.nan)]) if reached else ts
+        memory = _blank(solver, step_to_ts, state0, count) if last is None else last.memory
+        remaining = padded(ts[reached:], count, np.nan)
         steps = np.asarray(min(pace.steps, max_steps - done.steps))
         is_first = np.asarray(last is None)
-        out = integrate(settings, arguments, start, here, ts, saves, is_first, memory, steps, *tolerances)
+        out = integrate(
+            settings, arguments, start, here, end, grid, remaining, is_first, memory, steps, *tolerances
+        )
         done = done.and_then(out, len(ts), max_steps)
-        if eqx.debug.get_num_traces(integrate) == known:
+        if integrate.traces == known:
             pace.learn(int(steps), time.perf_counter() - began)
         return done
 
@@ -281,7 +379,7 @@ def run_explicit(
         try:
             done = advance(done)
             if done.goes_on:
-                tell(float(done.last.final_t), float(done.last.final_row["loss"]))
+                tell(float(done.last.final_t), float(np.max(done.last.final_row["loss"])))
         except KeyboardInterrupt:
             if done.last is None:
                 raise
@@ -289,8 +387,7 @@ def run_explicit(
     out = done.last
     failure, event = None, None
     if out.is_event:
-        values = _event_values(arguments, clock.time(out.final_t), out.final_row["state"])
-        event = int(np.argmin(values))
+        event = int(np.argmin(out.events))
     elif not out.is_finished and not interrupted:
         failure = diffrax.RESULTS[out.result].strip().splitlines()[0]
     return RawRun(
@@ -301,8 +398,8 @@ def run_explicit(
         counts={"steps accepted": done.accepted, "steps rejected": done.rejected},
         failure=failure,
         event=event,
-        method=method,
-        compiled=eqx.debug.get_num_traces(integrate) > traces,
+        method=label,
+        compiled=integrate.traces > traces,
         interrupted=interrupted,
     )
 
@@ -331,6 +428,8 @@ class _Done(NamedTuple):
         ts, rows = np.asarray(out.ts), jax.tree.map(np.asarray, out.rows)
         accepted, rejected = self.accepted + int(out.accepted), self.rejected + int(out.rejected)
         goes_on = bool(out.is_paused) and accepted + rejected < max_steps
+        # Nothing comes of a start at which the loss is not finite, whatever the number of steps.
+        goes_on = goes_on and (self.last is not None or bool(np.all(np.isfinite(out.final_row["loss"]))))
         if goes_on:
             # What is not reached yet is infinite. Copied, or the whole padded arrays of every part would stay alive.
             count = int(np.sum(np.isfinite(ts)))

@@ -71,7 +71,7 @@ def run_anchored(
     here, now, length = start, t0, np.inf
     counts: dict[str, int] = {}
     saved: list[tuple[float, Any]] = []
-    compiled, chunks, raw, kept = False, 0, None, None
+    compiled, chunks, inaccurate, raw, kept = False, 0, 0, None, None
     try:
         for save in ts[ts > t0]:
             while now < save:
@@ -94,6 +94,7 @@ def run_anchored(
                 if there.is_accurate or end - now <= (ts[-1] - t0) * 0.5**_MAX_HALVINGS:
                     if there.failure is not None:
                         return _joined(raw, saved, counts, chunks, compiled, failure=there.failure)
+                    inaccurate += not there.is_accurate
                     here, now, length, kept = there, end, 2 * (end - now), raw
                     if now == save:
                         saved.append((now, _row(raw.rows, 1)))
@@ -105,7 +106,13 @@ def run_anchored(
         return _joined(kept, saved, counts, chunks, compiled, interrupted=True)
     if raw is None:
         raise ValueError(f"Argument `ts` must reach beyond the start {t0:g} for {dynamics.label}.")
-    return _joined(raw, saved, counts, chunks, compiled)
+    note = None
+    if inaccurate:
+        note = (
+            f"{inaccurate} of {chunks} chunks were taken although their equations were not solved to rounding from "
+            f"the base point, at 2^-{_MAX_HALVINGS} of the run"
+        )
+    return dataclasses.replace(_joined(raw, saved, counts, chunks, compiled), note=note)
 
 
 def _row(rows: dict[str, Any], index: int) -> dict[str, Any]:

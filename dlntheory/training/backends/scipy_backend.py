@@ -10,7 +10,6 @@ import dataclasses
 import warnings
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,30 +19,30 @@ from ..base import AbstractFlow, State
 from ..events import AbstractEvent
 from ..recording import LawMonitor, quantities, record
 from ..time_reparametrisation import Clock
+from .compiling import Compiled
 from .diffrax_backend import RawRun, Tell
 
 MAX_PARAMETERS = 1000
 
 
-@eqx.filter_jit
-@eqx.debug.assert_max_traces(max_traces=None)
+@Compiled
 def _field(dynamics: AbstractFlow, clock: Clock, like: State, s, vector):
     _, unravel = ravel_pytree(like)
     return ravel_pytree(clock.velocity(dynamics, s, unravel(vector)))[0]
 
 
-@eqx.filter_jit
+@Compiled
 def _jacobian(dynamics: AbstractFlow, clock: Clock, like: State, s, vector):
-    return jax.jacfwd(lambda y: _field(dynamics, clock, like, s, y))(vector)
+    return jax.jacfwd(lambda y: _field.function(dynamics, clock, like, s, y))(vector)
 
 
-@eqx.filter_jit
+@Compiled
 def _event_value(dynamics: AbstractFlow, clock: Clock, event: AbstractEvent, like: State, s, vector):
     _, unravel = ravel_pytree(like)
     return event.value(dynamics, clock.time(s), unravel(vector))
 
 
-@eqx.filter_jit
+@Compiled
 def _rows(dynamics: AbstractFlow, clock: Clock, monitor: LawMonitor | None, reference, like: State, points):
     _, unravel = ravel_pytree(like)
 
@@ -99,7 +98,7 @@ def run_stiff(
             f'Argument `method` must not be "stiff" above {MAX_PARAMETERS} state variables (it factorises a dense '
             f'Jacobian), but the state of {dynamics.label} has {vector0.size}. Use "dopri8".'
         )
-    traces = eqx.debug.get_num_traces(_field)
+    traces = _field.traces
 
     def field(s, y):
         return np.asarray(_field(dynamics, clock, state0, jnp.asarray(s), jnp.asarray(y)))
@@ -151,13 +150,14 @@ def run_stiff(
         final_row={name: jax.tree.map(lambda leaf: leaf[-1], row) for name, row in rows.items()},
         counts={
             "steps": march.steps,
-            "evaluations": march.evaluations,
-            "Jacobians": march.jacobians,
+            # LSODA counts in int32.
+            "evaluations": int(march.evaluations),
+            "Jacobians": int(march.jacobians),
         },
         failure=march.failure,
         event=march.event,
         method=label,
-        compiled=eqx.debug.get_num_traces(_field) > traces,
+        compiled=_field.traces > traces,
         interrupted=march.interrupted,
     )
 

@@ -7,13 +7,16 @@ from typing import Any, ClassVar, Unpack
 import jax
 import jax.numpy as jnp
 
+from ..._errors import NotApplicableError
 from ...architecture import Architecture
-from ..base import State
+from ...laws.law import Law
+from ..base import AbstractIteration, State
+from ..law_change import LawChange, form_of, invariance, is_conserved_by, needs_velocity
 from ..settings import Settings, Training, checked_number
-from .gradient_descent import AbstractDescent
+from .gradient_flow import chain_imbalances
 
 
-class CayleyDescent(AbstractDescent):
+class CayleyDescent(AbstractIteration):
     r"""Explicit descent of two layers that keeps their imbalance to rounding, for any loss and step size.
 
     With $Q = [W_1^\top; W_2]$ and $N = [[0, -G^\top], [-G, 0]]$ at the present point,
@@ -78,6 +81,27 @@ class CayleyDescent(AbstractDescent):
     def monitors(self, state: State) -> dict[str, Any]:
         gradient = jax.grad(self.training.loss)(self.output(state))
         return {"norm of eta G / 2": 0.5 * self.learning_rate * jnp.linalg.norm(gradient, 2)}
+
+    def conserved(self, state: State) -> dict[str, Any]:
+        return chain_imbalances(self.architecture, self.training, state)
+
+    def law_change(self, law: Law) -> LawChange:
+        r"""$h_+ = h$ for every quadratic law of the flow with these rates.
+
+        Such a law is invariant under all linear flows $Q' = NQ$ of two-layer chains, hence under their Cayley
+        transforms.
+        """
+        form = form_of(self, law)
+        if form.noether:
+            raise needs_velocity(self, form)
+        if not is_conserved_by(form, self):
+            raise NotApplicableError(
+                f"Argument `law` must be conserved by the flow with these rates for {self!r}, but {law.name} is not.",
+                requirement="a law of the flow with the rates of the rule",
+            )
+        return invariance(
+            self, form, "Hairer, Lubich and Wanner 2006 (Cayley transforms of quadratic Lie groups)"
+        )
 
     def _rate(self, k: Any) -> Any:
         return self.learning_rate * self.training.speed(self.time_of(k))

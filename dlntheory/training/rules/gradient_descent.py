@@ -1,26 +1,16 @@
-"""`GradientDescent`: steps along the gradient of the whole loss; `AbstractDescent` for rules like it."""
+"""`GradientDescent`: steps along the gradient of the whole loss."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Unpack
 
-import equinox as eqx
-
 from ...architecture import Architecture
-from ..base import AbstractIteration, State
+from ...laws.law import Law
+from ..base import State
+from ..law_change import LawChange
 from ..settings import Settings, Training, checked_number
-from .gradient_flow import chain_imbalances
-
-
-class AbstractDescent(AbstractIteration):
-    """A rule that steps the parameters themselves, by one step size, and stands for a gradient flow."""
-
-    architecture: eqx.AbstractVar[Architecture]
-    training: eqx.AbstractVar[Training]
-    learning_rate: eqx.AbstractVar[Any]
-
-    def conserved(self, state: State) -> dict[str, Any]:
-        return chain_imbalances(self.architecture, self.training, state)
+from .descent import AbstractDescent, descent_change
 
 
 class GradientDescent(AbstractDescent):
@@ -53,9 +43,19 @@ class GradientDescent(AbstractDescent):
         self.architecture, self.training = arch, Training.of(arch, loss, **settings)
         self.learning_rate = checked_number(learning_rate, "learning_rate", above=0)
 
-    def step(self, k: Any, state: State) -> State:
-        velocity = self.training.velocity(self.architecture, state, self.time_of(k))
-        return {name: state[name] + self.learning_rate * velocity[name] for name in state}
+    def update(
+        self,
+        eta: Mapping[str, Any],
+        theta: State,
+        memory: State,
+        gradient: Callable[[State], State],
+        numbers: Mapping[str, Any],
+    ) -> tuple[State, State]:
+        slope = gradient(theta)
+        return {name: theta[name] - eta[name] * slope[name] for name in theta}, memory
+
+    def law_change(self, law: Law) -> LawChange:
+        return descent_change(self, law)
 
 
 def imbalance_drift(arch: Architecture, training: Training, params: State, learning_rate: Any) -> list[Any]:

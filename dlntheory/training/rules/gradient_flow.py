@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Unpack
 
 from ...architecture import Architecture
 from ...laws.balancedness import imbalances
+from ...laws.law import Law
 from ..base import AbstractFlow, State
+from ..law_change import LawChange, flow_change
 from ..settings import Settings, Training
 
 
@@ -49,6 +51,9 @@ class GradientFlow(AbstractFlow):
 
     def conserved(self, state: State) -> dict[str, Any]:
         return chain_imbalances(self.architecture, self.training, state)
+
+    def law_change(self, law: Law) -> LawChange:
+        return flow_change(self, law)
 
 
 def layer_velocity(arch: Architecture, training: Training, params: State) -> State:

@@ -9,9 +9,22 @@ import optimistix as optx
 from jax.flatten_util import ravel_pytree
 
 from ...architecture import Architecture
-from ..base import State
+from ...laws.law import Law
+from ...laws.law_forms import Evaluator
+from ..base import AbstractIteration, State
+from ..law_change import (
+    At,
+    LawChange,
+    decayed,
+    form_of,
+    invariance,
+    is_conserved_by,
+    needs_velocity,
+    plus,
+    scaled,
+)
 from ..settings import Settings, Training, checked_number
-from .gradient_descent import AbstractDescent
+from .gradient_flow import chain_imbalances
 
 #: Newton steps for one implicit step; each squares the error.
 MAX_NEWTON = 30
@@ -19,7 +32,7 @@ MAX_NEWTON = 30
 TOLERANCE = 1e-14
 
 
-class ImplicitMidpoint(AbstractDescent):
+class ImplicitMidpoint(AbstractIteration):
     r"""Implicit midpoint steps of gradient flow: they keep every quadratic invariant, at any step size.
 
     $$\theta_{k+1} = \theta_k + \eta\,F\left(\tfrac12(\theta_k + \theta_{k+1})\right)$$
@@ -54,6 +67,10 @@ class ImplicitMidpoint(AbstractDescent):
     training: Training
     learning_rate: Any
     label: ClassVar[str] = "implicit midpoint"
+    failure: ClassVar[str] = (
+        "Newton's method found no solution of the equation of a step near its start. A smaller step size helps where "
+        "the flow itself goes on."
+    )
 
     def __init__(self, arch: Architecture, loss: Any, learning_rate: float, **settings: Unpack[Settings]):
         self.architecture, self.training = arch, Training.of(arch, loss, **settings)
@@ -81,3 +98,39 @@ class ImplicitMidpoint(AbstractDescent):
         # The law is kept by this form of the update, up to the residual of the equation.
         after = start + 2.0 * half * field(start + unit * found.value)
         return unravel(jnp.where(found.result == optx.RESULTS.successful, after, jnp.nan))
+
+    def conserved(self, state: State) -> dict[str, Any]:
+        return chain_imbalances(self.architecture, self.training, state)
+
+    def numbers_at(self, t: Any) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate, **super().numbers_at(t)}
+
+    def law_values(self, when: Any, state: State) -> dict[str, Any]:
+        after = self.step(when, state)
+        middle = {name: 0.5 * (state[name] + after[name]) for name in state}
+        half = 0.5 * self.learning_rate
+        return {**super().law_values(when, middle), "middle": middle, "time": self.time_of(when) + half}
+
+    def law_change(self, law: Law) -> LawChange:
+        r"""$h_+ = h$ for every law of the flow with these rates; else $-\eta\langle\nabla h(m), Eg + D\rangle$.
+
+        With $m$ the midpoint, where gradient and weight decay $D$ are taken: a quadratic changes by its gradient at the
+        midpoint times the step. `time` is that of the midpoint.
+        """
+        form, training = form_of(self, law), self.training
+        if form.noether:
+            raise needs_velocity(self, form)
+        keeps = is_conserved_by(form, self)
+        if keeps and not training.is_decaying:
+            return invariance(self, form, "Cooper 1987 (quadratic invariants)")
+
+        def identity(h: Evaluator, at: At, p: At) -> Any:
+            force = decayed(h, p, at["middle"], not training.decoupled) if p["decay"] else 0 * at["middle"]
+            force = force if keeps else force + scaled(h, p["rates"], at["gradient"])
+            return -h.number(p["learning_rate"]) * h.number(p["speed"]) * h.pairing(at["middle"], force)
+
+        H, inner = form.symbol, r"\Lambda M" if training.is_decaying else ""
+        inner = inner if keeps else plus("E G", inner)
+        right = rf"-\eta \langle \nabla {H}(M), {inner} \rangle,\quad M = (\theta + \theta_+)/2"
+        needs = ("middle",) + ("gradient",) * (not keeps) + ("time",) * (not training.is_constant)
+        return LawChange(form, self, f"{H}_+ - {H}", right, "0" if keeps else "O(1)", needs, identity)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Unpack
 
 import equinox as eqx
 
 from ...architecture import Architecture
+from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractFlow, State
+from ..law_change import LawChange, flow_change
 from ..settings import Settings, Training
 
 
@@ -49,6 +52,19 @@ class MirrorFlow(AbstractFlow):
         return {
             name: state[name] * force[name] if name in self.multiplicative else force[name] for name in state
         }
+
+    def law_change(self, law: Law) -> LawChange:
+        return flow_change(self, law, direction=metric_direction(self.multiplicative))
+
+
+def metric_direction(multiplicative: frozenset[str]) -> Callable[[Evaluator, Any, Any], Any]:
+    """The product with the metric, for law changes."""
+
+    def direction(h: Evaluator, theta: Any, force: Any) -> Any:
+        chosen = h.by_factor(dict.fromkeys(multiplicative, 1), 0)
+        return chosen * theta * force + h.by_factor(dict.fromkeys(multiplicative, 0), 1) * force
+
+    return direction
 
 
 def checked_metric(arch: Architecture, metric: Mapping[str, str]) -> frozenset[str]:

@@ -2,12 +2,17 @@ r"""`ModifiedFlow`: the flow that gradient descent follows to second order in it
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, ClassVar, Unpack
 
 import jax
 
+from ..._errors import NotApplicableError
 from ...architecture import Architecture
+from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractFlow, State
+from ..law_change import At, LawChange, decayed, form_of, is_conserved_by, needs_velocity, scaled, times
 from ..settings import Settings, Training, checked_number
 
 
@@ -59,3 +64,50 @@ class ModifiedFlow(AbstractFlow):
             plain = field(now, state)
             _, bend = jax.jvp(field, (now, state), (jax.numpy.ones_like(now), plain))
         return {name: plain[name] - 0.5 * self.learning_rate * bend[name] for name in state}
+
+    def numbers_at(self, t: Any) -> dict[str, Any]:
+        return {**super().numbers_at(t), "learning_rate": self.learning_rate}
+
+    def law_change(self, law: Law) -> LawChange:
+        r"""$h' = \eta\,h_2(Eg)$ for a quadratic law of the flow with these rates, the rate of $h_+ - h$ under descent.
+
+        With weight decay $D = \Gamma\theta$, $F = -Eg - D$:
+        $h' = -\langle\nabla h, D\rangle + \eta h_2(F)
+        + \tfrac\eta2(\langle AF, D\rangle + \langle\nabla h, \Gamma F\rangle)$.
+        The derivative of $\langle\nabla h, F\rangle = -\langle\nabla h, D\rangle$ along $F$ gives
+        $\langle\nabla h, F'F\rangle$.
+        """
+        form, training = form_of(self, law), self.training
+        if form.noether:
+            raise needs_velocity(self, form)
+        training.require_plain_time(f"the change of a law under the {self.label}")
+        if not is_conserved_by(form, self):
+            raise NotApplicableError(
+                f"Argument `law` must be conserved by the flow with these rates for {self!r}, but {law.name} is not.",
+                requirement="a law of the flow with the rates of the rule",
+            )
+        coupled, H = not training.decoupled, form.symbol
+
+        def identity(h: Evaluator, at: At, p: At) -> Any:
+            eta, field = h.number(p["learning_rate"]), -scaled(h, p["rates"], at["gradient"])
+            if not p["decay"]:
+                return eta * h.part(2, field)
+            theta, decay = at["theta"], decayed(h, p, at["theta"], coupled)
+            field = field - decay
+            bend = h.polar(field, decay) + h.pairing(theta, decayed(h, p, field, coupled))
+            return eta * h.number(Fraction(1, 2)) * bend + eta * h.part(2, field) - h.pairing(theta, decay)
+
+        if training.is_decaying:
+            right = rf"-\langle \nabla {H}, \Lambda\theta \rangle + \eta\,h_2(F) + \tfrac{{\eta}}{{2}} \bigl("
+            right += rf"\langle A F, \Lambda\theta \rangle + \langle \nabla {H}, \Lambda F \rangle\bigr)"
+            right += r",\quad F = -E G - \Lambda\theta"
+        else:
+            right = (
+                times(r"\eta", form.written("(E G)_{{{0}}}" if training.rates else "G_{{{0}}}", degree=2))
+                or "0"
+            )
+        order = "0" if right == "0" else r"O(\eta)"
+        needs = ("theta",) * training.is_decaying + ("gradient",)
+        return LawChange(
+            form, self, rf"\dot{{{H}}}", right, order, needs, identity, "differentiation along the flow"
+        )

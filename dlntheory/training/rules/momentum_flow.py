@@ -9,9 +9,24 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ..._checks import real_array
+from ..._checks import is_traced, real_array
 from ...architecture import Architecture
+from ...laws.law import Law
+from ...laws.law_forms import Evaluator
 from ..base import AbstractFlow, State
+from ..law_change import (
+    NOETHER,
+    At,
+    LawChange,
+    common_decay,
+    decayed,
+    exponential,
+    form_of,
+    is_conserved_by,
+    plus,
+    scaled,
+    times,
+)
 from ..settings import Settings, Training, checked_number
 
 
@@ -55,7 +70,7 @@ class MomentumFlow(AbstractFlow):
     ):
         self.over_t = isinstance(friction, (tuple, list)) and len(friction) == 2 and friction[0] == "over_t"
         self.friction = checked_number(friction[1] if self.over_t else friction, "friction", minimum=0)
-        self.has_friction = not isinstance(self.friction, np.ndarray) or bool(self.friction > 0)
+        self.has_friction = is_traced(self.friction) or bool(self.friction > 0)
         if settings.get("decoupled"):
             raise ValueError("Argument `decoupled` must be False for a momentum flow, but is True.")
         self.architecture, self.training = arch, Training.of(arch, loss, **settings)
@@ -86,6 +101,59 @@ class MomentumFlow(AbstractFlow):
     def monitors(self, state: State) -> dict[str, Any]:
         speeds = [jnp.sum(state[f"{name}'"] ** 2) for name in self.architecture.shapes]
         return {"kinetic energy": 0.5 * sum(speeds)}
+
+    def numbers_at(self, t: Any) -> dict[str, Any]:
+        return {**super().numbers_at(t), "friction": self.friction}
+
+    def law_change(self, law: Law) -> LawChange:
+        r"""The change of a law of gradient flow or of a Noether law.
+
+        A Noether law obeys $\ell' = -\tau\ell$, so that $e^{\tau t}\ell$ is constant. A law of gradient flow obeys
+        $h'' + \tau h' = 2 h_2(\theta')$, so that $(e^{\tau t} h')' = 2 e^{\tau t} h_2(\theta')$. Weight decay $D$
+        subtracts $\langle D, A\theta + b\rangle$ and $\langle\nabla h, D\rangle$.
+        """
+        form, training = form_of(self, law), self.training
+        keeps = is_conserved_by(form, self)
+        extra = () if keeps and not training.is_decaying else ("theta",) + ("gradient",) * (not keeps)
+        timed = ("time",) * (not training.is_constant or (form.noether and self.over_t))
+
+        def force(h: Evaluator, at: At, p: At) -> Any:
+            """What the force adds to the cancelling part; `None` if nothing."""
+            parts = [decayed(h, p, at["theta"], True)] if p["decay"] else []
+            parts += [] if keeps else [scaled(h, p["rates"], at["gradient"])]
+            return h.number(p["speed"]) * sum(parts[1:], parts[0]) if parts else None
+
+        def quadratic(h: Evaluator, at: At, p: At) -> Any:
+            change, pushed = h.number(2) * h.part(2, at["velocity"]), force(h, at, p)
+            return change if pushed is None else change - h.pairing(at["theta"], pushed)
+
+        def noether(h: Evaluator, at: At, p: At) -> Any:
+            friction = h.number(p["friction"])
+            friction = friction / at["time"] if self.over_t else friction
+            change, pushed = -friction * h.value(h.joined(at["theta"], at["velocity"])), force(h, at, p)
+            return change if pushed is None else change - h.value(h.joined(at["theta"], pushed))
+
+        H, letter = form.symbol, "(c/t)" if self.over_t else r"\tau" if self.has_friction else ""
+        lost = "" if keeps else r"a E G"
+        lost = plus(lost, r"a \Lambda\theta") if training.is_decaying else lost
+        if not form.noether:
+            right = times("2", form.written(r"\dot{{{0}}}", degree=2))
+            right = plus(right, rf"\langle \nabla {H}, {lost} \rangle" if lost else "", "-")
+            left = plus(rf"\ddot{{{H}}}", times(letter, rf"\dot{{{H}}}", bare=True))
+            needs = (*extra, "velocity", *timed)
+            return LawChange(
+                form, self, left, right or "0", "O(1)" if right else "0", needs, quadratic, NOETHER
+            )
+        # Uniform decay does nothing to <v, A theta> with A skew.
+        pure = keeps and common_decay(self, form) is not None and form.homogeneous_degree == 2
+        right = plus("", times(letter, H, bare=True), "-")
+        right = right if pure else plus(right, rf"\langle {lost}, A\theta + b \rangle", "-")
+        factor = lambda time, p: exponential(1, p["friction"], time)
+        needs, order = ("theta", "velocity", *extra[1:], *timed), "0" if keeps else "O(1)"
+        multiplier = factor if pure and not self.over_t else None
+        return LawChange(
+            form, self, rf"\dot{{{H}}}", right or "0", order, needs, noether, NOETHER, multiplier
+        )
 
     def law_coordinates(self, t: Any, state: State) -> State:
         grows = self.has_friction and not self.over_t

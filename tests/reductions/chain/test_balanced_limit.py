@@ -7,7 +7,7 @@ import pytest
 from systems.reference import chain_flow
 
 import dlntheory as dln
-from dlntheory.reductions.chain.balanced_limit import BalancedLimitFlow
+from dlntheory.reductions.chain.infinite_depth import BalancedLimitFlow
 from dlntheory.reductions.chain.logarithmic_mean import logarithmic_mean_operator
 
 TARGET = np.array([[1.0, 0.4], [0.3, -0.8]])

@@ -52,8 +52,12 @@ def test_meeting_singular_values_end_the_run_with_the_way_out():
 @pytest.mark.parametrize(
     ("widths", "product", "words"),
     [
-        ((2, 2, 2), np.eye(2), r"distinct .* smallest gap .* at a largest value of 1\. Use `BalancedFlow`"),
-        ((2, 2, 2, 2), np.diag([1.0, 1e-7]), r"distinct and positive .* smallest value 1e-07"),
+        (
+            (2, 2, 2),
+            np.eye(2),
+            r"(?s)distinct .* Use `BalancedFlow`.*smallest gap .* at a largest value of 1\.",
+        ),
+        ((2, 2, 2, 2), np.diag([1.0, 1e-7]), r"(?s)distinct and positive .* smallest value 1e-07"),
         ((2, 2, 2), np.diag([1.0, 0.0]), r"z has rank 2\).* Use `SingularValueFlow\(arch, loss, rank=1\)`"),
     ],
 )

@@ -13,7 +13,7 @@ from systems.closures import (
     Loss,
     attention,
     chain,
-    closed_flow,
+    closed_equations,
     full_flow,
     integrate,
     relative_error,
@@ -24,6 +24,7 @@ from systems.closures import (
 
 import dlntheory as dln
 from dlntheory.reductions.closure import find_closure
+from dlntheory.training import Training
 
 TS = np.linspace(0.0, 1.0, 6)
 
@@ -68,6 +69,11 @@ SLOW_FLOWS = {
 }
 
 
+def equations_from(system, slope, theta0):
+    field = lambda y: system.velocity(y, slope(system.output(y)))
+    return integrate(system.initial(theta0), field, system.output, TS)
+
+
 def _compare(phi, shapes, options, scale=1.0):
     arch = dln.Architecture(phi, shapes, name="test")
     loss = Loss(arch.output_shape)
@@ -75,7 +81,7 @@ def _compare(phi, shapes, options, scale=1.0):
     closure = find_closure(arch, **options)
     assert closure.is_closed, closure.explanation
     full = full_flow(phi, loss, theta0, TS)
-    return full, closed_flow(closure.dynamics(loss), theta0, TS)
+    return full, closed_equations(closure.dynamics(loss), theta0, TS)
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -116,7 +122,7 @@ def test_scalar_second_law_gives_the_flow_with_four_matrices(scalar_law):
     arch, theta0, _, closure = scalar_law
     loss = Loss(arch.output_shape)
     full = full_flow(chain, loss, theta0, TS)
-    assert relative_error(full, closed_flow(closure.dynamics(loss), theta0, TS)) < 2e-11
+    assert relative_error(full, closed_equations(closure.dynamics(loss), theta0, TS)) < 2e-11
     spread = np.linalg.eigvalsh(theta0["W2"].T @ theta0["W2"] - theta0["W1"] @ theta0["W1"].T)
     assert np.ptp(spread) > 4
 
@@ -142,8 +148,7 @@ def test_error_of_a_wrong_scalar_law_is_of_the_order_that_is_announced(scalar_la
     for size in (1e-5, 1e-3):
         moved = {**theta0, "W3": theta0["W3"] * (1 + size)}
         full = full_flow(chain, loss, moved, TS)
-        state = flow.initial(moved)
-        reduced = integrate(state, lambda y: flow.velocity(0.0, y), flow.output, TS)
+        reduced = equations_from(flow.system, jax.grad(loss), moved)
         error = np.max(np.linalg.norm((full - reduced).reshape(len(TS), -1), axis=1))
         expected = flow.condition(moved).expected_error
         assert expected is not None
@@ -187,16 +192,120 @@ def test_weight_decay_takes_each_observable_down_by_its_degree():
     assert both.max_error < 1e-10
 
 
-def test_rates_and_decay_that_do_not_fit_are_refused(scalar_law):
+WIDE = {
+    "two layers": (lambda p: p["U"] @ p["V"].T, {"U": (2, 9), "V": (3, 9)}, {}, {"U": (2, 5), "V": (3, 5)}),
+    "attention": (
+        lambda p: (p["Q"] @ p["K"].T) @ OFFSET[:2, :2] + p["V"] @ p["O"].T,
+        {"Q": (2, 5), "K": (2, 5), "V": (2, 7), "O": (2, 7)},
+        {},
+        {"Q": (2, 4), "K": (2, 4), "V": (2, 4), "O": (2, 4)},
+    ),
+    "constants at both ends": (
+        lambda p: OFFSET @ p["B"] @ p["A"] @ (OFFSET + 1),
+        {"B": (3, 8), "A": (8, 4)},
+        {},
+        {"B": (3, 7), "A": (7, 4)},
+    ),
+    "a frozen factor": (
+        lambda p: p["W2"] @ jax.lax.stop_gradient(p["W1"]),
+        {"W2": (2, 9), "W1": (9, 3)},
+        {},
+        {"W2": (2, 5), "W1": (5, 3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_factors_on_invariant_subspaces_train_like_the_network(name):
+    phi, shapes, options, narrowed = WIDE[name]
+    arch = dln.Architecture(phi, shapes, name=name)
+    flow = find_closure(arch, **options).dynamics(Loss(arch.output_shape))
+    assert {letter: flow.system.factor_form.shapes[letter] for letter in narrowed} == narrowed
+    theta0 = arch.check(start(shapes, scale=0.5))
+    settings = Training(flow.training.loss, weight_decay=0.2, rates={next(iter(shapes)): 2.0})
+    full = dln.GradientFlow(arch, settings.loss, weight_decay=0.2, rates=settings.rates)
+    both = dln.compare(full, flow.bind(settings), theta0, 1.0, timing=False, ts=4, rtol=1e-10)
+    assert both.max_error < 1e-9
+
+
+@pytest.mark.parametrize("level", ["words", "entries"])
+def test_frozen_factors_have_no_velocity(level):
+    phi = lambda p: p["W2"] @ jax.lax.stop_gradient(p["W1"])
+    arch = dln.Architecture(phi, {"W2": (2, 2), "W1": (2, 1)}, name="frozen")
+    closure = find_closure(arch, level=level)
+    lines = closure.system.lines()
+    if level == "words":
+        assert lines == ["Z' = -G A", "A' = 0"]
+    loss = Loss((2, 1))
+    both = dln.compare(
+        dln.GradientFlow(arch, loss), closure.dynamics(), start(arch.shapes), 1.0, timing=False, ts=3
+    )
+    assert both.max_error < 1e-7
+    assert np.max(np.abs(both.full.z[-1] - both.full.z[0])) > 0.05
+
+
+def test_scalar_laws_narrow_every_hidden_space():
+    arch = dln.linear_network((2, 9, 8, 1))
+    theta0 = dln.balanced(arch, jax.random.key(0), scale=0.5)
+    loss = Loss((1, 2))
+    flow = find_closure(arch, balanced=0.0).dynamics()
+    assert flow.system.factor_form.shapes == {"W1": (3, 2), "W2": (3, 3), "W3": (1, 3)}
+    both = dln.compare(dln.GradientFlow(arch, loss, weight_decay=0.1), flow, theta0, 1.0, timing=False, ts=4)
+    assert both.max_error < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("widths", "target", "seed", "scale", "end", "loss"),
+    [
+        ((4, 2, 3), np.random.default_rng(0).normal(size=(3, 4)), 0, 0.3, 40.0, 0.106332),
+        ((6, 2, 6), np.diag([3, 2.5, 2, 1.5, 1, 0.5]), 0, 0.3, 20.0, 3.75),
+    ],
+)
+def test_the_rank_of_the_network_is_kept(widths, target, seed, scale, end, loss):
+    """The best fit of rank 2, from the singular values of the target: half the squares of those left out."""
+    arch = dln.linear_network(widths)
+    theta0 = dln.gaussian(arch, jax.random.key(seed), scale=scale)
+    flow = find_closure(arch).dynamics(dln.SquaredLoss.from_target(target))
+    run = dln.solve(flow, theta0, end, ts=[0.0, end])
+    left_out = np.linalg.svd(target, compute_uv=False)[2:]
+    assert loss == pytest.approx(0.5 * np.sum(left_out**2), rel=1e-5)
+    assert run.loss[-1] == pytest.approx(0.5 * np.sum(left_out**2), rel=1e-7)
+    assert np.linalg.matrix_rank(run.z[-1]) == 2
+
+
+def test_a_second_search_and_another_start_compile_nothing():
+    loss = Loss((2, 3))
+    runs = []
+    for seed in (0, 1):
+        arch = dln.linear_network((3, 6, 2))
+        theta0 = dln.gaussian(arch, jax.random.key(seed))
+        runs.append(dln.solve(find_closure(arch).dynamics(loss), theta0, 0.5, ts=3))
+    assert find_closure(arch).system == find_closure(dln.linear_network((3, 6, 2))).system
+    assert not runs[1].stats.compiled
+    assert find_closure(arch).system != find_closure(dln.linear_network((3, 5, 2))).system
+
+
+def test_closures_say_where_nothing_is_gained():
+    closure = find_closure(dln.linear_network((4, 2, 3)))
+    assert (closure.sizes.parameters, closure.sizes.state, closure.sizes.integrated) == (14, 37, 14)
+    assert not closure.sizes.is_gain
+    assert "nothing gained" in repr(closure)
+    assert "none: the network is its own smallest" in str(closure)
+    assert "Nothing is gained" in str(closure.dynamics())
+    assert find_closure(dln.linear_network((4, 9, 3))).sizes.is_gain
+
+
+def test_rates_do_not_fit_equations_of_single_entries(scalar_law):
     arch, theta0, _, closure = scalar_law
     loss = Loss(arch.output_shape)
-    with pytest.raises(ValueError, match="rates"):
-        dln.compare(dln.GradientFlow(arch, loss, rates={"W1": 2.0}), closure.dynamics(), theta0, 1.0)
-    with pytest.raises(ValueError, match="weight_decay"):
-        closure.dynamics(loss, weight_decay=0.1)
-    balanced = find_closure(arch, balanced={2: 0.0}).dynamics(loss, weight_decay=0.1)
-    assert balanced.training is not None
-    assert balanced.training.is_decaying
+    entries = dln.Architecture(lambda p: p["u"] * p["v"], {"u": (2,), "v": (2,)}, name="pairs")
+    flow = find_closure(entries, level="entries").dynamics()
+    with pytest.raises(dln.NotApplicableError, match="rates"):
+        flow.bind(Training(Loss((2,)), rates={"u": 2.0}))
+    decaying = closure.dynamics(loss, weight_decay=0.1)
+    assert decaying.training.is_decaying
+    assert not decaying.conserved(decaying.initial(arch.check(theta0)))
 
 
 def test_flow_describes_itself():

@@ -119,8 +119,8 @@ def _values_and_changes(closure, theta0):
     theta0 = flow.check_start(theta0)
 
     def changes():
-        state = flow.initial(theta0)
-        velocity = flow.velocity(0.0, state)
+        state = flow.system.initial(theta0)
+        velocity = flow.system.velocity(state, jax.grad(flow.training.loss)(flow.system.output(state)))
         return [jax.jvp(law.value, (state,), (velocity,)) for law in closure.laws]
 
     return jax.jit(changes)()

@@ -8,10 +8,10 @@ import pytest
 import dlntheory as dln
 from dlntheory.reductions.parsimony import ObservedEntries, complete
 from dlntheory.reductions.parsimony.observed_entries import (
+    dense_gradients,
     dense_layout,
-    dense_pull,
+    sparse_gradients,
     sparse_layout,
-    sparse_pull,
 )
 
 
@@ -35,8 +35,8 @@ def test_kernels_are_the_gradient_of_the_loss(shape):
     loss = dln.MatrixCompletionLoss(target, mask)
     expected = loss(left @ right.T), *jax.grad(lambda a, b: loss(a @ b.T), argnums=(0, 1))(left, right)
     for found in (
-        sparse_pull(sparse_layout(entries), left, right),
-        dense_pull(dense_layout(entries), left, right),
+        sparse_gradients(sparse_layout(entries), left, right),
+        dense_gradients(dense_layout(entries), left, right),
     ):
         for ours, automatic in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, automatic, rtol=1e-13, atol=1e-13)

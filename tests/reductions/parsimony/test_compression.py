@@ -220,7 +220,7 @@ def test_non_white_data_are_refused_with_delta():
     covariance = np.asarray(loss.input_covariance)
     delta = np.linalg.norm(covariance / (np.trace(covariance) / 14) - np.eye(14), 2)
     with pytest.raises(
-        dln.ConditionError, match="multiple of the identity.*delta = .*Leave out `assume_white`"
+        dln.ConditionError, match="(?s)multiple of the identity.*Leave out `assume_white`.*delta = "
     ) as caught:
         flow.check_start(runs.named(layers))
     assert caught.value.measured == pytest.approx(delta, rel=1e-12)
@@ -258,8 +258,8 @@ def test_another_start_is_refused_and_a_scaled_one_admitted():
             {"rule": "newton"},
             r"must be one of \['gradient descent', 'heavy ball', 'nesterov'\], but is 'newton'",
         ),
-        ({"learning_rate": 0.0}, "`learning_rate` must be a positive number, but is 0.0"),
-        ({"rule": "nesterov", "momentum": 1.0}, r"`momentum` must lie in \[0, 1\), but is 1.0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be a finite positive number, but is 0.0"),
+        ({"rule": "nesterov", "momentum": 1.0}, r"`momentum` must be .* below 1, but is 1.0"),
         ({"momentum": 0.5}, "`momentum` must be 0 for gradient descent, but is 0.5"),
     ],
 )
@@ -323,7 +323,7 @@ def test_names_of_the_layers_are_those_of_the_architecture():
     theta0 = {"A": layers[0], "B": layers[1]}
     flow = compress(arch, loss, theta0)
     state = flow.initial(theta0)
-    assert list(state) == ["A", "B", "rho", "spare"]
+    assert list(state) == ["A", "B", "rho", "untrained"]
     np.testing.assert_allclose(flow.output(state), runs.product(layers), atol=1e-14)
     np.testing.assert_allclose(flow.layer(state, "B"), layers[1], atol=1e-14)
 
@@ -332,7 +332,7 @@ def test_it_prints_its_equation_and_source():
     arch, loss, layers, _, _ = problem((14, 14, 14), "white")
     flow = compress(arch, loss, runs.named(layers))
     text = str(flow)
-    for word in (r"\dot\rho_l", "2306.01154", "exact for squared loss", "target S as given"):
+    for word in (r"\dot\rho_l", "Yaras, Wang, Hu, Zhu", "exact for squared loss", "target S as given"):
         assert word in text
     assert repr(descent(flow, 0.1)) == "CompressedDescent(linear 14-14-14)"
     assert descent(flow, 0.1).label == "compressed gradient descent"

@@ -22,19 +22,21 @@ TABLE = [  # widths, r, dimensions, multiplicity outside, spare directions
 ]
 
 
-@pytest.mark.parametrize(("widths", "rank", "dims", "outside", "spare"), TABLE, ids=lambda case: str(case))
-def test_dimensions_are_those_of_the_theory(widths, rank, dims, outside, spare):
+@pytest.mark.parametrize(
+    ("widths", "rank", "dims", "outside", "untrained"), TABLE, ids=lambda case: str(case)
+)
+def test_dimensions_are_those_of_the_theory(widths, rank, dims, outside, untrained):
     for seed in (0, 1):
         layers = runs.start_layers(widths, "orthogonal", runs.EPS, seed)
         found = active_subspaces(layers, runs.low_rank(widths[-1], widths[0], rank, seed), seed=seed)
         assert found.dims == found.closure_dims == dims
-        assert [one.multiplicity for one in found.complement.classes] == outside
-        assert found.complement.spare == spare
+        assert [one.multiplicity for one in found.residual.classes] == outside
+        assert found.residual.untrained == untrained
         assert found.notes == ()
         for basis in found.bases:
             np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-14)
         if outside:
-            np.testing.assert_allclose(found.complement.scales, runs.EPS[: len(layers)], rtol=1e-13)
+            np.testing.assert_allclose(found.residual.scales, runs.EPS[: len(layers)], rtol=1e-13)
 
 
 def test_square_subspaces_are_those_of_the_formula():
@@ -110,14 +112,14 @@ def test_covariances_with_few_values_outside_are_classes():
     frame = runs.semi_orthogonal(rng, 40, 2)
     spiked = active_subspaces(layers, target, np.eye(40) + frame @ np.diag([3.0, 1.0]) @ frame.T)
     assert spiked.dims == (8, 8, 8, 8)
-    assert [(float(c.variance), c.multiplicity) for c in spiked.complement.classes] == [
+    assert [(float(c.variance), c.multiplicity) for c in spiked.residual.classes] == [
         (pytest.approx(1.0), 32)
     ]
     # Fewer samples than inputs: the second moment is a projection.
     samples = runs.semi_orthogonal(rng, 40, 25)
     fewer = active_subspaces(layers, target @ samples @ samples.T, samples @ samples.T)
     assert fewer.dims == (9, 9, 9, 9)
-    values = [(round(float(c.variance), 12), c.multiplicity) for c in fewer.complement.classes]
+    values = [(round(float(c.variance), 12), c.multiplicity) for c in fewer.residual.classes]
     assert values == [(0.0, 12), (1.0, 19)]
     full = rng.standard_normal((40, 60))
     assert active_subspaces(layers, target, full @ full.T).dims == (40, 40, 40, 40)
@@ -140,7 +142,7 @@ def test_a_subspace_that_nothing_leaves_but_rank_deficient_layers_end_is_spare()
     frames = [runs.semi_orthogonal(rng, 12, 2) for _ in range(3)]
     layers = [0.5 * frames[1] @ frames[0].T, 0.5 * frames[2] @ frames[1].T]
     found = active_subspaces(layers, runs.low_rank(12, 12, 1))
-    assert found.complement.classes == ()
+    assert found.residual.classes == ()
     assert max(found.dims) <= 4
     trained = runs.train(layers, runs.low_rank(12, 12, 1), rate=0.05, steps=200)
     assert np.max(found.leakage(trained)) < 1e-13

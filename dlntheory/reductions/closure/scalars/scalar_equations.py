@@ -8,8 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ....exact.linear_algebra import DEFAULT_PRIME, random_prime
-from ....exact.polynomial_span import combined, independent_columns
+from ....exact.linear_algebra import DEFAULT_PRIME, combined, independent_columns, random_prime
 from ....exact.rings.polynomials import Monomial, SparsePolynomial
 from .scalar_search import Algebra, Degree, EntrySearch, Generator, Grading
 
@@ -146,7 +145,7 @@ def _solved(
     jobs: dict[Degree, list[tuple[int, int, int]]] = {}
     for generator in range(len(first.generators)):
         for direction, own in enumerate(degrees):
-            for array in range(first.grading.arrays):
+            for array in first.grading.moving:
                 degree = first.derivative_degree(generator, own, array)
                 if degree is not None:
                     jobs.setdefault(degree, []).append((generator, direction, array))
@@ -211,7 +210,7 @@ def _verify(
             )
         for generator in range(len(algebra.generators)):
             exact = np.zeros(algebra.samples.count, dtype=np.int64)
-            for array in range(algebra.grading.arrays):
+            for array in algebra.grading.moving:
                 exact = (exact + algebra.derivative_values(generator, direction, array)) % prime
             if not np.array_equal(value(table.get((generator, direction), {})), exact):
                 raise RuntimeError("A closed equation fails at a fresh random point. Please report this φ.")

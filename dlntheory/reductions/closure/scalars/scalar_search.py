@@ -16,8 +16,8 @@ from fractions import Fraction
 import numpy as np
 
 from ....exact.factoring import factors
-from ....exact.linear_algebra import DEFAULT_PRIME
-from ....exact.polynomial_span import Samples, independent_columns
+from ....exact.linear_algebra import DEFAULT_PRIME, independent_columns
+from ....exact.polynomial_span import Samples
 from ....exact.rings.polynomials import Monomial, SparsePolynomial, sum_of_products
 
 Degree = tuple[int, ...]
@@ -62,10 +62,12 @@ class Grading:
 
     Args:
         sizes: the number of variables of each array, in their order.
+        frozen: the numbers of the arrays that training does not move.
     """
 
-    def __init__(self, sizes: Sequence[int]):
+    def __init__(self, sizes: Sequence[int], frozen: Sequence[int] = ()):
         self.arrays = len(sizes)
+        self.moving = [number for number in range(len(sizes)) if number not in frozen]
         self.owner = np.repeat(np.arange(len(sizes)), sizes)
         self.size = int(sum(sizes))
 
@@ -278,7 +280,7 @@ class EntrySearch:
     def _add(self, generator: Generator) -> None:
         number = self.algebra.add(generator)
         for direction, own in enumerate(self.degrees):
-            for array in range(self.algebra.grading.arrays):
+            for array in self.algebra.grading.moving:
                 degree = self.algebra.derivative_degree(number, own, array)
                 if degree is not None:
                     self._queue.setdefault(degree, []).append((number, direction, array))

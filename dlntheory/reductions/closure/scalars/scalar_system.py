@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
 from sympy.printing.latex import translate
 
+from ...._errors import NotApplicableError
 from ....display.text import latex_escaped
 from ....exact.rings.polynomials import SparsePolynomial
-from ....training import State
-from ..closed_system import AbstractClosedSystem, Observable
+from ....training import State, Training
+from ..closed_system import AbstractClosedSystem, Observable, ObservableLaw
 from .scalar_equations import Combination, EntryClosure
 from .scalar_search import fraction_polynomial
 
@@ -115,10 +117,29 @@ class EntrySystem(AbstractClosedSystem):
             for name, g in zip(names, self.closure.generators, strict=True)
         )
 
+    @functools.cached_property
+    def content(self) -> Hashable:
+        one = self.closure
+        equations = tuple((key, tuple(entry.items())) for key, entry in one.table.items())
+        pieces = tuple(tuple(piece.items()) for piece in one.pieces)
+        shares = tuple(tuple(share.items()) for share in one.shares)
+        constant = tuple(one.constant.ravel().tolist())
+        return tuple(self.shapes.items()), self.z_shape, one.generators, pieces, equations, shares, constant
+
     @property
-    def pieces_are_determined(self) -> bool:
-        """Whether the pieces can be read off $z$."""
-        return int(np.linalg.matrix_rank(self._shares)) == self._shares.shape[1]
+    def level(self) -> str:
+        return "entries"
+
+    @property
+    def is_determined_by_output(self) -> bool:
+        of_z = all(generator.of_z for generator in self.closure.generators)
+        return of_z and int(np.linalg.matrix_rank(self._shares)) == self._shares.shape[1]
+
+    @functools.cached_property
+    def laws(self) -> tuple[ObservableLaw, ...]:
+        from .polynomial_laws import polynomial_laws
+
+        return polynomial_laws(self)
 
     @property
     def numbers(self) -> int:
@@ -126,6 +147,10 @@ class EntrySystem(AbstractClosedSystem):
 
     @property
     def independent_entries(self) -> int:
+        return len(self.closure.generators)
+
+    @property
+    def variables(self) -> int:
         return len(self.closure.generators)
 
     @functools.cached_property
@@ -162,9 +187,40 @@ class EntrySystem(AbstractClosedSystem):
         constant = jnp.asarray(np.asarray(self.closure.constant, dtype=np.float64))
         return jnp.reshape(constant + jnp.asarray(self._shares) @ self._pieces(state["o"]), self.z_shape)
 
-    def decay(self, state: State) -> State:
-        degrees = jnp.asarray([float(sum(generator.degree)) for generator in self.closure.generators])
-        return {"o": degrees * state["o"]}
+    def integrated(self, theta: Mapping[str, Any]) -> State:
+        return self.initial(theta)
+
+    def integrated_velocity(self, t: Any, integrated: State, training: Training) -> State:
+        change = self.velocity(integrated, jax.grad(training.loss)(self.output(integrated)))["o"]
+        if training.is_decaying:
+            # Each observable is homogeneous in every factor.
+            degrees = np.array([generator.degree for generator in self.closure.generators], dtype=float)
+            decays = jnp.stack([jnp.asarray(training.decay_of(factor, t)) for factor in self.shapes])
+            change = change - degrees @ decays * integrated["o"]
+        return {"o": training.speed(t) * change}
+
+    def integrated_output(self, integrated: State) -> Any:
+        return self.output(integrated)
+
+    def integrated_observables(self, integrated: State) -> State:
+        return integrated
+
+    def check(self, training: Training) -> None:
+        if training.rates:
+            raise NotApplicableError(
+                "Argument `rates` must be empty for equations of single entries, which are derived for equal layer "
+                f"rates, but is { {name: float(rate) for name, rate in training.rates.items()} }.",
+                requirement="equal layer rates",
+                measured=training.conventions,
+                remedy="Use the full flow, or a closure of matrix equations.",
+            )
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        return ()
+
+    def violations(self, theta: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        return {}
 
     def lines(self) -> list[str]:
         return [f"{name}' = {expression}" for name, expression in self.equations.items()]
@@ -175,7 +231,7 @@ class EntrySystem(AbstractClosedSystem):
             for symbol, expression in zip(self.symbols, self.equations.values(), strict=True)
         ]
 
-    def source(self) -> str:
+    def python(self) -> str:
         parts = {
             "_START": self._start,
             "_PIECES": self._pieces,

@@ -1,27 +1,30 @@
-"""`WordSystem`: a closure of words as a system of matrix equations, in numbers and in symbols."""
+"""`WordSystem`: closed equations of noncommutative monomials in the matrices of φ, in numbers and in symbols."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
 
+from ....display.latex import latex_name
 from ....exact.words.reading import Word, canonical, word_latex, word_value
 from ....exact.words.terms import transpose
-from ....training import State
-from ..closed_system import AbstractClosedSystem, Observable
+from ....training import State, Training
+from ..closed_system import AbstractClosedSystem, Observable, ObservableLaw
+from .factor_form import FactorForm
 from .observable_names import observable_names
 from .scalar_law_rewriting import Product, Scalars, scalar_value
-from .word_search import MatrixTerm, WordClosure, WordFlow, powers_text
+from .word_search import MatrixTerm, WordClosure, powers_text
 
 
 class WordSystem(AbstractClosedSystem):
-    """The closed equations of words.
+    """The closed equations of words; a flow integrates the factors of its `FactorForm`.
 
     Args:
         closure: the result of the search.
@@ -44,6 +47,21 @@ class WordSystem(AbstractClosedSystem):
         self._rules = {rule.number: rule for rule in closure.rules}
 
     @functools.cached_property
+    def content(self) -> Hashable:
+        form = self.closure.form
+        letters = tuple(
+            (name, source.factor, str(source.index), source.shape, _content(source.value), source.is_frozen)
+            for name, source in form.letters.items()
+        )
+        blocks = tuple((_content(block.positions), tuple(block.terms.items())) for block in form.blocks)
+        return letters, blocks, _content(form.constant), self.closure.rules, self.closure.observables
+
+    @functools.cached_property
+    def factor_form(self) -> FactorForm:
+        """The factors on invariant subspaces of the hidden spaces."""
+        return FactorForm(self.closure.form, self.closure.observables, self.closure.rules)
+
+    @functools.cached_property
     def observables(self) -> tuple[Observable, ...]:
         form, given = self.closure.form, {canonical(word) for word in self.closure.form.words}
         return tuple(
@@ -63,12 +81,31 @@ class WordSystem(AbstractClosedSystem):
         return self.closure.numbers
 
     @property
+    def variables(self) -> int:
+        return self.factor_form.numbers
+
+    @property
+    def level(self) -> str:
+        return "words"
+
+    @property
+    def is_determined_by_output(self) -> bool:
+        is_single = all(len(block.terms) == 1 for block in self.closure.form.blocks)
+        return is_single and all(observable.of_z for observable in self.observables)
+
+    @property
     def independent_entries(self) -> int:
         total = 0
         for word in self.names:
             rows, columns = self.closure.form.shape_of(word)
             total += rows * (rows + 1) // 2 if word == transpose(word) else rows * columns
         return total
+
+    @functools.cached_property
+    def laws(self) -> tuple[ObservableLaw, ...]:
+        from .trace_laws import trace_laws
+
+        return trace_laws(self)
 
     def degrees(self, word: Word) -> dict[str, int]:
         """The degree of a word in each parameter array."""
@@ -80,8 +117,7 @@ class WordSystem(AbstractClosedSystem):
         return found
 
     def initial(self, theta: Mapping[str, Any]) -> State:
-        matrices = {name: jnp.asarray(value) for name, value in self.closure.form.matrices(theta).items()}
-        return {name: word_value(word, matrices) for word, name in self.names.items()}
+        return self._values(self.closure.form.matrices(theta))
 
     def velocity(self, state: State, gradient: Any) -> State:
         flat = jnp.reshape(gradient, -1)
@@ -105,9 +141,41 @@ class WordSystem(AbstractClosedSystem):
                 flat = flat.at[block.positions].add(value)
         return flat.reshape(form.shape)
 
-    def decay(self, state: State) -> State:
-        degrees = {name: float(sum(self.degrees(word).values())) for word, name in self.names.items()}
-        return {name: degrees[name] * value for name, value in state.items()}
+    def integrated(self, theta: Mapping[str, Any]) -> State:
+        return self.factor_form.factors(theta)
+
+    def integrated_velocity(self, t: Any, integrated: State, training: Training) -> State:
+        form = self.factor_form
+        slopes = jax.grad(lambda factors: training.loss(form.output(factors)))(integrated)
+        moved = {}
+        for name, slope in slopes.items():
+            factor, value = form.form.letters[name].factor, integrated[name]
+            # Weight decay takes its part of a factor that φ freezes, too.
+            pull = jnp.zeros_like(value) if name in form.form.frozen else slope
+            moved[name] = pull if factor is None else training.change(factor, pull, value, t)
+        return moved
+
+    def integrated_output(self, integrated: State) -> Any:
+        return self.factor_form.output(integrated)
+
+    def integrated_observables(self, integrated: State) -> State:
+        return self._values(self.factor_form.matrices(integrated))
+
+    def check(self, training: Training) -> None:
+        """Nothing is refused: a network on invariant subspaces takes every rate, decay and schedule by factor."""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        return tuple(map(str, self.closure.rules))
+
+    def violations(self, theta: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        matrices = {name: np.asarray(value) for name, value in self.closure.form.matrices(theta).items()}
+        scale = max(float(np.linalg.norm(value)) ** 2 for value in matrices.values())
+        found = {}
+        for rule in self.closure.rules:
+            gap = word_value(rule.left, matrices) - word_value(rule.right, matrices)
+            found[str(rule)] = float(np.linalg.norm(gap - rule.value * np.eye(len(gap)))), scale
+        return found
 
     @functools.cached_property
     def equations(self) -> dict[str, sympy.Expr]:
@@ -126,10 +194,10 @@ class WordSystem(AbstractClosedSystem):
         found = []
         for word, name in self.names.items():
             terms = [self._term_latex(term) for term in self.closure.equations[word]]
-            found.append(rf"\dot{{{_name_latex(name)}}} &= {_negated(terms, latex=True)}")
+            found.append(rf"\dot{{{latex_name(name)}}} &= {_negated(terms, latex=True)}")
         return found
 
-    def source(self) -> str:
+    def python(self) -> str:
         from .matrix_source import word_source
 
         return word_source(self)
@@ -152,6 +220,10 @@ class WordSystem(AbstractClosedSystem):
         if set(names) & set(self.closure.form.letters):
             names = [name.replace("G", "grad") for name in names]
         return names[block]
+
+    def _values(self, matrices: Mapping[str, Any]) -> State:
+        arrays = {name: jnp.asarray(value) for name, value in matrices.items()}
+        return {name: word_value(word, arrays) for word, name in self.names.items()}
 
     def _scale(self, coefficient: Fraction, scalars: Scalars) -> float:
         return float(coefficient) * scalar_value(scalars, self._rules)
@@ -217,20 +289,23 @@ class WordSystem(AbstractClosedSystem):
         """A product of observables in LaTeX."""
         factors = (self.factor_name(word) for word in product)
         return " ".join(
-            _powers([_name_latex(name) + (r"^{\top}" if flipped else "") for name, flipped in factors])
+            _powers([latex_name(name) + (r"^{\top}" if flipped else "") for name, flipped in factors])
         )
 
     def _term_latex(self, term: MatrixTerm) -> str:
-        gradient = _name_latex(self.gradient_name(term.block)) + (r"^{\top}" if term.flipped else "")
+        gradient = _gradient_latex(self.gradient_name(term.block)) + (r"^{\top}" if term.flipped else "")
         parts = [rf"\lambda_{{{number}}}" for number in term.scalars]
         parts += [self.product_latex(term.left), gradient, self.product_latex(term.right)]
         return _signed(term.coefficient, " ".join(part for part in parts if part), latex=True)
 
 
-def _name_latex(name: str) -> str:
-    name = name.replace("grad", r"\nabla f")
-    stem = name.rstrip("0123456789")
-    return stem if stem == name else f"{stem}_{{{name[len(stem) :]}}}"
+def _content(array: Any) -> Any:
+    """An array of integers or fractions as something that can be hashed and compared."""
+    return None if array is None else (array.shape, tuple(array.ravel().tolist()))
+
+
+def _gradient_latex(name: str) -> str:
+    return latex_name(name).replace(r"\mathrm{grad}", r"\nabla f")
 
 
 def _powers(factors: list[str]) -> list[str]:
@@ -276,8 +351,3 @@ def _negated(terms: list[str], *, latex: bool = False) -> str:
 def weighted_text(terms: Sequence[tuple[Fraction, str]], *, latex: bool = False) -> str:
     """A combination of named things in plain text or LaTeX."""
     return _joined([_signed(weight, text, latex=latex) for weight, text in terms])
-
-
-def flow_of(system: WordSystem) -> WordFlow:
-    """The gradient flow of the word form that a system belongs to."""
-    return WordFlow(system.closure.form)

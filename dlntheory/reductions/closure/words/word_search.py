@@ -83,18 +83,18 @@ class OpenWords:
 
 
 class WordFlow:
-    """The gradient flow in the letters of a word form."""
+    """The gradient flow in the letters of a word form: constants are known, frozen factors only do not move."""
 
     def __init__(self, form: WordForm):
         self.form = form
         self.constants = frozenset(name for name, source in form.letters.items() if source.factor is None)
         self.velocities: dict[str, list[tuple[Fraction, Sides]]] = {
-            name: [] for name in form.letters if name not in self.constants
+            name: [] for name in form.letters if name not in form.frozen
         }
         for number, block in enumerate(form.blocks):
             for word, coefficient in block.terms.items():
                 for place, (name, flipped) in enumerate(word):
-                    if name not in self.constants:
+                    if name not in form.frozen:
                         left, right = transpose(word[:place]), transpose(word[place + 1 :])
                         sides = (left, number, False, right)
                         self.velocities[name].append((coefficient, _turned(sides) if flipped else sides))

@@ -1,4 +1,4 @@
-"""`Defect`, the change of a law, and what it takes: the parts of a law, written and in any number type."""
+r"""`LawForm` and `Evaluator`: a law as polynomials whose parts can be written and evaluated in any number type."""
 
 from __future__ import annotations
 
@@ -6,133 +6,20 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..citations import in_words
-from ..display.text import Formula, card, key_values
 from ..exact.float_fractions import object_array
 from ..exact.rings.polynomials import SparsePolynomial
-from .breaking_numbers import Numbers
 from .law import Law
 from .matrix_terms import TIME
+from .number_types import Numbers
 from .printing import latex_name, latex_polynomial, latex_sum
 
-TAYLOR = "Taylor's formula, which is exact for a quadratic"
-VALUES = ("theta", "velocity", "gradient")
 _MAX_SHOWN = 12
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Defect:
-    r"""How a rule changes a law, as an exact identity: `quantity = right_side`.
-
-    Attributes:
-        law: the law; for a Noether law the identity is about $\ell$, without the factor $e^{\tau t}$.
-        rule: the rule.
-        quantity: LaTeX of the left side, such as $H_+ - H$.
-        right_side: LaTeX, with $G$ the gradient and $V$ the velocity of a factor.
-        order: LaTeX of the drift over a fixed time beyond a decay that the identity states; `"0"` for none.
-        needs: the arguments of `predict`.
-        source: where the identity is from.
-        companion: the identity of $q = \langle v, \nabla h\rangle$, which that of a law under momentum needs.
-
-    Example:
-        >>> from dlntheory.laws.breaking import GradientStep, defect
-        >>> from dlntheory.laws.law import law_of_terms
-        >>> law = law_of_terms((("U", (2, 1)), ("V", (3, 1))), [(1, "U", "gram-left"), (-1, "V", "gram-left")])
-        >>> defect(law, GradientStep(0.5)).right_side
-        '\\eta^2 \\bigl(G_{U}^\\top G_{U} - G_{V}^\\top G_{V}\\bigr)'
-    """
-
-    form: LawForm
-    rule: Any
-    quantity: str
-    right_side: str
-    order: str
-    needs: tuple[str, ...]
-    change: Callable[[Evaluator, Mapping[str, Any]], Any]
-    source: str = TAYLOR
-    multiplier: Callable[[Any], Any] | None = None
-    companion: Defect | None = None
-
-    @property
-    def law(self) -> Law:
-        """The law that changes."""
-        return self.form.law
-
-    @property
-    def statement(self) -> str:
-        """The identity in LaTeX, with what its symbol stands for."""
-        return rf"{self.quantity} = {self.right_side},\qquad {self.form.symbol} = {self.form.definition}"
-
-    def predict(
-        self,
-        *,
-        theta: Mapping[str, Any] | None = None,
-        velocity: Mapping[str, Any] | None = None,
-        gradient: Mapping[str, Any] | None = None,
-        noise: Sequence[Mapping[str, Any]] | None = None,
-        time: Any = None,
-    ) -> Any:
-        """The right side at a point, in the shape of `law(params)`; pure for JAX arrays.
-
-        Args:
-            theta: the factors before the step, by name. For this and the others only what `needs` lists is read.
-            velocity: the velocity before the step, by name of the factor.
-            gradient: what the rule subtracts, a combination of the generators where the rule takes it.
-            noise: the columns of the noise.
-            time: for friction c/t.
-
-        Returns:
-            A JAX array for floats; an object array for integers, `Fraction`, `flint.fmpq`, SymPy or
-            `SparsePolynomial` entries, exactly, where floats in the rule are read as simplest fractions.
-
-        Raises:
-            ValueError: an argument is missing, or has other names or shapes than the factors.
-        """
-        given = {"theta": theta, "velocity": velocity, "gradient": gradient, "noise": noise, "time": time}
-        if missing := [name for name in self.needs if given[name] is None]:
-            raise ValueError(f"Argument `{missing[0]}` must be given for {self.rule!r}, but is not.")
-        used = {name: self.form.checked(name, given[name]) for name in self.needs if name in VALUES}
-        columns = [self.form.checked("noise", column) for column in noise or () if "noise" in self.needs]
-        arrays = [array for group in (*used.values(), *columns) for array in group]
-        numbers = Numbers(arrays)
-        at: dict[str, Any] = {name: numbers.flat(group) for name, group in used.items()}
-        at |= {"noise": [numbers.flat(column) for column in columns]}
-        at |= {"time": numbers.scalar(time)} if "time" in self.needs else {}
-        return self.form.arranged(self.change(Evaluator(self.form, numbers), at))
-
-    def factor(self, time: Any) -> Any:
-        """By what the law is multiplied after some time, in steps for a discrete rule; `None` if by nothing."""
-        return None if self.multiplier is None else self.multiplier(time)
-
-    def __str__(self) -> str:
-        law, *further = self._facts()
-        return key_values([law, ("identity", self.statement), *further])
-
-    def _repr_html_(self) -> str:
-        return card("How a law breaks", formulas=self.statement, facts=self._facts())
-
-    def _facts(self) -> list[tuple[str, str]]:
-        return [
-            ("law", self.law.name),
-            ("rule", repr(self.rule)),
-            (
-                "drift beyond that decay" if self.order == "0" else "drift over a fixed time",
-                Formula(self.order),
-            ),
-            ("source", in_words(self.source)),
-        ]
-
-    def __repr__(self) -> str:
-        return f"Defect({self.law.name}, {self.rule!r}: {self.quantity} = {self.right_side})"
-
-    def _repr_latex_(self) -> str:
-        return rf"$\displaystyle {self.statement}$"
 
 
 class LawForm:
@@ -290,10 +177,21 @@ def _homogeneous(entry: SparsePolynomial, degree: int | None) -> SparsePolynomia
 
 
 class Evaluator:
-    """The parts of a law and its derivative at flat points of one number type."""
+    """The parts of a law and its derivative at flat points of one number type.
 
-    def __init__(self, form: LawForm, numbers: Numbers):
+    Args:
+        form: the law.
+        numbers: the number type.
+        absolute: take the absolute value of every coefficient, which bounds the size of what is added up.
+    """
+
+    def __init__(self, form: LawForm, numbers: Numbers, absolute: bool = False):
         self.form, self.numbers = form, numbers
+        self.tops, self.bottoms = form.tops, form.bottoms
+        if absolute:
+            self.tops, self.bottoms = [
+                [_absolute(part) for part in parts] for parts in (form.tops, form.bottoms)
+            ]
 
     def number(self, value: Any) -> Any:
         """A number that may multiply flat arrays."""
@@ -307,8 +205,10 @@ class Evaluator:
 
     def by_factor(self, values: Mapping[str, Any], default: int) -> Any:
         """A number for each coordinate, by the name of its factor."""
-        parts = [[values.get(name, default)] * math.prod(shape) for name, shape in self.form.factors]
-        return self.numbers.each([value for part in parts for value in part])
+        parts = [(values.get(name, default), math.prod(shape)) for name, shape in self.form.factors]
+        if self.numbers.floats:
+            return jnp.concatenate([jnp.full(size, self.numbers.scalar(value)) for value, size in parts])
+        return self.numbers.each([value for value, size in parts for _ in range(size)])
 
     def joined(self, theta: Any, velocity: Any) -> Any:
         """The point of a Noether law."""
@@ -316,23 +216,30 @@ class Evaluator:
 
     def part(self, degree: int, x: Any) -> Any:
         """The homogeneous part of one degree."""
-        return self._sum(self.form.tops, (x,) * degree)
+        return self._sum(self.tops, (x,) * degree)
 
     def value(self, x: Any) -> Any:
-        """The law itself."""
-        return self._value(self.form.tops, x)
+        """The law itself; of a rational one the numerator."""
+        return self._value(self.tops, x)
 
     def pairing(self, x: Any, y: Any) -> Any:
         r"""$\langle\nabla h(x), y\rangle$."""
-        top = self._derivative(self.form.tops, x, y)
+        if not self.form.law.is_rational:
+            return self._derivative(self.tops, x, y)
+        bottom = self._value(self.bottoms, x)
+        return self.numerator(x, y) / (bottom * bottom)
+
+    def numerator(self, x: Any, y: Any, sign: int = -1) -> Any:
+        r"""That of $\langle\nabla h(x), y\rangle$; with sign 1 the sum of its parts."""
+        top = self._derivative(self.tops, x, y)
         if not self.form.law.is_rational:
             return top
-        a, b = self._value(self.form.tops, x), self._value(self.form.bottoms, x)
-        return (top * b - a * self._derivative(self.form.bottoms, x, y)) / (b * b)
+        second = self.value(x) * self._derivative(self.bottoms, x, y)
+        return top * self._value(self.bottoms, x) + self.number(sign) * second
 
     def polar(self, x: Any, y: Any) -> Any:
         r"""$\langle x, A y\rangle$."""
-        return self._sum(self.form.tops, (x, y)) + self._sum(self.form.tops, (y, x))
+        return self._sum(self.tops, (x, y)) + self._sum(self.tops, (y, x))
 
     def _value(self, polynomials: Sequence[SparsePolynomial], x: Any) -> Any:
         parts = [self._sum(polynomials, (x,) * degree) for degree in range(_degree(polynomials) + 1)]
@@ -357,6 +264,10 @@ class Evaluator:
         for column, point in zip(rows.T, points, strict=True):
             products = products * point[column]
         return self.numbers.total(products, owner, len(parts))
+
+
+def _absolute(polynomial: SparsePolynomial) -> SparsePolynomial:
+    return SparsePolynomial({monomial: abs(value) for monomial, value in polynomial.terms.items()})
 
 
 def _degree(polynomials: Sequence[SparsePolynomial]) -> int:

@@ -1,4 +1,4 @@
-"""`Numbers`: scalars and flat arrays of one number type, floats of JAX or exact, for how laws break."""
+"""`Numbers`: scalars and flat arrays of one number type, floats of JAX or exact, for the change of laws."""
 
 from __future__ import annotations
 

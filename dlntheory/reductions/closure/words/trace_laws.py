@@ -1,49 +1,29 @@
-"""Conservation laws among the observables: combinations of traces, or of the observables and their products."""
+"""Conservation laws among matrix observables: combinations of traces of their products."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import sympy
 
-from ...exact.float_fractions import simplest_fraction
-from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank
-from ...exact.polynomial_span import Samples, combined
-from ...exact.rings.polynomials import SparsePolynomial, sum_of_products
-from ...exact.words.reading import Word
-from ...exact.words.terms import transpose
-from .scalars.scalar_system import EntrySystem, combination_expression, table
-from .words.matrix_system import WordSystem, flow_of, weighted_text
-from .words.scalar_law_rewriting import Product, Rule, normal_form
+from ....exact.float_fractions import simplest_fraction
+from ....exact.linear_algebra import DEFAULT_PRIME, combined, modular_nullspace
+from ....exact.words.reading import Word
+from ....exact.words.terms import transpose
+from ..closed_system import ObservableLaw
+from .matrix_system import WordSystem, weighted_text
+from .scalar_law_rewriting import Product, Rule, normal_form
+from .word_search import WordFlow
 
 _MAX_LETTERS = 8
 _MAX_CANDIDATES = 150
-_MAX_PRODUCTS = 400
-_ONE = SparsePolynomial({(): 1})
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ObservableLaw:
-    """A function of the observables that training does not change.
-
-    Attributes:
-        text: plain text, such as `tr A - tr B`.
-        latex: LaTeX.
-        value: maps a state of the closed system to the number. Pure.
-    """
-
-    text: str
-    latex: str
-    value: Callable[[Mapping[str, Any]], Any] = dataclasses.field(repr=False)
-
-
-def word_relations(system: WordSystem) -> tuple[ObservableLaw, ...]:
+def trace_laws(system: WordSystem) -> tuple[ObservableLaw, ...]:
     """Combinations of traces of products of observables that are conserved, whatever the widths.
 
     Exact over the rationals: the derivative of each trace is written in words, and the kernel is taken.
@@ -56,7 +36,7 @@ def word_relations(system: WordSystem) -> tuple[ObservableLaw, ...]:
     products = list(candidates.values())[:_MAX_CANDIDATES]
     if not products:
         return ()
-    flow = flow_of(system)
+    flow = WordFlow(system.closure.form)
     columns = []
     for product in products:
         column: dict[Any, Fraction] = {}
@@ -77,58 +57,6 @@ def word_relations(system: WordSystem) -> tuple[ObservableLaw, ...]:
             terms = [(weight, product) for weight, product in zip(vector, products, strict=True) if weight]
             found.append(_trace_law(system, terms))
     return tuple(found)
-
-
-def entry_relations(system: EntrySystem, seed: int = 0) -> tuple[ObservableLaw, ...]:
-    """Functionally independent combinations of the observables, then of products of two, that are conserved."""
-    closure, size = system.closure, system.numbers
-    singles = [(n,) for n in range(size)]
-    pairs = list(itertools.combinations_with_replacement(range(size), 2))
-    polynomials = [generator.polynomial for generator in closure.generators]
-    directions = len(closure.pieces)
-    count = (size + len(pairs)) // max(1, directions) + 10
-    samples = Samples(system.dimension, count, DEFAULT_PRIME, np.random.default_rng(seed))
-    values = np.array([samples.values(p) for p in polynomials])
-    rates = _rates(system, samples, values)
-    found, gradients = [], np.zeros((0, system.dimension), dtype=np.int64)
-    for monomials in (singles, singles + pairs):
-        if len(monomials) > _MAX_PRODUCTS:
-            break
-        columns = [_rate(samples, values, rates, monomial).ravel() for monomial in monomials]
-        for vector in modular_nullspace(np.array(columns).T.reshape(-1, len(monomials)), samples.prime):
-            fractions = combined(vector[None], [samples.prime])
-            if fractions is None:
-                continue
-            terms = {m: value for m, value in zip(monomials, fractions, strict=True) if value}
-            polynomial = sum_of_products(
-                (polynomials[m[0]].scaled(value), polynomials[m[1]] if len(m) > 1 else _ONE)
-                for m, value in terms.items()
-            )
-            grown = np.concatenate([gradients, samples.gradient(polynomial)[:, 0][None]])
-            if modular_rank(grown, samples.prime) > len(gradients):
-                gradients = grown
-                found.append(_entry_law(system, terms))
-    return tuple(found)
-
-
-def _rates(system: EntrySystem, samples: Samples, values: np.ndarray) -> np.ndarray:
-    """(pieces, observables, points) derivatives of the observables along the pieces of $z$."""
-    closure = system.closure
-    rates = np.zeros((len(closure.pieces), system.numbers, samples.count), dtype=np.int64)
-    for (generator, piece), entry in closure.table.items():
-        for monomial, value in entry.items():
-            scale = value.numerator * pow(value.denominator, -1, samples.prime) % samples.prime
-            rates[piece, generator] += samples.monomial(values, monomial) * scale % samples.prime
-    return rates % samples.prime
-
-
-def _rate(samples: Samples, values: np.ndarray, rates: np.ndarray, monomial: tuple[int, ...]) -> np.ndarray:
-    """(pieces, points) derivatives of a product of observables."""
-    total = np.zeros((len(rates), samples.count), dtype=np.int64)
-    for place, factor in enumerate(monomial):
-        rest = samples.monomial(values, monomial[:place] + monomial[place + 1 :])
-        total = (total + rates[:, factor] * rest) % samples.prime
-    return total
 
 
 def trace_form(word: Word, rules: Sequence[Rule]) -> dict[Word, Fraction]:
@@ -211,13 +139,3 @@ def _trace_law(system: WordSystem, terms: Sequence[tuple[Fraction, Product]]) ->
         (weight, rf"\operatorname{{tr}}({system.product_latex(product)})") for weight, product in terms
     ]
     return ObservableLaw(weighted_text(texts), weighted_text(formulas, latex=True), value)
-
-
-def _entry_law(system: EntrySystem, terms: Mapping[tuple[int, ...], Fraction]) -> ObservableLaw:
-    one = table([terms], system.numbers)
-
-    def value(state: Mapping[str, Any]) -> Any:
-        return one(state["o"])[0]
-
-    expression = combination_expression(dict(terms), system.symbols)
-    return ObservableLaw(str(expression), sympy.latex(expression), value)
