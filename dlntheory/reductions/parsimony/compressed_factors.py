@@ -13,7 +13,6 @@ from ...architecture import Architecture
 from ...families.linear import MatrixProduct
 from ...losses import SquaredLoss
 from ...training import State, Training
-from ...training.rules.gradient_flow import layer_velocity
 from .active_subspaces import ActiveSubspaces
 
 
@@ -81,7 +80,7 @@ class CompressedFactors(eqx.Module):
     def velocity(self, training: Training, state: State) -> State:
         """Time derivative of cores, `rho` and `untrained`; momentum methods use it as the force."""
         projected = eqx.tree_at(lambda tree: tree.loss, training, self.loss)
-        velocity = layer_velocity(self.architecture, projected, {name: state[name] for name in self.names})
+        velocity = projected.velocity(self.architecture, {name: state[name] for name in self.names})
         rates = jnp.stack([jnp.asarray(training.rate(name), dtype=float) for name in self.names])
         rho = self.rho(state)
         # The product without one factor, not a quotient: a step of descent may take rho through zero.
