@@ -67,6 +67,10 @@ class ImplicitMidpoint(AbstractIteration):
     training: Training
     learning_rate: Any
     label: ClassVar[str] = "implicit midpoint"
+    failure: ClassVar[str] = (
+        "Newton's method found no solution of the equation of a step near its start. A smaller step size helps where "
+        "the flow itself goes on."
+    )
 
     def __init__(self, arch: Architecture, loss: Any, learning_rate: float, **settings: Unpack[Settings]):
         self.architecture, self.training = arch, Training.of(arch, loss, **settings)
@@ -118,7 +122,7 @@ class ImplicitMidpoint(AbstractIteration):
             raise needs_velocity(self, form)
         keeps = is_conserved_by(form, self)
         if keeps and not training.is_decaying:
-            return invariance(self, form, "Cooper 1987 (quadratic invariants)")
+            return invariance(self, form, "[cooper1987stability] (quadratic invariants)")
 
         def identity(h: Evaluator, at: At, p: At) -> Any:
             force = decayed(h, p, at["middle"], not training.decoupled) if p["decay"] else 0 * at["middle"]
