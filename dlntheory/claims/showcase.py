@@ -145,4 +145,6 @@ def _speeds(width: int) -> tuple[float, float]:
 
 
 def _indent(comparison: Comparison) -> str:
-    return "\n".join("  " + line for line in str(comparison).splitlines())
+    # The runs were not timed again, so that their times include compilation; the table of speeds is below.
+    lines = (line for line in str(comparison).splitlines() if not line.startswith("speed-up"))
+    return "\n".join("  " + line for line in lines)
