@@ -307,3 +307,16 @@ def test_a_call_with_another_shape_says_how_to_map_over_a_batch():
         arch({"W1": np.ones((5, 2, 2))})
     with pytest.raises(ValueError, match="missing"):
         arch({"W2": np.ones((2, 2))})
+
+
+def test_laws_and_closures_need_no_mode_of_jax():
+    shapes = {"W1": (2, 3), "W2": (2, 2)}
+
+    def texts():
+        arch = dln.Architecture(lambda p: 0.1 * p["W2"] @ p["W1"], shapes)
+        laws, closure = dln.conservation_laws(arch), dln.find_closure(arch)
+        return str(laws), str(closure.latex())
+
+    with jax.enable_x64(False):
+        found = texts()
+    assert found == texts()

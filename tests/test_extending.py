@@ -15,17 +15,20 @@ import pytest
 from dlntheory import claims, families, reductions
 from dlntheory.claims import intrinsic
 from dlntheory.cli import main
-from dlntheory.reductions import candidates, select
+from dlntheory.reductions import base
+from dlntheory.training import rules
 
 ROOT = Path(__file__).resolve().parents[1]
 #: A block whose first line names its file, below a line that shows the name to readers.
 FENCE = re.compile(r'^`([^`\n]+)`:\n\n```python title="\1"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FAMILY = "dlntheory/families/crossed.py"
 REDUCTION = "dlntheory/reductions/equal_factors.py"
+RULE = "dlntheory/training/rules/normalised_descent.py"
+RULE_TEST = "tests/training/test_normalised_descent.py"
 CLAIM = "dlntheory/claims/intrinsic/equal_factors.py"
 ID = "equal-factors-in-z-alone"
 #: The packages into which the walkthroughs put a file, and the modules that hold its name afterwards.
-PACKAGES = {FAMILY: families, REDUCTION: reductions, CLAIM: intrinsic}
+PACKAGES = {FAMILY: families, REDUCTION: reductions, RULE: rules, CLAIM: intrinsic}
 
 
 def fences():
@@ -67,6 +70,7 @@ def put(tmp_path, monkeypatch):
         if sys.modules.pop(f"{package.__name__}.{name}", None) is not None:
             delattr(package, name)
     families.FAMILIES.pop("crossed", None)
+    base._CLASSES.pop("dlntheory.reductions.equal_factors.EqualFactorsFlow", None)
     # A compiled function must not be found again for the next version of a file.
     jax.clear_caches()
 
@@ -92,9 +96,9 @@ def passed_docstrings(module):
 
 
 def test_titles_are_the_files_that_the_walkthroughs_add_or_change():
-    new = {FAMILY, REDUCTION, CLAIM, "tests/reductions/test_equal_factors.py"}
+    new = {FAMILY, REDUCTION, RULE, CLAIM, RULE_TEST, "tests/reductions/test_equal_factors.py"}
     assert {title for title in fences() if not (ROOT / title).exists()} == new
-    assert len(fences()) == 5
+    assert len(fences()) == 6
 
 
 # --- a new architecture family ---
@@ -136,19 +140,10 @@ def test_a_wrong_family_is_noticed(put, mutation):
 # --- a new reduction ---
 
 
-def check_reduction(put, monkeypatch, mutation=None):
-    """The test file of the page, with the new flow in the list of candidates."""
+def check_reduction(put, mutation=None):
+    """The test file of the page: `reduce` finds the new flow without any other edit."""
     put(FAMILY)
     module = put(REDUCTION, mutation)
-    source = "def added(arch, depth):\n" + fences()["dlntheory/reductions/candidates.py"]
-    namespace = {**vars(candidates), "EqualFactorsFlow": module.EqualFactorsFlow}
-    exec(source, namespace)
-
-    def extended(arch, time_limit):
-        yield from namespace["added"](arch, 0 if arch.chain is None else len(arch.chain))
-        yield from candidates.candidates(arch, time_limit)
-
-    monkeypatch.setattr(select, "candidates", extended)
     file = put("tests/reductions/test_equal_factors.py")
     page = {"__name__": "test_equal_factors"}
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), page)
@@ -159,8 +154,8 @@ def check_reduction(put, monkeypatch, mutation=None):
     return module
 
 
-def test_reduction(put, monkeypatch):
-    module = check_reduction(put, monkeypatch)
+def test_reduction(put):
+    module = check_reduction(put)
     assert passed_docstrings(module)
 
 
@@ -178,10 +173,44 @@ def test_reduction(put, monkeypatch):
     ],
     ids=["sign", "term", "decay", "measure", "tolerance", "rates", "form"],
 )
-def test_a_wrong_reduction_is_noticed(put, monkeypatch, mutation):
+def test_a_wrong_reduction_is_noticed(put, mutation):
     # pytest's own failure of `raises` is no AssertionError.
     with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
-        check_reduction(put, monkeypatch, mutation)
+        check_reduction(put, mutation)
+
+
+# --- a new training rule ---
+
+
+def check_rule(put, mutation=None):
+    """The test file of the page, with the rule beside the package."""
+    module = put(RULE, mutation)
+    page = {"__name__": "test_normalised_descent"}
+    exec(compile(put(RULE_TEST).read_text(encoding="utf-8"), RULE_TEST, "exec"), page)
+    tests = [value for name, value in page.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test()
+    return module
+
+
+def test_rule(put):
+    assert passed_docstrings(check_rule(put))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        ("theta[name] - eta", "theta[name] + 2 * eta"),
+        ("g / jnp.linalg.norm(g))", "g)"),
+        (", direction=lambda h, theta, g: g / jnp.linalg.norm(g)", ""),
+    ],
+    ids=["length", "direction", "no direction"],
+)
+def test_a_wrong_rule_is_noticed(put, mutation):
+    with pytest.raises(AssertionError):
+        check_rule(put, mutation)
 
 
 # --- a new theorem ---
@@ -219,7 +248,7 @@ def test_a_wrong_theorem_is_noticed(put, mutation, verdict):
 
 def test_nothing_is_left_behind():
     """What the tests above put beside the packages is gone: the page adds nothing to the tree."""
-    for title in (FAMILY, REDUCTION, CLAIM):
+    for title in (FAMILY, REDUCTION, RULE, CLAIM):
         assert not (ROOT / title).exists()
         assert title.removesuffix(".py").replace("/", ".") not in sys.modules
     assert "crossed" not in families.FAMILIES

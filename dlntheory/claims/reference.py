@@ -95,15 +95,15 @@ def product(layers: Layers, size: int | None = None) -> np.ndarray:
     return z
 
 
-def chain_gradients(layers: Layers, slope: np.ndarray) -> list[np.ndarray]:
+def chain_gradients(layers: Layers, gradient: np.ndarray) -> list[np.ndarray]:
     r"""$(W_L \cdots W_{l+1})^\top\, G\, (W_{l-1} \cdots W_1)^\top$ for each layer, for $G = \nabla f(z)$."""
     below = [np.eye(layers[0].shape[1])]
     for layer in layers[:-1]:
         below.append(layer @ below[-1])
     found = []
     for layer, right in zip(reversed(layers), reversed(below), strict=True):
-        found.append(slope @ right.T)
-        slope = layer.T @ slope
+        found.append(gradient @ right.T)
+        gradient = layer.T @ gradient
     return found[::-1]
 
 
@@ -129,9 +129,9 @@ def chain_flow(
     rates = [1.0] * len(layers) if rates is None else rates
 
     def velocity(t: float, *weights: np.ndarray) -> list[np.ndarray]:
-        pulls = chain_gradients(weights, gradient(product(weights)))
+        layer_gradients = chain_gradients(weights, gradient(product(weights)))
         return [
-            -rate * (pull + weight_decay * w) for rate, pull, w in zip(rates, pulls, weights, strict=True)
+            -rate * (g + weight_decay * w) for rate, g, w in zip(rates, layer_gradients, weights, strict=True)
         ]
 
     return flow(velocity, layers, ts, **tolerances)

@@ -13,7 +13,6 @@ import numpy as np
 import sympy
 
 from .._checks import instance_of, integer, real_number
-from .._precision import require_float64
 from ..architecture import Architecture
 from ..display.progress import keeps_partial, waiting, whole_runs
 from ..display.text import Formula, card, text_table
@@ -221,7 +220,6 @@ def conservation_laws(
     References:
         [marcotte2023abide]; [marcotte2024keep].
     """
-    require_float64("conservation_laws")
     instance_of(
         arch, Architecture, "arch", "wrap a function of named arrays with `Architecture(phi, shapes)`"
     )
@@ -230,6 +228,8 @@ def conservation_laws(
         time_limit = real_number(time_limit, "time_limit", minimum=0, finite=False)
     if isinstance(laws, ConservationLaws):
         laws = laws.laws
+    if not isinstance(laws, Sequence | None) or isinstance(laws, str):
+        raise ValueError(f"Argument `laws` must be a list of laws, but is {laws!r}.")
     system = training_system(arch, momentum=momentum, metric=metric)
     with waiting(f"searching the laws of {arch.name}", progress):
         return _search(system, laws, degree, time_limit, max_depth, seed)

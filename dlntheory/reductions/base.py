@@ -200,7 +200,6 @@ class AbstractReduction(AbstractFlow):
             ValueError: the loss is no scalar function of $z$, or a rate names no factor.
         """
         training.check(self.architecture)
-        training.require_constant(f"the {self.label}")
 
     def reduces(self, rule: Any) -> None:
         """Raise unless this describes what a training rule does to $z$; by default gradient flow of the same network.

@@ -13,7 +13,7 @@ of h units has to keep is then fitted. $X$ cannot leave the rank of the network.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -21,6 +21,10 @@ import jax.numpy as jnp
 
 from ..training import State
 from .base import CLOSED_FORM_MORE, AbstractReduction
+from .decay_and_rates import decay_of, rate_of, scheduled
+
+#: (factor, number of its rows) by name of the stack.
+Rows = dict[str, tuple[tuple[str, int], ...]]
 
 
 def narrowed(stack):
@@ -39,7 +43,7 @@ def narrowed(stack):
 class AbstractFactorFlow(AbstractReduction):
     r"""A network with at most N hidden units for each stack of N rows: $\dot X = -E(\nabla_X f + \gamma X)$.
 
-    A subclass gives `stacks`, `output` of the narrowed stacks, and `row_rates`.
+    A subclass gives `stacks`, `output` of the narrowed stacks, and `rows`.
 
     Validity:
         Exact for every loss, every start (vanishing factors included), any weight decay and rates. Where a stack has
@@ -54,8 +58,15 @@ class AbstractFactorFlow(AbstractReduction):
         """The stacks at parameters, by name, (N, h) each, and arrays that are trained as they are. Pure."""
 
     @abc.abstractmethod
-    def row_rates(self) -> dict[str, Any]:
-        """The learning rate of each row of each stack, by name. Pure."""
+    def rows(self) -> Rows:
+        """The factors whose rows a stack holds, with their numbers, by name of the stack."""
+
+    def row_rates(self, name: str):
+        """The learning rate of each row of a stack. Pure."""
+        return self._by_row(name, lambda factor: rate_of(self.training, factor))
+
+    def _by_row(self, name: str, value: Callable[[str], Any]):
+        return jnp.concatenate([jnp.full(count, value(factor)) for factor, count in self.rows()[name]])
 
     def initial(self, theta0: Mapping[str, Any]) -> State:
         return {
@@ -66,17 +77,18 @@ class AbstractFactorFlow(AbstractReduction):
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         slopes = jax.grad(lambda moved: training.loss(self.output(moved)))(state)
+        moved = {name: -_over_rows(self.row_rates(name), slope) * slope for name, slope in slopes.items()}
         if training.is_decaying:
-            slopes = {name: slope + training.weight_decay * state[name] for name, slope in slopes.items()}
-        rates = self.row_rates()
-        return {name: -_by_row(rates[name], slope) * slope for name, slope in slopes.items()}
+            for name, value in state.items():
+                decay = self._by_row(name, lambda factor: decay_of(training, factor, t))
+                moved[name] = moved[name] - _over_rows(decay, value) * value
+        return scheduled(training, t, moved)
 
     def gram(self, state: State, name: str):
         r"""$M = X X^\top$ of a stack, (N, N). Pure."""
         return state[name] @ state[name].T
 
 
-def _by_row(rates, value):
+def _over_rows(numbers, value):
     """A number a row, shaped to multiply whole rows."""
-    rates = jnp.asarray(rates, value.dtype)
-    return rates.reshape(rates.shape + (1,) * (value.ndim - rates.ndim))
+    return jnp.reshape(numbers.astype(value.dtype), (-1,) + (1,) * (value.ndim - 1))

@@ -157,7 +157,10 @@ class AbstractIteration(AbstractTrainingRule):
 
     Attributes:
         learning_rate: the size of a step; also its time unless a subclass defines `time_step`.
+        failure: what it means if a step of this rule is NaN, in words; by default that the run diverged.
     """
+
+    failure: ClassVar[str] = ""
 
     @abc.abstractmethod
     def step(self, k: Any, state: State) -> State:

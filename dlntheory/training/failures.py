@@ -175,6 +175,7 @@ def divergence_message(
             if max(before, after) > 2
             else "That does not explain it: look at the rows before, and whether the loss is bounded below."
         )
+    measured = rule.failure or measured
     return (
         f"{rule.label} diverged between steps {done} and {upper} of {steps} (step size {rate:g}). {measured} "
         f"({count} finite saved times are in `.trajectory`.)"

@@ -123,6 +123,19 @@ class Training(Displayed, eqx.Module):
                 requirement="settings that do not depend on time",
             )
 
+    def require_no_decay(self, what: str) -> None:
+        """Raise if there is weight decay.
+
+        Raises:
+            NotApplicableError: there is; `what` says for what there must be none.
+        """
+        if self.is_decaying:
+            raise NotApplicableError(
+                f"Argument `weight_decay` must be 0 for {what}, but is {self._decay_text}.",
+                requirement="no weight decay",
+                measured=self._decay_text,
+            )
+
     @property
     def is_constant(self) -> bool:
         """Whether nothing depends on time."""

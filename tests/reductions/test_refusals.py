@@ -20,7 +20,7 @@ VERBS = {
     "fibre_companions": lambda theta0: fibre_companions(ARCH, theta0, laws=LAWS),
     "mirror_potential": lambda theta0: dln.mirror_potential(ARCH, theta0),
     "symmetry_defect": lambda theta0: symmetry_defect(ARCH, theta0),
-    "eliminate": lambda theta0: dln.eliminate_parameters(ARCH, theta0),
+    "eliminate_parameters": lambda theta0: dln.eliminate_parameters(ARCH, theta0),
 }
 ALSO_CLOSED_FORMS = {
     **VERBS,

@@ -60,9 +60,8 @@ def descent_monotone(length: float) -> Evidence:
 
 
 @claim(
-    statement=r"On $B(r)$ the Hessian of the logistic risk has norm at most $\beta L r^{2L-2} + "
-    r"G(L-1)r^{L-2}$, which is at "
-    r"most the published $2L^2r^{2L-2}(\beta + G)$.",
+    statement=r"On $B(r)$ the Hessian of the logistic risk has norm at most $\beta L r^{2L-2} + G(L-1)r^{L-2}$, which "
+    r"is at most the published $2L^2r^{2L-2}(\beta + G)$.",
     source="derived here; the weaker constant: " + PAPER,
     tolerance=1e-12,
     tier="full",
@@ -147,9 +146,8 @@ def high_start_made_admissible(repaired: bool) -> Evidence:
 
 
 @claim(
-    statement=r"The support vectors of the digits 0 v 1 have rank 16 in $\mathbb R^{64}$: the theorem on "
-    r"the maximum margin does "
-    r"not apply, its conclusion is observed.",
+    statement=r"The support vectors of the digits 0 v 1 have rank 16 in $\mathbb R^{64}$: the theorem on the maximum "
+    "margin does not apply, its conclusion is observed.",
     source=f"{PAPER} (the hypothesis); measured here",
     tolerance=0.5,
     tier="full",
@@ -172,9 +170,8 @@ def digits_hypothesis_not_met(data: str) -> Evidence:
 
 
 @claim(
-    statement=r"If the support vectors do not span the space, $1 - \cos(w, \bar u) = \Theta((\log "
-    r"t)^{-2/L})$: the part of $W_1$ "
-    r"orthogonal to them is conserved, and the layers above amplify it.",
+    statement=r"If the support vectors do not span the space, $1 - \cos(w, \bar u) = \Theta((\log t)^{-2/L})$: the "
+    "part of $W_1$ orthogonal to them is conserved, and the layers above amplify it.",
     source="derived here",
     tolerance=0.02,
     tier="full",

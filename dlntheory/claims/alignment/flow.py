@@ -205,9 +205,8 @@ def _direction_curves(s: np.ndarray, predictors: np.ndarray, direction: np.ndarr
 
 
 @claim(
-    statement=r"$\log t\,(\gamma - \min_i z_i/\|w\|) \to \gamma(H(a) + \log\max_i a_i)$ with the dual "
-    r"weights $a$ and their "
-    r"entropy $H(a)$.",
+    statement=r"$\log t\,(\gamma - \min_i z_i/\|w\|) \to \gamma(H(a) + \log\max_i a_i)$ with the dual weights $a$ and "
+    "their entropy $H(a)$.",
     source="derived here",
     tolerance=2e-3,
     arguments={"log_time": 1e4},

@@ -17,8 +17,8 @@ from .shared import TIGHT, balanced_with_product
 
 
 @claim(
-    statement=r"From a balanced start, $\dot z = -\sum_{l=1}^L (zz^\top)^{(L-l)/L}\,\nabla f(z)\,"
-    r"(z^\top z)^{(l-1)/L}$.",
+    statement=r"From a balanced start, "
+    r"$\dot z = -\sum_{l=1}^L (zz^\top)^{(L-l)/L}\,\nabla f(z)\,(z^\top z)^{(l-1)/L}$.",
     source="[arora2018optimization], Theorem 1",
     tolerance=1e-11,
     arguments={"start": "balanced"},

@@ -53,11 +53,10 @@ def closed_entry_equations(factor: float) -> Evidence:
 
 
 @claim(
-    statement=r"If $W_3^\top W_3 - W_2W_2^\top = \lambda I$, with $D_1$ arbitrary, then $Z = W_3W_2W_1$, "
-    r"$A = W_3W_3^\top$, $B = W_1^\top W_1$, $C = W_1^\top W_2^\top W_2W_1$ obey "
-    r"$\dot Z = -(GC + AGB + (A^2 - \lambda A)G)$, "
-    r"$\dot A = -(GZ^\top + ZG^\top)$, $\dot B = -(G^\top Z + Z^\top G)$, $\dot C = -(X + X^\top)$, "
-    r"$X = G^\top(A - \lambda I)Z + BG^\top Z$.",
+    statement=r"If $W_3^\top W_3 - W_2W_2^\top = \lambda I$, with $D_1$ arbitrary, then $Z = W_3W_2W_1$, $A = "
+    r"W_3W_3^\top$, $B = W_1^\top W_1$, $C = W_1^\top W_2^\top W_2W_1$ obey $\dot Z = -(GC + AGB + (A^2 - \lambda "
+    r"A)G)$, $\dot A = -(GZ^\top + ZG^\top)$, $\dot B = -(G^\top Z + Z^\top G)$, $\dot C = -(X + X^\top)$, $X = "
+    r"G^\top(A - \lambda I)Z + BG^\top Z$.",
     source="derived here",
     tolerance=1.4e-14,
     arguments={"offset": 0.0},
@@ -77,9 +76,8 @@ def scalar_law_closes_three_layers(offset: float) -> Evidence:
 
 
 @claim(
-    statement=r"The closed system of two layers conserves $\mathrm{tr} A - \mathrm{tr} B$ and "
-    r"$\mathrm{tr} A^2 - 2\,\mathrm{tr} ZZ^\top + \mathrm{tr} B^2$: what is left of the laws "
-    r"$U^\top U - V^\top V$ in the observables.",
+    statement=r"The closed system of two layers conserves $\mathrm{tr} A - \mathrm{tr} B$ and $\mathrm{tr} A^2 - "
+    r"2\,\mathrm{tr} ZZ^\top + \mathrm{tr} B^2$: what is left of the laws $U^\top U - V^\top V$ in the observables.",
     source="derived here",
     tolerance=5e-16,
     arguments={"rate": 1.0},
@@ -181,7 +179,7 @@ def _stated(closure: Closure, found: Velocities, lam: float) -> Evidence:
     assert closure.matrix_form is not None  # a scalar second law closes three layers
     of = {text: np.asarray(found.state[name]) for name, text in closure.matrix_form.items()}
     z, a, b, c = (of[text] for text in ("W3 W2 W1", "W3 W3^T", "W1^T W1", "W1^T W2^T W2 W1"))
-    g = np.asarray(found.slope)
+    g = np.asarray(found.gradient)
     x = g.T @ (a @ z - lam * z) + b @ g.T @ z
     stated = {
         "W3 W2 W1": -(g @ c + a @ g @ b + (a @ a - lam * a) @ g),

@@ -88,7 +88,7 @@ def three_layers_do_not_close_in_words(scalar: bool) -> Evidence:
         curves=Curves(
             "largest degree that is allowed",
             "factors $W_2W_2^\\top$ in the longest word",
-            {"words asked for (0: closed)": ((4, 8, 12), depths)},
+            {"words required (0: closed)": ((4, 8, 12), depths)},
         ),
     )
 

@@ -63,14 +63,14 @@ class Velocities(NamedTuple):
         state: the observables.
         exact: their time derivative by the chain rule, $\partial o\,\dot\theta$.
         closed: the same by the closed equations.
-        slope: $\nabla f(z)$.
+        gradient: $\nabla f(z)$.
         gap: $z(o) - \varphi(\theta)$.
     """
 
     state: Mapping[str, Any]
     exact: Mapping[str, Any]
     closed: Mapping[str, Any]
-    slope: Any
+    gradient: Any
     gap: Any
 
     @property
@@ -110,8 +110,8 @@ def _both(closure: Closure, params: Mapping[str, Any], factor: Any) -> tuple[Any
     last = list(arch.shapes)[-1]
     target = np.random.default_rng(3).standard_normal(arch.output_shape)
     z, back = jax.vjp(arch, params)
-    slope = jnp.tanh(z - target)
-    (gradient,) = back(slope)
-    moved = {name: -value * (factor if name == last else 1.0) for name, value in gradient.items()}
+    gradient = jnp.tanh(z - target)
+    (layers,) = back(gradient)
+    moved = {name: -value * (factor if name == last else 1.0) for name, value in layers.items()}
     state, exact = jax.jvp(system.initial, (params,), (moved,))
-    return state, exact, system.velocity(state, slope), slope, system.output(state) - z
+    return state, exact, system.velocity(state, gradient), gradient, system.output(state) - z

@@ -30,8 +30,8 @@ def diagonal_sinh_and_dual_limit(shared_start: bool) -> Evidence:
     x, y, alpha = rng.standard_normal((3, 6)), rng.standard_normal(3), 0.3
 
     def velocity(t, u, v, _):
-        slope = x.T @ (x @ (u**2 - v**2) - y)
-        return -2 * u * slope, 2 * v * slope, -slope
+        gradient = x.T @ (x @ (u**2 - v**2) - y)
+        return -2 * u * gradient, 2 * v * gradient, -gradient
 
     u0 = alpha * (1.0 if shared_start else 1.1)
     u, v, theta = flow(velocity, [np.full(6, u0), np.full(6, alpha), np.zeros(6)], 60.0)

@@ -25,10 +25,8 @@ SAXE = "[saxe2014exact]"
 
 
 @claim(
-    statement=r"A balanced mode of two layers obeys $s' = 2 s (\sigma - s)$, hence $s = s_0/(E + s_0 r)$ with "
-    r""
-    r"$E = e^{-2\sigma t}$, $r = (1 - E)/\sigma$ for $\sigma > 0$; for $\sigma \le 0$ it decays and "
-    r"keeps its sign.",
+    statement=r"A balanced mode of two layers obeys $s' = 2 s (\sigma - s)$, hence $s = s_0/(E + s_0 r)$ with $E = "
+    r"e^{-2\sigma t}$, $r = (1 - E)/\sigma$ for $\sigma > 0$; for $\sigma \le 0$ it decays and keeps its sign.",
     source=f"{SAXE}; form without cancellation derived here",
     tolerance=8e-12,
     arguments={"imbalance": 0.0},
@@ -50,8 +48,7 @@ def mode_two_balanced_layers(imbalance: float) -> Evidence:
 
 @claim(
     statement=r"A balanced mode of depth $L > 2$ takes the time $[G(y) - G(y_0)]/\sigma^{2-2/L}$, $y = "
-    r"(s/\sigma)^{1/L}$, "
-    r"$G(y) = -\frac{y^{2-L}}{L-2} + \frac{y^2}{2} {}_2F_1(1, \frac2L; 1 + \frac2L; y^L)$.",
+    r"(s/\sigma)^{1/L}$, $G(y) = -\frac{y^{2-L}}{L-2} + \frac{y^2}{2} {}_2F_1(1, \frac2L; 1 + \frac2L; y^L)$.",
     source=SAXE,
     tolerance=1e-12,
     arguments={"imbalance": 0.0},
@@ -72,8 +69,7 @@ def mode_depth_time(imbalance: float) -> Evidence:
 
 @claim(
     statement=r"In the clock $\tau = L t$ a balanced mode tends to $s = \sigma/(1 + \omega(u_0 + \log u_0 - "
-    r"\sigma^2\tau))$, "
-    r"$u_0 = \sigma/s_0 - 1$, $\omega$ the Wright omega function, with an error of order $1/L$.",
+    r"\sigma^2\tau))$, $u_0 = \sigma/s_0 - 1$, $\omega$ the Wright omega function, with an error of order $1/L$.",
     source=f"{SAXE} for the equation",
     tolerance=0.06,
     arguments={"depths": (100.0, 200.0)},
@@ -95,9 +91,8 @@ def mode_infinite_depth(depths: tuple[float, float]) -> Evidence:
 
 
 @claim(
-    statement=r"Without balance $p = (a+b)^2$ and $q = (a-b)^2$ obey scalar Riccati equations: "
-    r"$p' = -\frac{p^2}{2} + 2\sigma p + \frac{\lambda^2}{2}$, $\lambda = a^2 - b^2$, for $q$ with "
-    r"$-\sigma$; $s = (p-q)/4$.",
+    statement=r"Without balance $p = (a+b)^2$ and $q = (a-b)^2$ obey scalar Riccati equations: $p' = -\frac{p^2}{2} + "
+    r"2\sigma p + \frac{\lambda^2}{2}$, $\lambda = a^2 - b^2$, for $q$ with $-\sigma$; $s = (p-q)/4$.",
     source=f"{SAXE} for the hyperbolic solution; this form derived here",
     tolerance=2e-12,
     arguments={"factor": 0.5},
@@ -117,9 +112,8 @@ def mode_unbalanced_layers(factor: float) -> Evidence:
 
 
 @claim(
-    statement=r"One input, one output, any width and no balance: $w = W_2 W_1$ is a single mode with the "
-    r"effective imbalance "
-    r"$\sqrt{(|W_2|^2 + |W_1|^2)^2 - 4 w^2}$, which is conserved.",
+    statement="One input, one output, any width and no balance: $w = W_2 W_1$ is a single mode with the effective "
+    r"imbalance $\sqrt{(|W_2|^2 + |W_1|^2)^2 - 4 w^2}$, which is conserved.",
     source="derived here",
     tolerance=7e-13,
     arguments={"outputs": 1},
@@ -167,10 +161,8 @@ def _wide_gap(hidden: int, tied: bool) -> float:
 
 
 @claim(
-    statement=r"Two layers with independent entries of variance $v_l/h$: as $h \to \infty$ the product stays "
-    r"diagonal in the "
-    r"singular bases of $S$, each mode with effective imbalance $v_1 + v_2$; width $h$ is "
-    r"$O(h^{-1/2})$ away.",
+    statement=r"Two layers with independent entries of variance $v_l/h$: as $h \to \infty$ the product stays diagonal "
+    "in the singular bases of $S$, each mode with effective imbalance $v_1 + v_2$; width $h$ is $O(h^{-1/2})$ away.",
     source="derived here; compare [chizat2024infinite]",
     tolerance=0.1,
     arguments={"tied": False},

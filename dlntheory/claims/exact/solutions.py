@@ -43,11 +43,9 @@ def _gram_after(t: float, target, first, second, lam: float, decay: float = 0.0)
 
 
 @claim(
-    statement=r"If $W_2^\top W_2 - W_1 W_1^\top = \lambda I$, then $M = QQ^\top$, $Q = [W_1^\top; W_2]$, is "
-    r"$M(t) = e^{Ft} Q_0 "
-    r"[I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0]^{-1} Q_0^\top e^{Ft}$, $F = \begin{pmatrix} "
-    r"-\lambda/2 & S^\top \\ S & \lambda/2"
-    r"\end{pmatrix}$.",
+    statement=r"If $W_2^\top W_2 - W_1 W_1^\top = \lambda I$, then $M = QQ^\top$, $Q = [W_1^\top; W_2]$, is $M(t) = "
+    r"e^{Ft} Q_0 [I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0]^{-1} Q_0^\top e^{Ft}$, $F = \begin{pmatrix} -\lambda/2 & "
+    r"S^\top \\ S & \lambda/2\end{pmatrix}$.",
     source="[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]",
     tolerance=8e-12,
     arguments={"disturbance": 0.0},
@@ -70,9 +68,8 @@ def riccati_solution(disturbance: float) -> Evidence:
 
 @claim(
     statement=r"With $F = P f P^\top$, $g = (e^{2ft}-1)/2f$, $Y = \sqrt g P^\top Q_0$: $M = PD[I - "
-    r"(I+YY^\top)^{-1}]DP^\top$, "
-    r"$D = e^{ft}/\sqrt g$, and the bracket from an orthonormal basis of $[I; Y]$ found by pivoting "
-    r"on logarithms.",
+    r"(I+YY^\top)^{-1}]DP^\top$, $D = e^{ft}/\sqrt g$, and the bracket from an orthonormal basis of $[I; Y]$ found by "
+    "pivoting on logarithms.",
     source="derived here",
     tolerance=1.8e-14,
     arguments={"form": "stable"},
@@ -101,9 +98,8 @@ def riccati_stable_form(form: str) -> Evidence:
 
 
 @claim(
-    statement=r"Square, balanced, at least as wide as the input: if $\det W(0)$ and $\det S$ have opposite "
-    r"signs, $P_+^\top Q_0$ is "
-    r"singular and the loss converges to $\sigma_{\min}^2/2$, a saddle.",
+    statement=r"Square, balanced, at least as wide as the input: if $\det W(0)$ and $\det S$ have opposite signs, "
+    r"$P_+^\top Q_0$ is singular and the loss converges to $\sigma_{\min}^2/2$, a saddle.",
     source="derived here",
     tolerance=5e-6,
     arguments={"sign": -1.0},
@@ -128,8 +124,7 @@ def riccati_saddle_verdict(sign: float) -> Evidence:
 
 
 @claim(
-    statement=r"For $\lambda = 0$ weight decay $\gamma$ of both layers only shifts the matrix: $F \to F - "
-    r"\gamma I$.",
+    statement=r"For $\lambda = 0$ weight decay $\gamma$ of both layers only shifts the matrix: $F \to F - \gamma I$.",
     source="derived here",
     tolerance=2e-12,
     arguments={"lam": 0.0},
@@ -146,9 +141,8 @@ def riccati_weight_decay(lam: float) -> Evidence:
 
 
 @claim(
-    statement=r"The tangent kernel $\Theta[D] = W_2 W_2^\top D + D W_1^\top W_1$ moves over all time by "
-    r"$c/\lambda^2$, relative to its "
-    r"size, for large imbalance $\lambda$ of either sign.",
+    statement=r"The tangent kernel $\Theta[D] = W_2 W_2^\top D + D W_1^\top W_1$ moves over all time by $c/\lambda^2$, "
+    r"relative to its size, for large imbalance $\lambda$ of either sign.",
     source="[domine2025lazy] for the lazy limit; the rate was measured here",
     tolerance=7e-3,
     arguments={"lambdas": (30.0, 100.0, -100.0)},
@@ -181,9 +175,8 @@ def kernel_movement_lazy(lambdas: tuple[float, ...]) -> Evidence:
 
 
 @claim(
-    statement=r"With one hidden neuron the weights themselves are known: $[w; a](t) = e^{Ft}[w_0; "
-    r"a_0]/\sqrt{K(t)}$, $K = 1 + "
-    r"q_0^\top \int_0^t e^{2Fs}ds\, q_0$. With more neurons $Q = e^{Ft} Q_0 K^{-1/2}$ is wrong.",
+    statement=r"With one hidden neuron the weights themselves are known: $[w; a](t) = e^{Ft}[w_0; a_0]/\sqrt{K(t)}$, "
+    r"$K = 1 + q_0^\top \int_0^t e^{2Fs}ds\, q_0$. With more neurons $Q = e^{Ft} Q_0 K^{-1/2}$ is wrong.",
     source="[kunin2024get] for the neuron; closed form derived here",
     tolerance=7e-12,
     arguments={"neurons": 1},
@@ -227,8 +220,7 @@ def _symmetric_root(target: np.ndarray, stacked: np.ndarray, t: float) -> np.nda
 
 @claim(
     id="neuron-branch",
-    statement=r"$\mathrm{sign}\,a(\infty) = \mathrm{sign}\big(w_0 \cdot \beta_* + a_0(\kappa + "
-    r"\delta/2)\big)$, "
+    statement=r"$\mathrm{sign}\,a(\infty) = \mathrm{sign}\big(w_0 \cdot \beta_* + a_0(\kappa + \delta/2)\big)$, "
     r"$\kappa = \sqrt{\delta^2/4 + |\beta_*|^2}$, $\delta = a_0^2 - |w_0|^2$.",
     source="derived here",
     tolerance=1e-3,
@@ -250,9 +242,8 @@ def neuron_branch_decides(rule: str) -> Evidence:
 
 
 @claim(
-    statement=r"On data $X, y$ a neuron with $\delta \ge 0$ ends at $\arg\min \Phi_\delta(\beta) - w_0 \cdot "
-    r"\beta$ subject to "
-    r"$X\beta = y$, with $\nabla\Phi_\delta(\beta) = w$; $w(\infty) - w_0$ is in the row space of $X$.",
+    statement=r"On data $X, y$ a neuron with $\delta \ge 0$ ends at $\arg\min \Phi_\delta(\beta) - w_0 \cdot \beta$ "
+    r"subject to $X\beta = y$, with $\nabla\Phi_\delta(\beta) = w$; $w(\infty) - w_0$ is in the row space of $X$.",
     source="[azulay2021implicit]; [kunin2024get]",
     tolerance=8e-13,
     arguments={"rate": 1.0},
@@ -268,8 +259,8 @@ def neuron_mirror_limit(rate: float) -> Evidence:
         a0 = float(np.sqrt(delta + w0 @ w0))
 
         def velocity(t, w, a):
-            slope = x.T @ (x @ (a * w) - y)
-            return -a * slope, [-rate * (slope @ w)]
+            gradient = x.T @ (x @ (a * w) - y)
+            return -a * gradient, [-rate * (gradient @ w)]
 
         w, a = flow(velocity, [w0, [a0]], 200.0)
         parts[f"delta = {delta:g}"] = Evidence(neuron_interpolation(x, y, w0, a0).beta, a * w)

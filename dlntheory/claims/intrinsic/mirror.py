@@ -28,9 +28,9 @@ def _end_of_fit(u: np.ndarray, v: np.ndarray, rate: float) -> np.ndarray:
     """z = u v at the end of the flow on |A z - b|^2 / 2, with this rate of v; u has one entry or as many as v."""
 
     def velocity(t: float, left: np.ndarray, right: np.ndarray):
-        slope = MATRIX.T @ (MATRIX @ (left * right) - TARGETS)
-        pull = slope * right
-        return -pull if len(u) == len(v) else [-np.sum(pull)], -rate * slope * left
+        gradient = MATRIX.T @ (MATRIX @ (left * right) - TARGETS)
+        first = gradient * right
+        return -first if len(u) == len(v) else [-np.sum(first)], -rate * gradient * left
 
     left, right = flow(velocity, [u, v], 150.0)
     return left * right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -34,26 +35,35 @@ def _full_against(reduced, theta0) -> Evidence:
     return same_flow(TIMES, full, output_along(reduced, theta0, TIMES))
 
 
-def _turned_eigenvalues(widths: tuple[int, int, int], values: tuple[float, ...], seed: int) -> dict[str, Any]:
-    """Two layers with $S = W_2^T W_2 - W_1 W_1^T$ of given eigenvalues: random layers moved by Gauss-Newton."""
-    rng = np.random.default_rng(seed)
-    inputs, hidden, outputs = widths
-    target = np.diag(values)
-    stacked = rng.standard_normal((outputs + inputs, hidden))
-    signs = np.diag([1.0] * outputs + [-1.0] * inputs)
-    for _ in range(200):
-        defect = stacked.T @ signs @ stacked - target
+def _solved(residual: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> np.ndarray:
+    """A root near a start by Gauss-Newton: the step of least norm, since roots are not isolated."""
+    x, units = start.ravel(), np.eye(start.size)
+    for _ in range(300):
+        defect = residual(x)
         if np.linalg.norm(defect) < 1e-14:
             break
-        columns = []
-        for index in range(stacked.size):
-            step = np.zeros(stacked.size)
-            step[index] = 1.0
-            move = step.reshape(stacked.shape).T @ signs @ stacked
-            columns.append((move + move.T).ravel())
-        step = np.linalg.lstsq(np.array(columns).T, -defect.ravel(), rcond=1e-12)[0]
-        stacked = stacked + step.reshape(stacked.shape)
-    return {"W1": stacked[outputs:].T, "W2": stacked[:outputs]}
+        # The residual is quadratic, for which central differences of any step are exact.
+        jacobian = np.stack([0.5 * (residual(x + unit) - residual(x - unit)) for unit in units], axis=1)
+        x = x - np.linalg.lstsq(jacobian, defect, rcond=1e-10)[0]
+    return x.reshape(start.shape)
+
+
+def _layers(stacked: Any, outputs: int) -> tuple[Any, Any]:
+    """$W_2$ and $W_1$ of $[W_2; W_1^\\top]$."""
+    return stacked[:outputs], stacked[outputs:].T
+
+
+def _turned_eigenvalues(widths: tuple[int, int, int], values: tuple[float, ...]) -> dict[str, Any]:
+    """Two random layers, moved so that $S = W_2^T W_2 - W_1 W_1^T$ has the given eigenvalues."""
+    inputs, hidden, outputs = widths
+
+    def residual(flat):
+        w2, w1 = _layers(flat.reshape(-1, hidden), outputs)
+        return (w2.T @ w2 - w1 @ w1.T - np.diag(values)).ravel()
+
+    start = np.random.default_rng(0).standard_normal((outputs + inputs, hidden))
+    w2, w1 = _layers(_solved(residual, start), outputs)
+    return {"W1": w1, "W2": w2}
 
 
 def _metric(theta: dict[str, Any]) -> np.ndarray:
@@ -63,33 +73,23 @@ def _metric(theta: dict[str, Any]) -> np.ndarray:
 
 
 def _other_point(theta: dict[str, Any], imbalance: np.ndarray, seed: int) -> dict[str, Any]:
-    """Another point with the same $z$ and the same imbalance, by Gauss-Newton from far away."""
-    w1, w2 = np.asarray(theta["W1"]), np.asarray(theta["W2"])
-    z = w2 @ w1
-    rng = np.random.default_rng(seed)
-    inputs, outputs = w1.shape[1], len(w2)
-    stacked = np.concatenate([w2, w1.T]) + rng.standard_normal((outputs + inputs, w2.shape[1]))
-    for _ in range(300):
-        u, v = stacked[:outputs], stacked[outputs:]
-        defect = np.concatenate([(u @ v.T - z).ravel(), (u.T @ u - v.T @ v - imbalance).ravel()])
-        if np.linalg.norm(defect) < 1e-14:
-            break
-        columns = []
-        for index in range(stacked.size):
-            flat = np.zeros(stacked.size)
-            flat[index] = 1.0
-            du, dv = np.split(flat.reshape(stacked.shape), [outputs])
-            law = du.T @ u + u.T @ du - dv.T @ v - v.T @ dv
-            columns.append(np.concatenate([(du @ v.T + u @ dv.T).ravel(), law.ravel()]))
-        step = np.linalg.lstsq(np.array(columns).T, -defect, rcond=1e-10)[0]
-        stacked = stacked + step.reshape(stacked.shape)
-    return {"W1": stacked[outputs:].T, "W2": stacked[:outputs]}
+    """Another point with the same $z$ and the same imbalance, found from far away."""
+    z, outputs = theta["W2"] @ theta["W1"], len(theta["W2"])
+
+    def residual(flat):
+        w2, w1 = _layers(flat.reshape(stacked.shape), outputs)
+        return np.concatenate([(w2 @ w1 - z).ravel(), (w2.T @ w2 - w1 @ w1.T - imbalance).ravel()])
+
+    stacked = np.concatenate([theta["W2"], theta["W1"].T])
+    away = stacked + np.random.default_rng(seed).standard_normal(stacked.shape)
+    w2, w1 = _layers(_solved(residual, away), outputs)
+    return {"W1": w1, "W2": w2}
 
 
 @lru_cache(maxsize=16)
 def _metric_spread(widths: tuple[int, int, int], values: tuple[float, ...]) -> tuple[float, float]:
     """Largest relative difference of the metric over points of one fibre, and how far they are off the fibre."""
-    start = _turned_eigenvalues(widths, values, seed=0)
+    start = _turned_eigenvalues(widths, values)
     here, spread, residual = _metric(start), 0.0, 0.0
     z = start["W2"] @ start["W1"]
     for seed in range(1, 5):

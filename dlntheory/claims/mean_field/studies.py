@@ -34,10 +34,8 @@ def _networks(config: MeanFieldConfig, D: int, seeds: int) -> Simulation:
 
 
 @claim(
-    statement=r"As $D, N, P \to \infty$ at fixed ratios the test error of gradient descent tends to the "
-    r"solution of the "
-    r"mean-field equations; at $D = 192$ the mean of 40 networks deviates by a few percent along the "
-    r"whole run.",
+    statement=r"As $D, N, P \to \infty$ at fixed ratios the test error of gradient descent tends to the solution of "
+    "the mean-field equations; at $D = 192$ the mean of 40 networks deviates by a few percent along the whole run.",
     source=SOURCE + "; equations re-derived for discrete steps",
     tolerance=0.08,
     arguments={"alpha": 2.0},
@@ -60,9 +58,8 @@ def mean_field_equals_finite_networks(alpha: float) -> Evidence:
 
 
 @claim(
-    statement=r"At $D = 512$ the deviation of 24 networks from the mean-field solution is explained by their "
-    r"scatter: "
-    r"$|z| < 4.5$ for test error, train error and all kernels at all times, minibatches included.",
+    statement="At $D = 512$ the deviation of 24 networks from the mean-field solution is explained by their scatter: "
+    "$|z| < 4.5$ for test error, train error and all kernels at all times, minibatches included.",
     source=SOURCE + "; equations re-derived for discrete steps",
     tolerance=4.5,
     arguments={"batch_fraction": 0.25},
@@ -86,9 +83,8 @@ def mean_field_large_networks(batch_fraction: float) -> Evidence:
 
 
 @claim(
-    statement=r"The mean over finite networks approaches the mean-field solution like $1/D$: $D$ times the "
-    r"relative bias "
-    r"of the test error is the same at $D = 16$ and $D = 64$.",
+    statement="The mean over finite networks approaches the mean-field solution like $1/D$: $D$ times the relative "
+    "bias of the test error is the same at $D = 16$ and $D = 64$.",
     source="measured; order of the correction as in " + SOURCE,
     tolerance=0.25,
     arguments={"sizes": (16, 64)},
@@ -114,8 +110,7 @@ def mean_field_error_one_over_size(sizes: tuple[int, int]) -> Evidence:
 
 
 @claim(
-    statement=r"In mean-field parameterisation with population data the test error at every time falls when the "
-    r"width "
+    statement="In mean-field parameterisation with population data the test error at every time falls when the width "
     r"$\nu = N/D$ grows.",
     source=SOURCE,
     tolerance=1e-12,
@@ -145,9 +140,8 @@ def mean_field_wider_is_better(sigma: float, alpha: float) -> Evidence:
 
 
 @claim(
-    statement=r"With $\gamma_0$ fixed (μP) the best learning rate settles when the width grows from $\nu = 8$ "
-    r"to $64$; with "
-    r"$\gamma_0 \propto \nu^{-1/2}$ (NTK parameterisation) it keeps moving.",
+    statement=r"With $\gamma_0$ fixed (μP) the best learning rate settles when the width grows from $\nu = 8$ to $64$; "
+    r"with $\gamma_0 \propto \nu^{-1/2}$ (NTK parameterisation) it keeps moving.",
     source=SOURCE,
     tolerance=0.07,
     arguments={"parameterisation": "mup"},
@@ -171,9 +165,8 @@ def mean_field_rate_transfer_width(parameterisation: str) -> Evidence:
 
 
 @claim(
-    statement=r"With residual branches scaled by $1/\sqrt{\text{blocks}}$ the best learning rate settles when "
-    r"the depth "
-    r"doubles from 8 to 16 blocks.",
+    statement=r"With residual branches scaled by $1/\sqrt{\text{blocks}}$ the best learning rate settles when the "
+    "depth doubles from 8 to 16 blocks.",
     source=SOURCE,
     tolerance=0.12,
     arguments={"scaled": True},
@@ -199,9 +192,8 @@ def mean_field_rate_transfer_depth(scaled: bool) -> Evidence:
 
 
 @claim(
-    statement=r"Residual networks with branches of scale $1/\sqrt{n}$ converge with the number n of blocks at "
-    r"rate $1/n$: "
-    r"the distance from the limit halves from 8 to 16 blocks.",
+    statement=r"Residual networks with branches of scale $1/\sqrt{n}$ converge with the number n of blocks at rate "
+    "$1/n$: the distance from the limit halves from 8 to 16 blocks.",
     source=SOURCE + "; the rate is measured",
     tolerance=0.12,
     arguments={"power": 0.5},
@@ -232,9 +224,8 @@ def mean_field_depth_limit(power: float) -> Evidence:
 
 
 @claim(
-    statement=r"After the first step the train error lies below the test error on noisy labels, and the gap "
-    r"shrinks when "
-    r"the amount of data $\alpha = P/D$ grows.",
+    statement="After the first step the train error lies below the test error on noisy labels, and the gap shrinks "
+    r"when the amount of data $\alpha = P/D$ grows.",
     source=SOURCE,
     tolerance=1e-12,
     arguments={"data": "fixed"},

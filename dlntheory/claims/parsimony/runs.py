@@ -49,8 +49,8 @@ def gradients(
 ) -> list[np.ndarray]:
     """Gradients of 1/2 |W X - Y|^2 + decay/2 sum |W_l|^2 for Sxx and Phi, layer by layer."""
     z = product(layers)
-    slope = (z if covariance is None else z @ covariance) - target
-    return [pull + decay * layer for pull, layer in zip(chain_gradients(layers, slope), layers, strict=True)]
+    gradient = (z if covariance is None else z @ covariance) - target
+    return [one + decay * w for one, w in zip(chain_gradients(layers, gradient), layers, strict=True)]
 
 
 def train(
@@ -72,16 +72,16 @@ def train(
         at = weights
         if rule == "nesterov":
             at = [w + momentum * v for w, v in zip(weights, speeds, strict=True)]
-        pulls = gradients(at, target, covariance, decay)
+        layer_gradients = gradients(at, target, covariance, decay)
         if rule == "adam":
-            speeds = [0.9 * v + 0.1 * g for v, g in zip(speeds, pulls, strict=True)]
-            squares = [0.999 * s + 0.001 * g**2 for s, g in zip(squares, pulls, strict=True)]
+            speeds = [0.9 * v + 0.1 * g for v, g in zip(speeds, layer_gradients, strict=True)]
+            squares = [0.999 * s + 0.001 * g**2 for s, g in zip(squares, layer_gradients, strict=True)]
             moves = [
                 -rate * (v / (1 - 0.9**step)) / (np.sqrt(s / (1 - 0.999**step)) + 1e-8)
                 for v, s in zip(speeds, squares, strict=True)
             ]
         else:
-            speeds = [momentum * v - rate * g for v, g in zip(speeds, pulls, strict=True)]
+            speeds = [momentum * v - rate * g for v, g in zip(speeds, layer_gradients, strict=True)]
             moves = speeds
         weights = [w + move for w, move in zip(weights, moves, strict=True)]
     return weights

@@ -115,9 +115,8 @@ def minimum_distance_limit(widths: tuple[int, ...]) -> Evidence:
 
 
 @claim(
-    statement=r"Conjecture, observed: completion from vanishing weights follows the greedy points; $L = 3$ "
-    r"recovers a matrix "
-    r"of rank 2 at $\alpha = 10^{-2}$.",
+    statement="Conjecture, observed: completion from vanishing weights follows the greedy points; $L = 3$ recovers a "
+    r"matrix of rank 2 at $\alpha = 10^{-2}$.",
     source=f"{JACOT}, a conjecture; observed here",
     tolerance=5e-6,
     tier="full",

@@ -93,9 +93,8 @@ def escape_time_two_layers(alpha: float) -> Evidence:
 
 
 @claim(
-    statement=r"For $L = 3$: $t_{1/2} = T^* \alpha^{-1} + c_3 + o(1)$, $T^*$ the blow-up time of the "
-    r"homogeneous flow and "
-    r"$c_L = \frac{1}{L} s_1^{-2+2/L}[B(\frac12; \frac2L, 0) - 2^{1-2/L}/(1-2/L)]$.",
+    statement=r"For $L = 3$: $t_{1/2} = T^* \alpha^{-1} + c_3 + o(1)$, $T^*$ the blow-up time of the homogeneous flow "
+    r"and $c_L = \frac{1}{L} s_1^{-2+2/L}[B(\frac12; \frac2L, 0) - 2^{1-2/L}/(1-2/L)]$.",
     source=OURS,
     tolerance=6e-5,
     tier="full",
@@ -111,9 +110,8 @@ def escape_time_two_constants(alpha: float) -> Evidence:
 
 
 @claim(
-    statement=r"Conjecture, observed: for $\alpha \to 0$ the path passes saddles of rank $0, 1, 2, \dots$; at "
-    r"$L = 2$ they "
-    r"show only at small $\alpha$.",
+    statement=r"Conjecture, observed: for $\alpha \to 0$ the path passes saddles of rank $0, 1, 2, \dots$; at $L = 2$ "
+    r"they show only at small $\alpha$.",
     source=f"{JACOT}, a conjecture",
     tolerance=0.5,
     arguments={"alpha": 1e-3},
@@ -262,9 +260,8 @@ def norm_imbalance_identity(predicted: str) -> Evidence:
 
 @claim(
     id="bottleneck-depth-sets-escape",
-    statement=r"A scalar chain with $r$ layers at $\epsilon$ and $L - r$ at 1 escapes at "
-    r"$\epsilon^{-(r-2)}/(r-2)$: $L$ is "
-    r"irrelevant.",
+    statement=r"A scalar chain with $r$ layers at $\epsilon$ and $L - r$ at 1 escapes at $\epsilon^{-(r-2)}/(r-2)$: "
+    "$L$ is irrelevant.",
     source=f"{RAWAL}; the nonlinear theorem is not checked",
     tolerance=6e-3,
     arguments={"eps": (1e-3, 1e-4)},
@@ -295,9 +292,8 @@ def bottleneck_depth(eps: tuple[float, float]) -> Evidence:
 
 
 @claim(
-    statement=r"For scale-invariant $J(a_1 \odot \cdots \odot a_L)$ every $\|a_l\|_2^2$ is conserved; from a "
-    r"balanced start "
-    r"so is $\sum_i |w_i|^{2/L}$.",
+    statement=r"For scale-invariant $J(a_1 \odot \cdots \odot a_L)$ every $\|a_l\|_2^2$ is conserved; from a balanced "
+    r"start so is $\sum_i |w_i|^{2/L}$.",
     source="[li2026implicit]",
     tolerance=1e-9,
     tier="full",

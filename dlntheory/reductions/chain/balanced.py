@@ -13,6 +13,7 @@ from ...architecture import Architecture
 from ...laws.balancedness import imbalances
 from ...training import State, Training
 from ..base import Condition, chain_of, numerical_rank, widths_of
+from ..decay_and_rates import rate_of
 from .base import AbstractChainFlow
 from .relaxed_operator import balanced_operator
 
@@ -154,7 +155,7 @@ def balance_condition(
 ) -> Condition:
     """Whether a start is balanced and of the rank that a flow was built for."""
     chain = chain_of(arch, "a balanced flow")
-    rates = None if training is None else {name: training.rate(name) for name in chain}
+    rates = None if training is None else {name: rate_of(training, name) for name in chain}
     matrices = [np.asarray(theta0[name]) for name in chain]
     defects = [np.asarray(d) for d in imbalances(arch, dict(theta0), rates)]
     measured = max((float(np.linalg.norm(d)) for d in defects), default=0.0)

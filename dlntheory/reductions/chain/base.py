@@ -2,7 +2,8 @@ r"""What the flows of chains in $z$ alone share: layer rates by rescaling, and w
 
 With $V_l = W_l/\sqrt{e_l}$ a flow of rates $e_l$ is one of unit rates for $V$, and $z = s\,V_L \cdots V_1$ with
 $s = \prod_l \sqrt{e_l}$. With weight decay $\gamma$ and equal rates $e$ every law of degree two of $V$ is its start
-times $e^{-2I}$, $I' = e\gamma$, so that the equation of the level set at that time holds:
+times $e^{-2I}$, $I' = e\gamma$, so that the equation of the level set at that time holds (a schedule $a(t)$ multiplies
+both):
 
 $$\dot z = -s^2 K_{\lambda e^{-2I}}(z/s)[\nabla f(z)] - L e \gamma z .$$
 """
@@ -17,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...training import State, Training
 from ..base import AbstractReduction, chain_of
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
 
 #: The name of $I$ in a state.
 DECAY = "integrated decay"
@@ -41,7 +42,7 @@ class AbstractChainFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        common_decay(training, self._chain, f"the {self.label}")
+        check_common_decay(training, self._chain, f"the {self.label}")
 
     @property
     def _chain(self) -> tuple[str, ...]:
@@ -55,16 +56,16 @@ class AbstractChainFlow(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
-        return self.moved(state, jax.grad(training.loss)(state["z"]))
+        return scheduled(training, t, self.moved(t, state, jax.grad(training.loss)(state["z"])))
 
-    def moved(self, state: State, gradient) -> State:
-        """The velocity at a gradient of the loss in $z$. Pure."""
+    def moved(self, t, state: State, gradient) -> State:
+        """The velocity at a gradient of the loss in $z$, without the schedule. Pure."""
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         s, z = self._stretch(), state["z"]
         moved = {"z": -(s**2) * self.metric(z / s, gradient, self._law(state))}
         if training.is_decaying:
-            rate = common_decay(training, self._chain, f"the {self.label}")
+            rate = common_decay(training, self._chain, t)
             moved["z"] = moved["z"] - len(self._chain) * rate * z
             if DECAY in state:
                 moved[DECAY] = jnp.broadcast_to(jnp.asarray(rate, z.dtype), ())
@@ -78,34 +79,9 @@ class AbstractChainFlow(AbstractReduction):
         return 1.0 if self.training is None else stretch(self.architecture, self.training, self.label)
 
 
-def common_decay(training: Training, names: tuple[str, ...], label: str) -> Any:
-    r"""$e\gamma$, at which every law of degree two shrinks by $e^{-2 e \gamma t}$; 0 without weight decay.
-
-    Raises:
-        NotApplicableError: weight decay with unequal rates, under which the laws are no multiples of their start.
-    """
-    if not training.is_decaying:
-        return 0.0
-    rates = [training.rate(name) for name in names]
-    first = rates[0]
-    # Inside a compiled program the rates are traced, and `bind` has compared them.
-    if (
-        not any(isinstance(rate, jax.core.Tracer) for rate in rates)
-        and len({float(rate) for rate in rates}) > 1
-    ):
-        raise NotApplicableError(
-            f"Argument `weight_decay` must be 0 with unequal `rates` for {label} (the laws do not shrink by one factor "
-            f"then), but is {float(training.weight_decay):g} with rates {sorted({float(rate) for rate in rates})}: "
-            "make the rates equal, or use the full flow.",
-            requirement="equal rates, or no weight decay",
-            measured=float(training.weight_decay),
-        )
-    return first * training.weight_decay
-
-
 def stretch(arch: Architecture, training: Training, label: str):
     r"""$s = \prod_l \sqrt{e_l}$: $z = s\,V_L \cdots V_1$, so that $\dot z = -s^2 K(z/s)[\nabla f(z)]$. Pure."""
-    rates = [jnp.asarray(training.rate(name), jnp.result_type(float)) for name in chain_of(arch, label)]
+    rates = [jnp.asarray(rate_of(training, name), jnp.result_type(float)) for name in chain_of(arch, label)]
     return jnp.sqrt(jnp.prod(jnp.stack(rates)))
 
 
@@ -114,6 +90,5 @@ def rescaled_layers(
 ) -> list[np.ndarray]:
     """$W_l/\\sqrt{e_l}$ as NumPy arrays, first layer first. Not jit-compatible."""
     return [
-        np.asarray(theta0[name]) / np.sqrt(1.0 if training is None else float(training.rate(name)))
-        for name in chain_of(arch, label)
+        np.asarray(theta0[name]) / np.sqrt(float(rate_of(training, name))) for name in chain_of(arch, label)
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import State
 from ..base import chain_of, widths_of
-from ..gram_factor import AbstractFactorFlow
+from ..gram_factor import AbstractFactorFlow, Rows
 
 
 class GramFlow(AbstractFactorFlow):
@@ -67,12 +67,10 @@ class GramFlow(AbstractFactorFlow):
         first, second = (jnp.asarray(theta[name]) for name in chain_of(self.architecture, self.label))
         return {"X": jnp.concatenate([first.T, second])}
 
-    def row_rates(self) -> dict[str, Any]:
-        training = self.training
-        assert training is not None  # only bound reductions move
+    def rows(self) -> Rows:
         inputs, _, outputs = widths_of(self.architecture)
-        first, second = (training.rate(name) for name in chain_of(self.architecture, self.label))
-        return {"X": jnp.concatenate([jnp.full(inputs, first), jnp.full(outputs, second)])}
+        first, second = chain_of(self.architecture, self.label)
+        return {"X": ((first, inputs), (second, outputs))}
 
     def output(self, state: State):
         inputs = widths_of(self.architecture)[0]
@@ -83,4 +81,4 @@ class GramFlow(AbstractFactorFlow):
             return {}
         inputs, _, outputs = widths_of(self.architecture)
         signs = np.concatenate([np.ones(inputs), -np.ones(outputs)])
-        return {"X^T J X": state["X"].T @ ((signs / self.row_rates()["X"])[:, None] * state["X"])}
+        return {"X^T J X": state["X"].T @ ((signs / self.row_rates("X"))[:, None] * state["X"])}

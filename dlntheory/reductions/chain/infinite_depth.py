@@ -16,6 +16,7 @@ from ...architecture import Architecture
 from ...laws.balancedness import imbalances
 from ...training import GradientFlow, State, Training
 from ..base import ASYMPTOTIC, AbstractReduction, Condition, FormError, chain_of, widths_of
+from ..decay_and_rates import rate_of, scheduled
 from .balanced import balance_condition
 from .logarithmic_mean import logarithmic_mean_operator
 
@@ -34,10 +35,9 @@ class AbstractDepthLimit(AbstractReduction):
         super().check_training(training)
         if training.is_decaying:
             raise NotApplicableError(
-                f"Argument `weight_decay` must be 0 for the {self.label}, but is {float(training.weight_decay):g}. Use "
-                "`BalancedFlow` or the full flow.",
+                f"Argument `weight_decay` must be 0 for the {self.label}, but the flow has {training.conventions}. "
+                "Use `BalancedFlow` or the full flow.",
                 requirement="no weight decay",
-                measured=float(training.weight_decay),
             )
 
     @property
@@ -47,9 +47,12 @@ class AbstractDepthLimit(AbstractReduction):
     def velocity(self, t, state: State) -> State:
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
-        rates = jnp.stack([jnp.asarray(training.rate(name), jnp.result_type(float)) for name in self._chain])
+        rates = jnp.stack(
+            [jnp.asarray(rate_of(training, name), jnp.result_type(float)) for name in self._chain]
+        )
         speed = len(self._chain) * jnp.exp(jnp.mean(jnp.log(rates)))
-        return {"z": -speed * logarithmic_mean_operator(state["z"], jax.grad(training.loss)(state["z"]))}
+        gradient = jax.grad(training.loss)(state["z"])
+        return scheduled(training, t, {"z": -speed * logarithmic_mean_operator(state["z"], gradient)})
 
     def monitors(self, state: State) -> dict[str, Any]:
         sign, log_determinant = jnp.linalg.slogdet(state["z"])
@@ -131,7 +134,7 @@ class InfiniteDepthFlow(AbstractDepthLimit):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        rates = {float(training.rate(name)) for name in self._chain}
+        rates = {float(rate_of(training, name)) for name in self._chain}
         if len(rates) > 1:
             raise NotApplicableError(
                 f"Argument `rates` must be equal for all layers for the {self.label}, but are {sorted(rates)}.",
@@ -139,7 +142,7 @@ class InfiniteDepthFlow(AbstractDepthLimit):
             )
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
-        chain, size = self._chain, widths_of(self.architectureitecture)[0]
+        chain, size = self._chain, widths_of(self.architecture)[0]
         depth = len(chain)
         steps = [np.asarray(theta0[name]) - np.eye(size) for name in chain]
         distance = max(float(np.linalg.norm(step, 2)) for step in steps)

@@ -200,12 +200,12 @@ class RelaxedBalancedFlow(AbstractChainFlow):
 
     def metric(self, z, gradient, law):
         # P_l is a product of L - l squares, each of which is a sum of laws on the null space; Q_l one of l - 1.
-        powers = jnp.asarray(law) ** jnp.arange(len(self.offsets))
+        powers = jnp.asarray(law, z.dtype) ** jnp.arange(len(self.offsets), dtype=z.dtype)
         left, right = self.left * powers[::-1], self.right * powers
         return relaxed_operator(z, gradient, self.offsets * law, left, right, self.rank)
 
-    def moved(self, state: State, gradient) -> State:
-        moved = super().moved(state, gradient)
+    def moved(self, t, state: State, gradient) -> State:
+        moved = super().moved(t, state, gradient)
         if self.is_stratum:
             # z(t) passes a rank drop without a trace that a step could see; this integral diverges there.
             singular = self._kept(jnp.linalg.svd(state["z"], compute_uv=False), jnp.inf)

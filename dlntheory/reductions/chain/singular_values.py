@@ -13,8 +13,8 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import Limit, State, Training
 from ..base import CLOSED_FORM_MORE, AbstractReduction, Condition, FormError, chain_of
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
 from .balanced import balance_condition, balanced_rank, checked_rank
-from .base import common_decay
 
 LABEL = "singular value flow"
 GAP = "smallest gap of singular values / largest"
@@ -108,7 +108,7 @@ class SingularValueFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        common_decay(training, self._chain, f"the {LABEL}")
+        check_common_decay(training, self._chain, f"the {LABEL}")
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         balance = balance_condition(
@@ -161,11 +161,11 @@ class SingularValueFlow(AbstractReduction):
             "V": turned(v, core.T, gradient.T @ u),
         }
         if training.rates:
-            speed = jnp.prod(jnp.asarray([training.rate(name) for name in chain])) ** (1 / depth)
+            speed = jnp.prod(jnp.asarray([rate_of(training, name) for name in chain])) ** (1 / depth)
             moved = {name: speed * value for name, value in moved.items()}
         if training.is_decaying:
-            moved["s"] = moved["s"] - depth * common_decay(training, chain, LABEL) * s
-        return moved
+            moved["s"] = moved["s"] - depth * common_decay(training, chain, t) * s
+        return scheduled(training, t, moved)
 
     def output(self, state: State):
         return (state["U"] * state["s"][None, :]) @ state["V"].T

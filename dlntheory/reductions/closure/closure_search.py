@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from ..._errors import NoReductionError
-from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.progress import keeps_partial, waiting
 from ...exact.reading import read_program
@@ -94,7 +93,6 @@ def find_closure(
         >>> find_closure(arch)
         Closure(tied: closed in z, 36 parameters -> 16 numbers)
     """
-    require_float64("find_closure")
     _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
     with waiting(f"closing the dynamics of {arch.name}", progress):
         return _search(arch, hints, max_degree, max_generators, time_limit, balanced, level, propose, seed)

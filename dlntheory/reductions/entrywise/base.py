@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import jax
@@ -20,6 +20,7 @@ from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...training import State, Training
 from ..base import AbstractReduction, FormError
+from ..decay_and_rates import check_common_decay, decay_of, rate_of, scheduled
 from .recognise import EntrywiseForm
 
 #: Above this many parameters `reduce` does not expand φ into polynomials of single entries.
@@ -74,20 +75,17 @@ class AbstractEntrywiseFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        if self.is_product and not training.is_decaying:
-            return
-        each = np.array([float(training.rate(name)) for name in self.architecture.shapes])[self.owners]
-        if np.any(each != each[0]):
-            need = (
-                "equal within every entry" if self.is_product else "equal for the two powers of every entry"
-            )
-            raise NotApplicableError(
-                f"Argument `rates` must be {need} for the {self.label}"
-                f"{' with weight decay' if training.is_decaying else ''}, but are "
-                f"{ {name: float(rate) for name, rate in training.rates.items()} }: make them equal, or use the full "
-                "flow.",
-                requirement="equal rates",
-            )
+        names = list(self.architecture.shapes)
+        for entry in sorted({tuple(owners) for owners in self.owners.T.tolist()}):
+            own = [names[owner] for owner in entry]
+            check_common_decay(training, own, f"the {self.label}")
+            rates = {float(rate_of(training, name)) for name in own}
+            if not self.is_product and len(rates) > 1:
+                raise NotApplicableError(
+                    f"Argument `rates` must be equal for the two powers of every entry for the {self.label}, but are "
+                    f"{sorted(rates)}: make them equal, or use the full flow.",
+                    requirement="equal rates",
+                )
 
     def roles(self, theta: Mapping[str, Any]) -> jax.Array:
         """The parameters by role, over the square roots of their rates, (roles, *shape of the bare product). Pure."""
@@ -110,14 +108,12 @@ class AbstractEntrywiseFlow(AbstractReduction):
             gradient = self.mix.T @ jnp.ravel(gradient)
         return self._bare_scale() * gradient
 
-    def decay(self):
-        r"""$e\gamma$ for each bare product; 0 without weight decay. Pure."""
+    def decay(self, t):
+        r"""$e\gamma(t)$ for each bare product; 0 without weight decay. Pure."""
         training = self.training
         if training is None or not training.is_decaying:
             return jnp.zeros(())
-        return jnp.broadcast_to(
-            training.weight_decay * self._rates(), (len(self.positions), *self.scale.shape)
-        )[0]
+        return self._by_role(lambda name: decay_of(training, name, t))[0]
 
     def _bare_scale(self):
         rates = jnp.broadcast_to(self._rates(), (len(self.positions), *self.scale.shape))
@@ -126,11 +122,15 @@ class AbstractEntrywiseFlow(AbstractReduction):
         return self.scale * power
 
     def _rates(self):
-        training = self.training
-        if training is None or not training.rates:
+        if self.training is None or not self.training.rates:
             return jnp.ones(())
-        names = self.architecture.shapes
-        each = jnp.stack([jnp.asarray(training.rate(name), jnp.result_type(float)) for name in names])
+        return self._by_role(lambda name: rate_of(self.training, name))
+
+    def _by_role(self, value: Callable[[str], Any]):
+        """A number of each factor for every parameter by role, (roles, *shape of the bare product)."""
+        each = jnp.stack(
+            [jnp.asarray(value(name), jnp.result_type(float)) for name in self.architecture.shapes]
+        )
         return jnp.reshape(each[self.owners], (len(self.positions), *self.scale.shape))
 
 
@@ -144,11 +144,13 @@ class AbstractLawFlow(AbstractEntrywiseFlow):
         """$K$, in the shape of the bare product. Pure."""
 
     def velocity(self, t, state: State) -> State:
-        decay = self.decay()
-        return {
+        training, decay = self.training, self.decay(t)
+        assert training is not None  # `solve` refuses an unbound reduction
+        moved = {
             "p": -self.speed(state) * self.slope(state["p"]) - self.degree * decay * state["p"],
             self.law: jnp.broadcast_to(-2.0 * decay * state[self.law], state[self.law].shape),
         }
+        return scheduled(training, t, moved)
 
     def output(self, state: State):
         return self.outer(state["p"])

@@ -12,7 +12,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition
-from ..chain.base import common_decay
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
 from ..guarded import neuron_operator, squared_norms
 from .base import expandable, owners_of
 from .recognise import outer_form
@@ -90,7 +90,7 @@ class NeuronFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        common_decay(training, self._used, f"the {self.label}")
+        check_common_decay(training, self._used, f"the {self.label}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -108,7 +108,7 @@ class NeuronFlow(AbstractReduction):
         if training is None or not training.rates:
             return jnp.ones(len(self.left)), jnp.ones(len(self.right))
         names = self.architecture.shapes
-        each = jnp.stack([jnp.asarray(training.rate(name), jnp.result_type(float)) for name in names])
+        each = jnp.stack([jnp.asarray(rate_of(training, name), jnp.result_type(float)) for name in names])
         return jnp.sqrt(each[self.owners[0]]), jnp.sqrt(each[self.owners[1]])
 
     def factors(self, theta: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
@@ -145,8 +145,8 @@ class NeuronFlow(AbstractReduction):
         gradient = jnp.ravel(jax.grad(training.loss)(self.output(state)))
         slope = jnp.zeros(self.size, gradient.dtype).at[self.places[:, 0], self.places[:, 1]].set(gradient)
         change = neuron_operator(state["Z"], self._scales() * slope, state["lambda"])
-        decay = 2.0 * jnp.asarray(common_decay(training, self._used, self.label))
-        return {"Z": -change - decay * state["Z"], "lambda": -decay * state["lambda"]}
+        decay = 2.0 * jnp.asarray(common_decay(training, self._used, t))
+        return scheduled(training, t, {"Z": -change - decay * state["Z"], "lambda": -decay * state["lambda"]})
 
     def output(self, state: State):
         flat = (self._scales() * state["Z"])[self.places[:, 0], self.places[:, 1]]

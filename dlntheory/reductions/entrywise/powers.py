@@ -11,6 +11,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import State
 from ..base import Condition
+from ..decay_and_rates import scheduled
 from .base import AbstractEntrywiseFlow
 from .recognise import EntrywiseForm, difference_form
 
@@ -95,9 +96,11 @@ class PowersFlow(AbstractEntrywiseFlow):
 
     def velocity(self, t, state: State) -> State:
         # u^{2-L} = a - L(L-2) y grows by weight decay, since 2 - L is negative.
-        growth = (self.exponent - 2) * self.decay()
+        training = self.training
+        assert training is not None  # `solve` refuses an unbound reduction
+        growth = (self.exponent - 2) * self.decay(t)
         grown = {name: jnp.broadcast_to(growth * value, value.shape) for name, value in state.items()}
-        return grown | {"y": grown["y"] - self.slope(self._bare(state))}
+        return scheduled(training, t, grown | {"y": grown["y"] - self.slope(self._bare(state))})
 
     def output(self, state: State):
         return self.outer(self._bare(state))

@@ -101,7 +101,8 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         self.anchor = arch.ravel(checked)
         self.levels = law_values(self.metric.laws, checked)
         self.tolerance = float(tolerance)
-        super().__init__(arch, loss)
+        # Not by `super`: the other base comes first, and takes a loss for settings.
+        AbstractReduction.__init__(self, arch, loss)
 
     @classmethod
     def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
@@ -114,6 +115,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
+        training.require_constant(f"the {self.label}")
         if training.is_decaying or training.rates:
             raise NotApplicableError(
                 "Arguments `weight_decay` and `rates` must be 0 and equal to 1 for the implicit reduced flow (the laws "

@@ -96,7 +96,7 @@ def _span(
     ranks: list[int] = []
     for depth in range(MAX_DEPTH + 1):
         ranks.append(ranks[-1] if ranks else 0)
-        idle, chunk = 0, max(1, _WORDS // (3**depth * 4 * system.words))
+        idle, chunk = 0, max(1, _WORDS // (3**depth * 4 * system.peak_memory))
         # A random string adds nothing once its level is exhausted; a few idle ones make that certain enough.
         while idle < _SPARE:
             count = min(room - ranks[-1] + _SPARE, _LOT, chunk)

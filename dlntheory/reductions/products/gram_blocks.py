@@ -11,7 +11,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import State
-from ..gram_factor import AbstractFactorFlow
+from ..gram_factor import AbstractFactorFlow, Rows
 from .recognise import ProductForm, check_unchained, product_form
 
 
@@ -105,16 +105,14 @@ class GramBlocksFlow(AbstractFactorFlow):
         }
         return super().initial(theta0) | alone
 
-    def row_rates(self) -> dict[str, Any]:
-        training = self.training
-        assert training is not None  # only bound reductions move
-        rates = {f"factor {name}": training.rate(self.form.factor(name)) for name in self._alone}
+    def rows(self) -> Rows:
+        found = {
+            f"factor {name}": ((self.form.factor(name), self.form.letters[name].shape[0]),)
+            for name in self._alone
+        }
         for number, part in enumerate(self.form.components, start=1):
-            rows = [
-                jnp.full(side.shape[0], training.rate(self.form.factor(side.letter))) for side in part.sides
-            ]
-            rates[f"X{number}"] = jnp.concatenate(rows)
-        return rates
+            found[f"X{number}"] = tuple((self.form.factor(side.letter), side.shape[0]) for side in part.sides)
+        return found
 
     def output(self, state: State):
         flat = jnp.asarray(self.form.constant)
@@ -131,13 +129,15 @@ class GramBlocksFlow(AbstractFactorFlow):
     def conserved(self, state: State) -> dict[str, Any]:
         if self.training is None or self.training.is_decaying:
             return {}
-        found, rates = {}, self.row_rates()
+        found = {}
         for number, part in enumerate(self.form.components, start=1):
             if part.signs is None:
                 continue
             signs = np.repeat(np.asarray(part.signs, float), [side.shape[0] for side in part.sides])
             factor = state[f"X{number}"]
-            found[f"X{number}^T J X{number}"] = factor.T @ ((signs / rates[f"X{number}"])[:, None] * factor)
+            found[f"X{number}^T J X{number}"] = factor.T @ (
+                (signs / self.row_rates(f"X{number}"))[:, None] * factor
+            )
         return found
 
     @property

@@ -15,6 +15,7 @@ from ...families.linear import linear_network
 from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition, FormError
 from ..chain.relaxed import RelaxedBalancedFlow
+from ..decay_and_rates import rate_of, scheduled
 from .recognise import Component, ProductForm, check_unchained, product_form
 
 LABEL = "relaxed balanced flow of independent products"
@@ -110,7 +111,8 @@ class RelaxedBlocksFlow(AbstractReduction):
         parts = []
         for part in form.components:
             try:
-                scaled = {} if loss is None else {"rates": _part_rates(form, part, rates or {})}
+                speeds = {layer: (rates or {}).get(name, 1.0) for layer, name in _names(form, part).items()}
+                scaled = {} if loss is None else {"rates": speeds}
                 parts.append(
                     RelaxedBalancedFlow.from_start(
                         _two_layers(part),
@@ -144,16 +146,17 @@ class RelaxedBlocksFlow(AbstractReduction):
 
     def _bound_parts(self, training: Training) -> tuple[RelaxedBalancedFlow, ...]:
         """The flows of the products with weight decay and rates; their loss is never evaluated."""
-        return tuple(
-            part.bind(
-                Training(
-                    _zero,
-                    weight_decay=float(training.weight_decay),
-                    rates=_part_rates(self.form, component, training.rates),
-                )
+        bound = []
+        for part, component in zip(self.parts, self.form.components, strict=True):
+            names = _names(self.form, component)
+            settings = Training(
+                _zero,
+                weight_decay=_renamed(training.decay, names),
+                rates={layer: float(rate_of(training, name)) for layer, name in names.items()},
+                decoupled=training.decoupled,
             )
-            for part, component in zip(self.parts, self.form.components, strict=True)
-        )
+            bound.append(part.bind(settings))
+        return tuple(bound)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -202,11 +205,12 @@ class RelaxedBlocksFlow(AbstractReduction):
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         slopes = jax.grad(lambda s: training.loss(self.output(s)))(state)
-        return {
+        moved = {
             _key(name, number): value
             for number, part in enumerate(self.parts, start=1)
-            for name, value in part.moved(_of_part(state, number), slopes[f"Z{number}"]).items()
+            for name, value in part.moved(t, _of_part(state, number), slopes[f"Z{number}"]).items()
         }
+        return scheduled(training, t, moved)
 
     def output(self, state: State):
         flat = jnp.asarray(self.form.constant)
@@ -257,11 +261,19 @@ def _layers(form: ProductForm, part: Component, theta: Mapping[str, Any]) -> dic
     return {"W1": form.matrix(term.right, theta).T, "W2": form.matrix(term.left, theta)}
 
 
-def _part_rates(form: ProductForm, part: Component, rates: Mapping[str, Any]) -> dict[str, float]:
-    """The rates of the two factors of a product under the names of its layers."""
+def _names(form: ProductForm, part: Component) -> dict[str, str]:
+    """The factors behind the two layers of a product."""
     term = part.terms[0]
-    sides = {"W1": term.right, "W2": term.left}
-    return {name: float(rates.get(form.factor(side.letter), 1.0)) for name, side in sides.items()}
+    return {"W1": form.factor(term.right.letter), "W2": form.factor(term.left.letter)}
+
+
+def _renamed(decay: Any, names: Mapping[str, str]) -> Any:
+    """A weight decay by factor under the names of the two layers."""
+    if callable(decay):
+        return lambda t: _renamed(decay(t), names)
+    if isinstance(decay, Mapping):
+        return {layer: decay.get(name, 0.0) for layer, name in names.items()}
+    return decay
 
 
 def _zero(z):

@@ -11,7 +11,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import State
 from ..base import CLOSED_FORM, FormError
-from ..gram_factor import AbstractFactorFlow
+from ..gram_factor import AbstractFactorFlow, Rows
 from .recognise import ProductForm, check_unchained, product_form
 
 
@@ -91,10 +91,10 @@ class TiedFlow(AbstractFactorFlow):
         form = self._form(self.architecture)
         return {"X": form.matrix(form.components[0].sides[0], theta)}
 
-    def row_rates(self) -> dict[str, Any]:
-        assert self.training is not None  # only bound reductions move
+    def rows(self) -> Rows:
         form = self._form(self.architecture)
-        return {"X": self.training.rate(form.factor(form.components[0].sides[0].letter))}
+        side = form.components[0].sides[0]
+        return {"X": ((form.factor(side.letter), side.shape[0]),)}
 
     def output(self, state: State):
         flat = jnp.asarray(self.offset).at[self.positions].add(self.coefficient * self.gram(state, "X"))

@@ -13,14 +13,12 @@ from ..._checks import integer
 from ...architecture import Architecture
 from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition, FormError
-from ..chain.base import common_decay
+from ..decay_and_rates import check_common_decay, common_decay, decay_of, rate_of, scheduled
 from .neurons import (
     NEURONS_ALIVE,
     VANISHING,
-    law_decay,
     lifting_of,
     neuron_laws,
-    rate_of,
     squared_strengths,
     strengths_of,
 )
@@ -95,7 +93,7 @@ class DeepPathFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        common_decay(training, tuple(self.architecture.shapes), f"the {self.label}")
+        check_common_decay(training, tuple(self.architecture.shapes), f"the {self.label}")
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         strengths = strengths_of(lifting_of(self.architecture, self.label), theta0)
@@ -129,14 +127,12 @@ class DeepPathFlow(AbstractReduction):
         theta = self.weights(state)
         gradient = jax.grad(training.loss)(state["z"])
         (pulled,) = jax.vjp(self.architecture, theta)[1](gradient)
+        moves = {name: -rate_of(training, name) * pulled[name] for name in theta}
         if training.is_decaying:
-            pulled = {name: pulled[name] + training.weight_decay * theta[name] for name in theta}
-        moves = {name: -training.rate(name) * pulled[name] for name in theta}
+            moves = {name: moves[name] - decay_of(training, name, t) * theta[name] for name in theta}
         _, velocity = jax.jvp(self.architecture, (theta,), (moves,))
-        return {
-            "z": velocity,
-            "h": -law_decay(training, lifting_of(self.architecture, self.label)) * state["h"],
-        }
+        decay = 2.0 * common_decay(training, tuple(theta), t)
+        return scheduled(training, t, {"z": velocity, "h": -decay * state["h"]})
 
     def monitors(self, state: State) -> dict[str, Any]:
         theta = self.weights(state)

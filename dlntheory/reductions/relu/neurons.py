@@ -16,6 +16,7 @@ from ...architecture import Architecture
 from ...families.relu import PathLifting
 from ...training import Limit, Training
 from ..base import FormError
+from ..decay_and_rates import rate_of
 
 #: Neurons whose paths are smaller than this, relative to the largest, count as vanishing.
 VANISHING = 1e-8
@@ -44,11 +45,6 @@ def lifting_of(arch: Architecture, label: str) -> PathLifting:
     return arch.phi
 
 
-def rate_of(training: Training | None, name: str):
-    """The rate of a factor; 1 before a flow is bound."""
-    return 1.0 if training is None else training.rate(name)
-
-
 def neuron_laws(lifting: PathLifting, theta: Mapping[str, Any], training: Training | None) -> list[Any]:
     """$h$ of the hidden neurons, one array (d_l,) for each hidden layer. Pure.
 
@@ -64,11 +60,6 @@ def neuron_laws(lifting: PathLifting, theta: Mapping[str, Any], training: Traini
         law = incoming - outgoing
         laws.append(jnp.where(jnp.abs(law) > 1e-14 * (incoming + outgoing), law, 0.0))
     return laws
-
-
-def law_decay(training: Training, lifting: PathLifting):
-    """$2 \\gamma e$, the rate at which weight decay shrinks every law; 0 without."""
-    return 2.0 * training.weight_decay * training.rate(lifting.weights[0]) if training.is_decaying else 0.0
 
 
 def squared_strengths(lifting: PathLifting, theta: Mapping[str, Any]) -> list[Any]:

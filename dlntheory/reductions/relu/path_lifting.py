@@ -12,15 +12,13 @@ import numpy as np
 from ...architecture import Architecture
 from ...training import Limit, State, Training
 from ..base import AbstractReduction, Condition, FormError
-from ..chain.base import common_decay
+from ..decay_and_rates import check_common_decay, common_decay, rate_of, scheduled
 from ..guarded import neuron_operator
 from .neurons import (
     NEURONS_ALIVE,
     VANISHING,
-    law_decay,
     lifting_of,
     neuron_laws,
-    rate_of,
     strengths_of,
 )
 
@@ -95,7 +93,7 @@ class TwoLayerPathFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        common_decay(training, tuple(self.architecture.shapes), f"the {self.label}")
+        check_common_decay(training, tuple(self.architecture.shapes), f"the {self.label}")
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         lifting = lifting_of(self.architecture, self.label)
@@ -129,9 +127,10 @@ class TwoLayerPathFlow(AbstractReduction):
         z = self._neurons(state["z"]) / scale
         gradient = self._neurons(jax.grad(training.loss)(state["z"])) * scale
         velocity = -scale * neuron_operator(z, gradient, state["lambda"])
-        decay = law_decay(training, lifting_of(self.architecture, self.label))
+        decay = 2.0 * common_decay(training, tuple(self.architecture.shapes), t)
         velocity = jnp.moveaxis(velocity, 0, 1).reshape(state["z"].shape)
-        return {"z": velocity - decay * state["z"], "lambda": -decay * state["lambda"]}
+        moved = {"z": velocity - decay * state["z"], "lambda": -decay * state["lambda"]}
+        return scheduled(training, t, moved)
 
     def monitors(self, state: State) -> dict[str, Any]:
         norms = jnp.sqrt(jnp.sum(self._neurons(state["z"]) ** 2, axis=(1, 2)))

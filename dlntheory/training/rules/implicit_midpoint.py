@@ -67,6 +67,10 @@ class ImplicitMidpoint(AbstractIteration):
     training: Training
     learning_rate: Any
     label: ClassVar[str] = "implicit midpoint"
+    failure: ClassVar[str] = (
+        "Newton's method found no solution of the equation of a step near its start. A smaller step size helps where "
+        "the flow itself goes on."
+    )
 
     def __init__(self, arch: Architecture, loss: Any, learning_rate: float, **settings: Unpack[Settings]):
         self.architecture, self.training = arch, Training.of(arch, loss, **settings)

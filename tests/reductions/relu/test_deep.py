@@ -9,6 +9,7 @@ from systems.paths import PathNetwork
 from systems.reference import log_cosh
 
 import dlntheory as dln
+from dlntheory.reductions import FormError
 from dlntheory.reductions.relu import DeepPathFlow
 
 ARCH = dln.relu_network((2, 3, 3, 2), bias=True)
@@ -79,10 +80,10 @@ def test_pushforward_of_the_full_field(kind):
 
 
 def test_refusals():
-    with pytest.raises(dln.NoReductionError, match=r"max_paths = 5000 paths .* has 12800"):
+    with pytest.raises(FormError, match=r"max_paths = 5000 paths .* has 12800"):
         DeepPathFlow(dln.relu_network((10, 8, 8, 20)))
     assert DeepPathFlow(ARCH, max_paths=60).max_paths == 60
-    with pytest.raises(dln.NoReductionError, match="has 60 "):
+    with pytest.raises(FormError, match="has 60 "):
         DeepPathFlow(ARCH, max_paths=59)
     with pytest.raises(ValueError, match="at least 1, but is 0"):
         DeepPathFlow(ARCH, max_paths=0)

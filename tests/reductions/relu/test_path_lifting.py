@@ -11,8 +11,8 @@ from systems.paths import PathNetwork
 from systems.reference import log_cosh
 
 import dlntheory as dln
+from dlntheory.reductions.guarded import neuron_operator
 from dlntheory.reductions.relu import DeepPathFlow, TwoLayerPathFlow
-from dlntheory.reductions.relu.path_lifting import neuron_operator
 
 TS = np.linspace(0.0, 2.0, 6)
 TIGHT = {"ts": TS, "rtol": 1e-10, "method": "dopri8", "step_to_ts": True}
@@ -72,18 +72,18 @@ def test_operator_is_exact_at_rational_weights():
         lam = u @ u - v @ v
         signs.append(np.sign(lam))
         out = neuron_operator(
-            np.outer(u, v).astype(float)[None], jnp.array([float(lam)]), g.astype(float)[None]
+            np.outer(u, v).astype(float)[None], g.astype(float)[None], jnp.array([float(lam)])
         )
         np.testing.assert_allclose(out[0], expected.astype(float), rtol=1e-14, atol=1e-14)
     assert signs == [-1, 0, 0]
     # A small factor beside a large one: |v|^2 = (rho - lambda)/2 would lose all digits.
     u, v = np.array([1e4, 2e4]), np.array([1e-5, -3e-5, 2e-5])
     lam = jnp.array([u @ u - v @ v])
-    out = neuron_operator(np.outer(u, v)[None], lam, np.eye(2, 3)[None])[0] - np.outer(u, u) @ np.eye(2, 3)
+    out = neuron_operator(np.outer(u, v)[None], np.eye(2, 3)[None], lam)[0] - np.outer(u, u) @ np.eye(2, 3)
     assert np.max(np.abs(out)) < 1e-7
-    only_right = neuron_operator(np.outer(u, v)[None][:, :1], lam, jnp.zeros((1, 1, 3)))
+    only_right = neuron_operator(np.outer(u, v)[None][:, :1], jnp.zeros((1, 1, 3)), lam)
     assert np.all(np.isfinite(only_right))
-    thin = neuron_operator((1e4 * v)[None, None, :], jnp.array([1e8 - v @ v]), v[None, None, :])[0, 0]
+    thin = neuron_operator((1e4 * v)[None, None, :], v[None, None, :], jnp.array([1e8 - v @ v]))[0, 0]
     np.testing.assert_allclose(thin, (1e8 + v @ v) * v, rtol=1e-14)
 
 
