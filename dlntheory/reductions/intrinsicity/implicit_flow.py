@@ -18,7 +18,7 @@ from ...exact.reading import require_derivative
 from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
-from ...training.backends.rebased import AbstractAnchored, Anchoring
+from ...training.backends.rebased import AbstractRebased, Rebasing
 from ..base import IMPLICIT, AbstractReduction, Condition, FormError
 from .gauss_newton import CompiledMetric, both_values, float_kernel, law_values
 
@@ -31,7 +31,7 @@ _KERNEL = 1e-8
 MAX_IMPLICIT = 120
 
 
-class ImplicitFlow(AbstractAnchored, AbstractReduction):
+class ImplicitFlow(AbstractRebased, AbstractReduction):
     r"""The reduced flow of any architecture whose metric is intrinsic, by solving for θ in every evaluation.
 
     $$\dot z = -\partial\varphi\,\partial\varphi^\top \nabla f(z) \quad\text{at any θ with}\quad
@@ -165,7 +165,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         solution = _iterated(self.metric, state["z"], self.levels, self.anchor)
         return {"residual": solution.residual, "smallest singular value kept": solution.smallest}
 
-    def anchored(self, state: State) -> Anchoring:
+    def rebased(self, state: State) -> Rebasing:
         solution = _solve(self, jnp.asarray(state["z"]))
         residual, remaining = float(solution.residual), float(solution.remaining)
         failure = None
@@ -177,7 +177,7 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
         moved = eqx.tree_at(lambda flow: flow.anchor, self, solution.vector)
         # Off the image of phi, where the errors of an integration lead, the residual stays; the steps vanish.
         is_accurate = min(residual, remaining) <= ACCURATE and failure is None
-        return Anchoring(moved, {"z": solution.z}, is_accurate, failure)
+        return Rebasing(moved, {"z": solution.z}, is_accurate, failure)
 
 
 class Solution(eqx.Module):
