@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory import data, families, initial, laws, losses
+from dlntheory import data, families, initial, laws, losses, solutions, training
+from dlntheory.theory import alignment, geometry, landscape, mean_field, saddles
 
 KEY = jax.random.key(0)
 ROOT = object()
@@ -177,6 +178,125 @@ ROWS: dict[str, Row] = {
         lambda rate: laws.balance(ARCH, THETA, {"W1": rate}), {"rate": 1.0}, named={"rate": "rates"}
     ),
     "imbalances": Row(laws.imbalances, {"arch": ARCH, "params": THETA, "rates": {}}),
+}
+
+LOSS = losses.SquaredLoss.from_target(np.eye(2))
+SETTINGS = {"weight_decay": 0.0, "rates": None}
+FLOW = training.GradientFlow(ARCH, LOSS)
+DESCENT = training.GradientDescent(ARCH, LOSS, 0.1)
+CHAIN = {"arch": ARCH, "loss": LOSS}
+STEP = {**CHAIN, "learning_rate": 0.1}
+LABELLED = np.array([[1.0, 0.0], [0.5, 1.0], [1.0, 1.0]])
+
+#: Rows of the packages after the laws: nothing in them is integrated with right arguments, only refused.
+ROWS |= {
+    # --- training ---
+    "Training": Row(training.Training, {"loss": LOSS, **SETTINGS}),
+    "GradientFlow": Row(training.GradientFlow, {**CHAIN, **SETTINGS}),
+    "MomentumFlow": Row(training.MomentumFlow, {**CHAIN, "friction": 0.5}),
+    "MirrorFlow": Row(training.MirrorFlow, {**CHAIN, "metric": {"W1": "theta"}}),
+    "ModifiedFlow": Row(training.ModifiedFlow, STEP),
+    "GradientDescent": Row(training.GradientDescent, STEP),
+    "HeavyBall": Row(training.HeavyBall, {**STEP, "momentum": 0.5}),
+    "Nesterov": Row(training.Nesterov, {**STEP, "momentum": 0.5}),
+    "ImplicitMidpoint": Row(training.ImplicitMidpoint, STEP),
+    "CayleyDescent": Row(training.CayleyDescent, STEP),
+    "log_times": Row(training.log_times, {"t1": 10.0, "count": 5, "decades": 3.0, "t0": 0.0}),
+    "LossBelow": Row(training.LossBelow, {"level": 0.1}),
+    "SteadyState": Row(training.SteadyState, {"rtol": 1e-8, "atol": 0.0}),
+    "solve": Row(
+        lambda **arguments: training.solve(**{"dynamics": FLOW, "theta0": THETA, "t1": -1.0, **arguments}),
+        {"dynamics": FLOW, "theta0": THETA},
+    ),
+    # --- solutions ---
+    "balanced_mode": Row(solutions.balanced_mode, {"t": 1.0, "sigma": 1.0, "s0": 0.1}),
+    "balanced_mode_time": Row(solutions.balanced_mode_time, {"s": 0.5, "sigma": 1.0, "s0": 0.1}),
+    "depth_mode": Row(solutions.depth_mode, {"t": 1.0, "sigma": 1.0, "s0": 0.1, "depth": 3}),
+    "depth_mode_time": Row(solutions.depth_mode_time, {"s": 0.5, "sigma": 1.0, "s0": 0.1, "depth": 3}),
+    "learning_time": Row(solutions.learning_time, {"sigma": 1.0, "s0": 0.1, "depth": 3}),
+    "next_mode": Row(solutions.next_mode, {"sigma1": 2.0, "sigma2": 1.0, "s0": 0.01, "depth": 2}),
+    "infinite_depth_mode": Row(solutions.infinite_depth_mode, {"tau": 1.0, "sigma": 2.0, "s0": 1.0}),
+    "unbalanced_mode": Row(solutions.unbalanced_mode, {"t": 1.0, "sigma": 1.0, "a0": 1.0, "b0": 0.5}),
+    "scalar_network": Row(solutions.scalar_network, {"t": 1.0, "sigma": 1.0, "product0": 0.1, "norms0": 1.0}),
+    "neuron_branch": Row(
+        solutions.neuron_branch, {"target": [1.0, 0.0], "first": [[1.0, 0.5]], "second": [[1.0]]}
+    ),
+    "wide_product": Row(
+        solutions.wide_product,
+        {"t": 1.0, "target": np.eye(2), "first": np.eye(2), "second": np.eye(2)},
+    ),
+    "hyperbolic_potential": Row(solutions.hyperbolic_potential, {"beta": [1.0, 2.0], "alpha": 0.1}),
+    "squares_from_dual": Row(solutions.squares_from_dual, {"theta": [1.0, 2.0], "alpha": 0.1}),
+    "powers_from_dual": Row(solutions.powers_from_dual, {"theta": [0.1, 0.2], "alpha": 0.5, "depth": 3}),
+    "interpolation_limit": Row(
+        solutions.interpolation_limit, {"inputs": [[1.0, 0.5]], "targets": [1.0], "alpha": 0.1}
+    ),
+    "largest_commutator": Row(
+        solutions.largest_commutator, {"measurements": np.stack([np.eye(2), np.eye(2)])}
+    ),
+    # --- theory ---
+    "bottleneck_law": Row(saddles.bottleneck_law, {"small": 1, "eps": 0.01}),
+    "bottleneck_time": Row(saddles.bottleneck_time, {"depth": 3, "small": 1, "eps": 0.01, "level": 0.5}),
+    "second_constant": Row(saddles.second_constant, {"s1": 1.0, "depth": 3}),
+    "approach_exponent": Row(saddles.approach_exponent, {"depth": 3, "s_k": 2.0, "s_next": 1.0}),
+    "leading_pair": Row(saddles.leading_pair, {"gradient": np.diag([2.0, 1.0])}),
+    "distances": Row(saddles.distances, {"weights": THETA, "target": np.eye(2)}),
+    "predicted_minimum": Row(
+        saddles.predicted_minimum, {"target": np.eye(2), "depth": 3, "gamma": 0.5, "start": 0.0}
+    ),
+    "predicted_saddle": Row(saddles.predicted_saddle, {"target": np.eye(2), "depth": 3, "gamma": 1.5}),
+    "completion_problem": Row(
+        saddles.completion_problem, {"side": 4, "rank": 1, "observed": 0.8, "norm": 4.0, "seed": 0}
+    ),
+    "SeparableProblem": Row(alignment.SeparableProblem, {"inputs": LABELLED, "labels": [1, 1, 1]}),
+    "max_margin": Row(alignment.max_margin, {"rows": LABELLED}),
+    "predicted_exponents": Row(alignment.predicted_exponents, {"depth": 2}),
+    "risk_smoothness": Row(alignment.risk_smoothness, {"radius": 1.0, "depth": 2}),
+    "critical_points": Row(landscape.critical_points, {"target": np.diag([2.0, 1.0]), "hidden": 1}),
+    "decay_thresholds": Row(landscape.decay_thresholds, {"sigma": 1.0, "depth": 3}),
+    "decayed_mode": Row(landscape.decayed_mode, {"sigma": [1.0], "weight_decay": 0.1, "depth": 2}),
+    "hessian_spectrum": Row(
+        landscape.hessian_spectrum,
+        {"s": [1.0], "sigma": [2.0], "outputs": 1, "inputs": 1, "hidden": 1},
+    ),
+    "least_weight_norm": Row(landscape.least_weight_norm, {"product": np.eye(2), "depth": 2}),
+    "ntk_spectrum": Row(
+        landscape.ntk_spectrum, {"singular_values": [1.0], "outputs": 1, "inputs": 1, "depth": 2}
+    ),
+    "sharpness": Row(landscape.sharpness, {"target": np.eye(2), "depth": 2}),
+    "entropy": Row(geometry.entropy, {"product": np.diag([2.0, 1.0]), "depth": 2}),
+    "entropy_gradient": Row(geometry.entropy_gradient, {"product": np.diag([2.0, 1.0]), "depth": 2}),
+    "log_fibre_volume": Row(geometry.log_fibre_volume, {"product": np.diag([2.0, 1.0]), "depth": 2}),
+    "log_metric_density": Row(geometry.log_metric_density, {"product": np.diag([2.0, 1.0]), "depth": 2}),
+    "log_orthogonal_volume": Row(geometry.log_orthogonal_volume, {"size": 2}),
+    "mean_curvature": Row(geometry.mean_curvature, {"product": np.diag([2.0, 1.0]), "depth": 2}),
+    "metric_operator": Row(geometry.metric_operator, {"product": np.diag([2.0, 1.0]), "depth": 2}),
+    "MeanFieldConfig": Row(
+        mean_field.MeanFieldConfig,
+        {
+            "T": 3,
+            "L": 1,
+            "eta": 0.1,
+            "gamma0": 1.0,
+            "nu": 1.0,
+            "alpha": 2.0,
+            "sigma": 0.1,
+            "data": "fixed",
+            "batch_fraction": 1.0,
+            "momentum": 0.0,
+        },
+    ),
+    "infinite_one_layer": Row(mean_field.infinite_one_layer, {"T": 3, "eta": 0.1, "gamma0": 1.0}),
+    "lazy_exponent": Row(mean_field.lazy_exponent, {"source": 0.5}),
+    "rich_exponent": Row(mean_field.rich_exponent, {"source": 0.5, "L": 2}),
+    "lazy_finite_width": Row(mean_field.lazy_finite_width, {"T": 3, "eta": 0.1, "nu": 1.0}),
+    "lazy_finite_data": Row(
+        mean_field.lazy_finite_data, {"T": 3, "L": 1, "eta": 0.1, "alpha": 2.0, "sigma": 0.1}
+    ),
+    "marchenko_pastur": Row(mean_field.marchenko_pastur, {"ratio": 0.5}),
+    "gamma0_from": Row(
+        mean_field.gamma0_from, {"gamma": 1.0, "convention": "NTK", "nu": 1.0, "input_dim": 4}
+    ),
 }
 
 CASES = [
