@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import is_traced
 from ..architecture import Architecture
 from .backends.compiling import Compiled
 from .base import AbstractTrainingRule, State
@@ -127,7 +128,7 @@ def refuse_traced(*trees: Any) -> None:
     Raises:
         ValueError: an array is traced; the message says what to call instead.
     """
-    if any(isinstance(leaf, jax.core.Tracer) for tree in trees for leaf in jax.tree.leaves(tree)):
+    if any(is_traced(leaf) for tree in trees for leaf in jax.tree.leaves(tree)):
         raise ValueError(
             "Arguments of `solve`, `iterate` and `compare` must be arrays with values, but some are traced by jit, "
             "vmap or grad: these verbs check, time and report, and run on the host. Inside a transformation call "
