@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integers, real_array
 from ...losses.base import checked_array
 
 #: Rows of the layout handled together: their gathered factors stay in the cache.
@@ -42,13 +43,13 @@ class ObservedEntries:
         rows, columns = (
             _indices(array, name) for array, name in ((self.rows, "rows"), (self.columns, "columns"))
         )
-        values = checked_array(self.values, "values")
-        if not len(rows) == len(columns) == len(values) or values.ndim != 1:
+        values = real_array(self.values, "values", ndim=1)
+        if not len(rows) == len(columns) == len(values):
             raise ValueError(
                 "Arguments `rows`, `columns` and `values` must be vectors of one length, but have "
                 f"{len(rows)}, {len(columns)} and {values.shape}."
             )
-        shape = (int(self.shape[0]), int(self.shape[1]))
+        shape = integers(self.shape, "shape", at_least=2)[:2]
         for array, size, name in ((rows, shape[0], "rows"), (columns, shape[1], "columns")):
             if array.min() < 0 or array.max() >= size:
                 raise ValueError(

@@ -86,6 +86,7 @@ def admissible(problem: SeparableProblem, weights: Mapping[str, Any]) -> dict[st
 
 def is_admissible(problem: SeparableProblem, weights: Mapping[str, Any]) -> bool:
     r"""Whether $R \le \ell(0)$ at these weights."""
+    checked_network(problem, weights)
     return _excess(problem, weights) <= 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer
 from ..._errors import ConditionError
 from ...display.displayed import Displayed
 from .log_time_flow import AlignmentRun
@@ -95,6 +96,7 @@ def predicted_exponents(depth: int, spans: bool = True) -> dict[str, float]:
         >>> predicted_exponents(2)
         {'norm': 0.5, 'misalignment': -2.0, 'margin_gap': -1.0, 'direction': -2.0, 'rank_one': -0.5}
     """
+    depth = integer(depth, "depth")
     direction = -2.0 if spans else -2.0 / depth
     return {
         "norm": 1.0 / depth,

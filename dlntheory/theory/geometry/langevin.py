@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.special import i0e
 
+from ..._checks import integer, real_array, real_number
 from ...display.displayed import Displayed
 from ...display.progress import progress_bar
 from .measures import log_density_factor
@@ -149,9 +150,7 @@ def scalar_langevin(
         ValueError: a value out of its range.
     """
     _check(beta, chains, step, time)
-    if not isinstance(depth, (int, np.integer)) or depth < 2:
-        raise ValueError(f"Argument `depth` must be an integer of at least 2, but is {depth!r}.")
-    N = int(depth)
+    sigma, N = real_number(sigma, "sigma"), integer(depth, "depth", minimum=2)
 
     def advance(x, h, noise):
         r = x[0]
@@ -218,9 +217,11 @@ def matrix_langevin(
         The component $\det W > 0$ of the balanced manifold, completed where $\det W = 0$.
     """
     _check(beta, chains, step, time)
-    mean, half = (sigma[0] + sigma[1]) / 2.0, (sigma[0] - sigma[1]) / 2.0
-    if not (math.isfinite(mean) and min(sigma) >= 0):
+    pair = real_array(sigma, "sigma", ndim=1)
+    if pair.shape != (2,) or np.min(pair) < 0:
         raise ValueError(f"Argument `sigma` must be two finite numbers of at least 0, but is {sigma!r}.")
+    sigma = (float(pair[0]), float(pair[1]))
+    mean, half = (sigma[0] + sigma[1]) / 2.0, (sigma[0] - sigma[1]) / 2.0
 
     def advance(x, h, noise):
         a, b, c, d, angle = x
@@ -381,9 +382,7 @@ def _gauss(low: float, high: float, count: int) -> tuple[np.ndarray, np.ndarray]
 
 def _check(beta: float, chains: int, step: float, time: float) -> None:
     for name, value in (("beta", beta), ("step", step), ("time", time)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"Argument `{name}` must be positive and finite, but is {value!r}.")
-    if not isinstance(chains, (int, np.integer)) or chains < 100:
-        raise ValueError(f"Argument `chains` must be an integer of at least 100, but is {chains!r}.")
+        real_number(value, name, above=0)
+    integer(chains, "chains", minimum=100)
     if time < 4 * step:
         raise ValueError(f"Argument `time` must be at least four steps, but is {time:g}.")

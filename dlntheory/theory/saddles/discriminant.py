@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_array
 from ..._errors import ConditionError
 from ..._precision import require_float64
 from ...display.displayed import Displayed
@@ -103,11 +104,7 @@ def balanced_entries(w: Any, depth: int) -> dict[str, np.ndarray]:
     Raises:
         ValueError: no finite vector, a depth below 1.
     """
-    vector = checked_array(w, "w")
-    if vector.ndim != 1 or depth < 1:
-        raise ValueError(
-            f"Arguments `w` and `depth` must be a vector and at least 1, but are of shape {vector.shape} and {depth}."
-        )
+    vector, depth = real_array(w, "w", ndim=1), integer(depth, "depth")
     root = np.abs(vector) ** (1.0 / depth)
     layers = {f"w{layer}": root.copy() for layer in range(1, depth + 1)}
     layers[f"w{depth}"] = root * np.where(vector < 0, -1.0, 1.0)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, real_number
 from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...architecture import Architecture
@@ -242,10 +243,7 @@ def second_constant(s1: float, depth: int) -> float:
     """
     from scipy.special import hyp2f1
 
-    if depth < 3 or not s1 > 0:
-        raise ValueError(
-            f"Arguments `s1` and `depth` must be positive and at least 3, but are {s1} and {depth}."
-        )
+    s1, depth = real_number(s1, "s1", minimum=1e-100), integer(depth, "depth", minimum=3)
     a = 2.0 / depth
     incomplete = 0.5**a / a * float(hyp2f1(1.0, a, a + 1.0, 0.5))
     return float(s1) ** (-2 + a) / depth * (incomplete - 2.0 ** (1 - a) / (1 - a))
