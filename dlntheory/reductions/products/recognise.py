@@ -117,7 +117,7 @@ class ProductForm:
 def product_form(arch: Architecture, label: str) -> ProductForm:
     r"""The products of two factors that φ is made of, whatever its factors are called.
 
-    A symbolic verb: not for jit. Scalar parameters are no matrices: see the flows of `entrywise`.
+    Not jit-compatible (exact arithmetic). Scalar parameters are no matrices: see the flows of `entrywise`.
 
     Args:
         arch: the architecture.
