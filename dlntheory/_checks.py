@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -171,6 +171,42 @@ def instance_of(value: Any, kind: type[T], argument: str, hint: str = "") -> T:
             f"Argument `{argument}` must be {article} `{kind.__name__}`, but is {_shown(value)}"
             + (f": {hint}." if hint else ".")
         )
+    return value
+
+
+def choice(value: Any, options: Sequence[str], argument: str) -> str:
+    """`value` itself if it is one of some texts, or an error that names the argument and lists them.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, str) or value not in options:
+        listed = " or ".join(f'"{option}"' for option in options)
+        raise ValueError(f"Argument `{argument}` must be {listed}, but is {_shown(value)}.")
+    return value
+
+
+def mapping(value: Any, argument: str, what: str = "values by name") -> Mapping[str, Any]:
+    """`value` as a mapping, an empty one for `None`, or an error that names the argument.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"Argument `{argument}` must be a dict of {what}, but is {_shown(value)}.")
+    return value
+
+
+def function(value: Any, argument: str, what: str) -> Callable[..., Any]:
+    """`value` itself if it can be called, or an error that names the argument.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not callable(value):
+        raise ValueError(f"Argument `{argument}` must be a function {what}, but is {_shown(value)}.")
     return value
 
 

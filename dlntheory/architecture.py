@@ -78,6 +78,8 @@ class Architecture:
     phi: Callable[[Any], Any]
     name: str
     traced: TracedMap
+    _structure: Structure
+    _declared: tuple[str, ...] | None
 
     def __init__(
         self,

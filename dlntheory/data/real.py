@@ -34,9 +34,14 @@ def digits(*, classes: Sequence[int] | None = None, centred: bool = False) -> Da
         >>> digits(classes=(3, 8))
         Dataset(digits 3, 8: 357 samples, 64 inputs, 1 target)
     """
-    kept = tuple(range(10)) if classes is None else tuple(classes)
-    if len(kept) < 2 or len(set(kept)) < len(kept) or not set(kept) <= set(range(10)):
-        raise ValueError(f"Argument `classes` must be two or more different digits, but is {classes!r}.")
+    digits_of = range(10)
+    kept = tuple(digits_of)
+    if classes is not None:
+        entries = tuple(classes) if isinstance(classes, Sequence | np.ndarray) else ()
+        # Compared one by one: an entry may be an array, which is neither hashable nor true or false.
+        kept = tuple(int(d) for d in entries if isinstance(d, int | np.integer) and d in digits_of)
+        if len(kept) < 2 or len(kept) < len(entries) or len(set(kept)) < len(kept):
+            raise ValueError(f"Argument `classes` must be two or more different digits, but is {classes!r}.")
     images, labels = _load("load_digits", "digits")
     rows = np.isin(labels, kept)
     images, labels = images[rows] / 16.0, labels[rows]

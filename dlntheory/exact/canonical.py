@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -142,7 +143,7 @@ class _Writer:
                 self.value(value[key])
         elif isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
             self.closed(value)
-        elif isinstance(value, jax.core.Tracer):
+        elif isinstance(value, jax.core.Tracer):  # pyright: ignore[reportAttributeAccessIssue]
             self.identify([value])
         elif hasattr(value, "dtype") and hasattr(value, "shape"):
             self.array(value)
@@ -159,7 +160,7 @@ class _Writer:
 
     def array(self, value: Any) -> None:
         self.text("array", value.dtype, tuple(value.shape))
-        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             value = jax.random.key_data(value)
         self.hash.update(np.ascontiguousarray(np.asarray(value)).tobytes())
 

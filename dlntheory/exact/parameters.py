@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Shape = tuple[int, ...]
@@ -34,7 +35,7 @@ class Structure:
         Raises:
             ValueError: no parameter, a shape that is not of positive integers, or one name for two.
         """
-        if not isinstance(shapes, Mapping) and not jax.tree_util.tree_leaves(shapes, is_leaf=_is_shape):
+        if not isinstance(shapes, Mapping) and jax.tree_util.all_leaves([shapes], is_leaf=_is_shape):
             raise ValueError(
                 f"Argument `shapes` must be a non-empty dict of names and shapes, but is {shapes!r}."
             )
@@ -130,7 +131,7 @@ def _is_shape(node: Any) -> bool:
 def _shape_of(leaf: Any, name: str, path: Sequence[Any]) -> Shape | None:
     """The shape of a parameter, or `None` for what is none."""
     if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
-        if not jax.dtypes.issubdtype(leaf.dtype, np.floating):
+        if not jnp.issubdtype(leaf.dtype, np.floating):
             return None
         shape: Any = tuple(leaf.shape)
     elif _is_shape(leaf):
@@ -174,9 +175,7 @@ def _key_text(key: Any) -> str:
 
 
 def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and jax.dtypes.issubdtype(
-        getattr(leaf, "dtype", None) or np.int64, np.floating
-    )
+    return hasattr(leaf, "shape") and jnp.issubdtype(getattr(leaf, "dtype", None) or np.int64, np.floating)
 
 
 def _short(value: Any) -> str:

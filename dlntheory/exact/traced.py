@@ -137,7 +137,7 @@ def _checked_output(output: Any) -> tuple[int, ...]:
 
 def _own(const: Any) -> Any:
     """A constant that nobody else can change. JAX arrays are immutable; NumPy arrays are copied."""
-    if isinstance(const, (jax.Array, jax.core.Tracer)):
+    if isinstance(const, jax.Array):
         return const
     return np.array(const)
 

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -137,10 +138,16 @@ def from_model(
         if layers is None:
             raise _not_a_polynomial(error, relu=True) from error
         return Architecture(layers, shapes, name=label)
+    except _DividesByInputError as error:
+        raise ValueError(
+            "Argument `model` must be a polynomial in its input, but divides by a function of it. Normalise the data "
+            "before, or write φ by hand: `Architecture(phi, shapes)` with the quantities on which the output depends. "
+            "Divisions by parameters are fine."
+        ) from error
     except DivisionByZeroInRing as error:
         raise ValueError(
-            "Argument `model` must be a polynomial in its input, but divides by it (the division has no value at a "
-            "generic point)."
+            "Argument `model` must divide by parameters that are not identically zero, but divides by zero at a random "
+            "point."
         ) from error
     return Architecture(Coefficients(model, sizes, monomials), shapes, name=label)
 
@@ -172,10 +179,28 @@ def _structs(model: Model, shapes: Mapping[str, Sequence[int]], sizes: tuple[int
     return structs
 
 
+class _DividesByInputError(Exception):
+    """A quotient whose denominator holds an entry of the input: no polynomial."""
+
+
+class _InputPolynomials(Polynomials):
+    """Polynomials in the entries of the input; the parameters are numbers, by which one may divide."""
+
+    def reciprocal(self, x: np.ndarray) -> np.ndarray:
+        entries = []
+        for entry in np.ravel(x):
+            if set(entry.terms) - {()}:
+                raise _DividesByInputError
+            if not entry:
+                raise DivisionByZeroInRing("A denominator is zero at a random point.", np.array([True]))
+            entries.append(1 / Fraction(int(entry.terms[()].p), int(entry.terms[()].q)))
+        return self.from_fractions(np.array(entries, dtype=object).reshape(np.shape(x)))
+
+
 def _monomials(model: Model, structs: dict[str, Any], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """The monomials in x whose coefficient is not identically zero in the parameters."""
     program = trace(model, structs, jax.ShapeDtypeStruct(sizes, np.float64))
-    ring = Polynomials()
+    ring = _InputPolynomials()
     rng = np.random.default_rng(0)
     found: set[tuple[int, ...]] = set()
     # Random integers: a coefficient that is a non-zero polynomial vanishes at both points with probability 1e-11 or so.

@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import SQUARABLE, real_array, real_number
+from .._checks import SQUARABLE, function, real_array, real_number
 from .._errors import InfeasibleError
 from .._precision import require_float64
 from ..architecture import Architecture, Params
@@ -51,6 +51,7 @@ def near_identity(arch: Architecture, generator: MatrixFunction) -> Params:
     """
     require_float64("near_identity")
     chain, size = _square_chain(arch, "near_identity")
+    function(generator, "generator", "of s that returns a matrix")
     depth = len(chain)
     layers = {
         name: jnp.asarray(np.eye(size) + _matrix(generator, (layer + 0.5) / depth, size, "generator") / depth)
@@ -160,7 +161,14 @@ def near_identity_product(
         atol=1e-14,
     )
     frame = solution.y[:, -1].reshape(size, size)
-    return frame @ (basis * np.exp(mu + 0.5 * shift)[None, :]) @ basis.T
+    with np.errstate(over="ignore"):
+        scales = np.exp(mu + 0.5 * shift)
+    if not np.all(np.isfinite(scales)):
+        raise ValueError(
+            "Argument `symmetric` or `lam` must be small enough for a product that floats hold, but the largest "
+            f"eigenvalue of the exponent is {float(np.max(mu)) + 0.5 * shift:.3g}."
+        )
+    return frame @ (basis * scales[None, :]) @ basis.T
 
 
 def _square_chain(arch: Architecture, where: str) -> tuple[tuple[str, ...], int]:
@@ -173,8 +181,8 @@ def _square_chain(arch: Architecture, where: str) -> tuple[tuple[str, ...], int]
     return chain, widths[0]
 
 
-def _matrix(function: MatrixFunction, s: float, size: int, argument: str) -> np.ndarray:
-    value = real_array(function(s), f"{argument}(s = {s:g})", largest=SQUARABLE)
+def _matrix(of_s: MatrixFunction, s: float, size: int, argument: str) -> np.ndarray:
+    value = real_array(of_s(s), f"{argument}(s = {s:g})", largest=SQUARABLE)
     if value.shape != (size, size):
         raise ValueError(
             f"Argument `{argument}` must return a finite array of shape {(size, size)}, but at s = {s:g} it returns "
@@ -198,10 +206,10 @@ def _symmetric(value: Any, size: int | None = None) -> np.ndarray:
 def _rotation_function(rotation: Any, size: int) -> Callable[[float], np.ndarray]:
     if rotation is None:
         return lambda s: np.zeros((size, size))
-    function: MatrixFunction = rotation if callable(rotation) else lambda s: rotation
+    of_s: MatrixFunction = rotation if callable(rotation) else lambda s: rotation
 
     def skew(s: float) -> np.ndarray:
-        value = _matrix(function, s, size, "rotation")
+        value = _matrix(of_s, s, size, "rotation")
         if (defect := float(np.max(np.abs(value + value.T)))) > 1e-12 * max(
             1.0, float(np.max(np.abs(value)))
         ):
@@ -214,10 +222,10 @@ def _rotation_function(rotation: Any, size: int) -> Callable[[float], np.ndarray
 
 
 def _lambda_function(lam: Any) -> Callable[[float], float]:
-    function: Any = lam if callable(lam) else lambda s: lam
+    of_s: Any = lam if callable(lam) else lambda s: lam
 
     def value(s: float) -> float:
-        return real_number(function(s), f"lam(s = {s:g})" if callable(lam) else "lam")
+        return real_number(of_s(s), f"lam(s = {s:g})" if callable(lam) else "lam")
 
     return value
 

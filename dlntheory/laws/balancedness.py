@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, instance_of, mapping, real_number
 from .._precision import require_float64
 from ..architecture import Architecture, Params
 from ..display.text import card, text_table
@@ -45,6 +46,7 @@ def imbalances(
         [[[4.0]]]
     """
     chain = _checked_chain(arch, rates, "imbalances")
+    instance_of(params, Mapping, "params", "arrays by name")
     speeds = [(rates or {}).get(name, 1.0) for name in chain]
     layers = [params[name] for name in chain]
     return tuple(
@@ -145,8 +147,8 @@ def balance(
     require_float64("balance")
     chain = _checked_chain(arch, rates, "balance")
     for name, rate in (rates or {}).items():
-        if not (np.isfinite(float(rate)) and float(rate) > 0):
-            raise ValueError(f"Argument `rates['{name}']` must be a finite positive number, but is {rate}.")
+        number = real_number(rate, f"rates['{name}']", above=0)
+        real_number(number, f"rates['{name}']", minimum=1 / SQUARABLE, maximum=SQUARABLE)
     theta = arch.check(params, "params")
     defects = [np.asarray(defect) for defect in imbalances(arch, theta, rates)]
     lambdas = [float(np.trace(defect)) / len(defect) for defect in defects]
@@ -165,6 +167,8 @@ def balance(
 
 
 def _checked_chain(arch: Architecture, rates: Mapping[str, Any] | None, where: str) -> tuple[str, ...]:
+    instance_of(arch, Architecture, "arch")
+    mapping(rates, "rates", "learning rates by factor name")
     if arch.chain is None:
         raise ValueError(
             f"Argument `arch` of `{where}` must be a chain of matrices (as `linear_network` makes), "

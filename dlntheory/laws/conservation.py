@@ -228,6 +228,8 @@ def conservation_laws(
         time_limit = real_number(time_limit, "time_limit", minimum=0, finite=False)
     if isinstance(laws, ConservationLaws):
         laws = laws.laws
+    if not isinstance(laws, Sequence | None) or isinstance(laws, str):
+        raise ValueError(f"Argument `laws` must be a list of laws, but is {laws!r}.")
     system = training_system(arch, momentum=momentum, metric=metric)
     with waiting(f"searching the laws of {arch.name}", progress):
         return _search(system, laws, degree, time_limit, max_depth, seed)

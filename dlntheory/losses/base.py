@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import SQUARABLE, real_array
+from .._checks import SQUARABLE, choice, real_array
 from ..display.text import card, key_values
 
 Reduction = Literal["mean", "sum"]
@@ -27,7 +27,7 @@ class AbstractLoss(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, z) -> jax.Array:
-        """The value $f(z)$; goes through jit, vmap and grad."""
+        """The value $f(z)$. Jit-compatible, and so are its derivatives."""
 
     @property
     @abc.abstractmethod
@@ -85,8 +85,7 @@ def check_same_samples(inputs: np.ndarray, other: np.ndarray, argument: str) -> 
 
 
 def check_reduction(reduction: str) -> None:
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'Argument `reduction` must be "mean" or "sum", but is {reduction!r}.')
+    choice(reduction, ("mean", "sum"), "reduction")
 
 
 def check_full_rank(singular_values: np.ndarray, shape: tuple[int, int]) -> None:

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._precision import require_float64
 from .base import AbstractLoss, checked_pair
 
 
@@ -26,6 +27,7 @@ class SampleLoss(AbstractLoss):
     sample_loss: Callable[[Any, Any], Any] = eqx.field(static=True)
 
     def __init__(self, inputs: Any, targets: Any, sample_loss: Callable[[Any, Any], Any] | None = None):
+        require_float64("SampleLoss")
         x, y = checked_pair(inputs, targets)
         self.inputs, self.targets = jnp.asarray(x), jnp.asarray(y)
         self.sample_loss = half_squared if sample_loss is None else sample_loss

@@ -20,13 +20,14 @@ import numpy as np
 import sympy
 
 from .._errors import NotApplicableError
+from ..citations import in_words
 from ..display.displayed import Displayed
 from ..display.text import Formula
 from ..laws.law import Law
 from ..laws.law_forms import Evaluator, LawForm, noether_form
 from ..laws.number_types import Numbers
 
-NOETHER = "Marcotte, Gribonval and Peyré 2024 (laws of momentum flows)"
+NOETHER = "[marcotte2024keep] (laws of momentum flows)"
 TAYLOR = "Taylor's formula, which is exact for a quadratic"
 #: The named arrays that an identity may need, each with the factors' names and shapes.
 VALUES = ("theta", "velocity", "gradient", "shift", "displacement", "middle")
@@ -173,7 +174,7 @@ class LawChange(Displayed):
             ("law", self.law.name),
             ("rule", repr(self.rule)),
             (what, Formula(self.order)),
-            ("source", self.source),
+            ("source", in_words(self.source)),
         ]
 
     def __repr__(self) -> str:

@@ -1,5 +1,7 @@
 """Architectures read off models: against the model itself, against φ written by hand, and what is refused."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -155,6 +157,80 @@ def test_paths_that_are_active_give_the_output():
     z = np.asarray(arch(params))[0]
     total = np.sum(z[:-1].reshape(3, 3, 3) * np.array([0.3, 0.8, 1.0])) + z[-1]
     np.testing.assert_allclose(total, relu_written_oddly(params, jnp.asarray(x))[0], rtol=1e-13)
+
+
+def deep(widths, biases=True, transposed=(), factor=1.0, without=()):
+    """A ReLU network, its factors declared in a random order; with a factor in layer 2 or without some rectifiers."""
+    depth = len(widths) - 1
+    shapes = {}
+    for l in range(depth):
+        shapes[f"W{l}"] = (widths[l + 1], widths[l])[:: -1 if l in transposed else 1]
+        shapes |= {f"b{l}": (widths[l + 1],)} if biases else {}
+
+    def model(p, x):
+        for l in range(depth):
+            x = (p[f"W{l}"].T if l in transposed else p[f"W{l}"]) @ x
+            x = (x + p[f"b{l}"] if biases else x) * (factor if l == 1 else 1.0)
+            x = x if l == depth - 1 or l in without else jax.nn.relu(x)
+        return x
+
+    names = np.random.default_rng(0).permutation(list(shapes))
+    return model, {str(name): shapes[name] for name in names}, widths[0]
+
+
+@pytest.mark.parametrize(
+    ("widths", "options"),
+    [
+        ((3, 4, 4, 2), {"transposed": (1, 2)}),
+        ((2, 2, 2, 2, 2), {}),
+        ((3, 1, 1, 2), {"biases": False}),
+    ],
+)
+def test_layers_are_found_in_any_order_of_their_declaration(widths, options):
+    model, shapes, inputs = deep(widths, **options)
+    phi = from_model(model, shapes, inputs).phi
+    depth = len(widths) - 1
+    names = phi.weights if isinstance(phi, PathLifting) else [layer.weight for layer in phi.layers]
+    assert list(names) == [f"W{l}" for l in range(depth)]
+    if options.get("biases", True):
+        assert [layer.bias for layer in phi.layers] == [f"b{l}" for l in range(depth)]
+        assert {l for l, layer in enumerate(phi.layers) if layer.transposed} == set(
+            options.get("transposed", ())
+        )
+
+
+@pytest.mark.parametrize("widths", [(2,) * 13, tuple(range(2, 15))])
+def test_twelve_layers_that_are_no_plain_network_are_refused_at_once(widths):
+    """The layers were found by trying orders: 9 of them took more than 400 s."""
+    start = time.process_time()
+    with pytest.raises(dln.UnsupportedPrimitiveError, match="no plain multilayer network"):
+        from_model(*deep(widths, factor=1.5))
+    # Half a second to one, mostly one compilation; the bound leaves room for a slow machine.
+    assert time.process_time() - start < 5
+
+
+def test_a_narrow_network_without_one_rectifier_is_no_relu_network():
+    """Its output is that of a ReLU network at nearly all points: zero."""
+    for without in ((3,), (5,)):
+        with pytest.raises(dln.UnsupportedPrimitiveError, match="no plain multilayer network"):
+            from_model(*deep((2, *(1,) * 8), biases=False, without=without))
+
+
+def test_parameters_may_divide_and_inputs_may_not():
+    """Weight normalisation: φ is rational, and exact."""
+
+    def normalised(p, x):
+        return p["g"] * (p["v"] @ x) / jnp.sum(p["v"] ** 2)
+
+    arch = from_model(normalised, {"g": (), "v": (2,)}, 2)
+    params = {"g": jnp.asarray(3.0), "v": jnp.array([1.0, 2.0])}
+    np.testing.assert_allclose(arch(params), [[0.6, 1.2]], rtol=1e-14)
+    # |v|^2 is a law, and with g and the direction of v there is one more: |v|^2 log-free in g^2 and |v|^2.
+    assert dln.conservation_laws(arch).count == arch.size - 2
+    with pytest.raises(ValueError, match="but divides by a function of it. Normalise the data"):
+        from_model(lambda p, x: p["v"] @ x / (1.0 + x @ x), {"v": (2,)}, 2)
+    with pytest.raises(ValueError, match="divides by zero at a random point"):
+        from_model(lambda p, x: x / (p["v"] - p["v"]), {"v": (2,)}, 2)
 
 
 REFUSED = {

@@ -18,7 +18,7 @@ from ...display.progress import waiting
 from ...laws import ConservationLaws
 from ...laws.conservation import laws_to_build_on
 from .float_metric import InterpretedMetric, unravelled
-from .gauss_newton import FloatMetric, gauss_newton
+from .gauss_newton import FloatMetric, gauss_newton, is_late
 
 _TRIES = 5
 _SAME = 1e-6
@@ -92,7 +92,11 @@ def fibre_companions(
 
 
 def companions_of(
-    metric: FloatMetric, vector: np.ndarray, count: int, rng: np.random.Generator
+    metric: FloatMetric,
+    vector: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    deadline: float | None = None,
 ) -> tuple[Companion, ...]:
     """`fibre_companions` of a flat vector."""
     phi, h, jacobian, _ = metric.values(vector)
@@ -108,7 +112,7 @@ def companions_of(
     found: list[Companion] = []
     for _ in range(_TRIES * count):
         start = vector + 2 * size * rng.standard_normal(len(vector))
-        point, residual = gauss_newton(equations, start)
+        point, residual = gauss_newton(equations, start, deadline=deadline)
         distance = float(np.linalg.norm(point - vector))
         if not residual <= 1e-12 or distance <= _SAME * (1 + np.linalg.norm(vector)):
             continue
@@ -116,6 +120,6 @@ def companions_of(
         spread = float(np.linalg.norm(other @ other.T - here) / np.linalg.norm(here))
         theta = jax.device_put(unravelled(metric.arch, point))
         found.append(Companion(theta, distance, residual, spread))
-        if len(found) == count:
+        if len(found) == count or is_late(deadline):
             break
     return tuple(found)

@@ -3,6 +3,7 @@ r"""Float points: the kernel criterion there, and minimum-norm Gauss-Newton step
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from ...architecture import Architecture
 from ...laws import Law
 
 RANK_TOLERANCE = 1e-8
+#: Relative size from which on a change of M counts as one, and up to which it counts as none.
+HOLDS, FAILS = 1e-10, 1e-4
 CLEAR_GAP = (1e-11, 1e-6)
 _STEPS = 60
 _HALVINGS = 8
@@ -38,11 +41,11 @@ class FloatMetric(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class CompiledMetric:
     """$\\varphi$ and laws as functions of one flat float64 vector, with their derivatives, compiled once.
 
-    Equal where network and laws are the same objects, so that programs are shared.
+    Equal by content, so that equal networks and laws share their programs.
 
     Attributes:
         arch: the architecture.
@@ -51,15 +54,6 @@ class CompiledMetric:
 
     arch: Architecture
     laws: tuple[Callable[[dict[str, Any]], Any], ...]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, CompiledMetric) and self._identity() == other._identity()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def _identity(self) -> tuple[Any, ...]:
-        return self.arch, tuple(map(id, self.laws))
 
     def values(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
         r"""$\varphi$ (outputs,), $h$ (entries,), $\partial\varphi$ (outputs, D) and $\partial h$ (entries, D)."""
@@ -144,6 +138,7 @@ def gauss_newton(
     *,
     tolerance: float = 1e-13,
     steps: int = _STEPS,
+    deadline: float | None = None,
 ) -> tuple[np.ndarray, float]:
     """Minimum-norm Gauss-Newton steps, halved while they do not help.
 
@@ -152,6 +147,7 @@ def gauss_newton(
         start: (D,).
         tolerance: the Euclidean norm of the residual at which to stop, after one step more.
         steps: the largest number of steps.
+        deadline: on the clock of `time.perf_counter`, after which no further step is made.
 
     Returns:
         The last vector and the norm of its residual.
@@ -173,9 +169,14 @@ def gauss_newton(
                 break
         else:
             break
-        if is_last:
+        if is_last or is_late(deadline):
             break
     return vector, size
+
+
+def is_late(deadline: float | None) -> bool:
+    """Whether a deadline on the clock of `time.perf_counter` has passed."""
+    return deadline is not None and time.perf_counter() > deadline
 
 
 def _norm(array: np.ndarray) -> float:

@@ -18,20 +18,30 @@ from ...exact.reading import require_derivative
 from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
-from ...training.backends.rebased import AbstractAnchored, Anchoring
+from ...training.backends.rebased import AbstractRebased, Rebasing
+from ...training.base import Limit
 from ..base import IMPLICIT, AbstractReduction, Condition, FormError
-from .gauss_newton import CompiledMetric, both_values, float_kernel, law_values
+from .fibre_points import companions_of
+from .gauss_newton import FAILS, CompiledMetric, both_values, float_kernel, law_values
 
 ACCURATE = 1e-12
 REFUSED = 1e-8
 _STEPS = 8
 _CUTOFF = 1e-9
 _KERNEL = 1e-8
+_COMPANIONS = 3
+_SMALLEST = "smallest singular value kept"
+# Where branches meet, an error e of z is one of sqrt(e) in theta: this is above it at the default tolerance.
+_NEAR_BRANCH, _BRANCH = 1e-2, 1e-3
+_BRANCH_LOST = (
+    "branch lost: two solutions theta of phi(theta) = z, h(theta) = h0 meet there, and z alone does not tell on which "
+    "of them training goes on; use the full flow"
+)
 #: Above this many parameters `reduce` does not try the implicit flow.
 MAX_IMPLICIT = 120
 
 
-class ImplicitFlow(AbstractAnchored, AbstractReduction):
+class ImplicitFlow(AbstractReduction, AbstractRebased):
     r"""The reduced flow of any architecture whose metric is intrinsic, by solving for θ in every evaluation.
 
     $$\dot z = -\partial\varphi\,\partial\varphi^\top \nabla f(z) \quad\text{at any θ with}\quad
@@ -40,7 +50,8 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
     The state is $z$ alone. θ is found by at most 8 Gauss-Newton steps of minimum norm from an anchor, which `solve`
     moves along. A diagnostic that shows whether $z$ obeys an equation of its own, not an accelerator: it costs more
     than the full flow. Where it disagrees with the full flow, or its number of steps explodes, $M$ is not a function
-    of $z$ on the level set.
+    of $z$ on the level set. Where the solutions θ come in several branches, the flow follows the one of its anchor and
+    ends where two of them meet, with the reason "branch lost".
 
     Args:
         arch: the architecture.
@@ -111,7 +122,19 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
                 f"Argument `arch` must have at most {MAX_IMPLICIT} parameters for the {cls.label} to be tried, but "
                 f"{arch.name} has {arch.size}."
             )
-        return cls(arch, theta0, loss, laws=conservation_laws(arch, progress=False))
+        flow = cls(arch, theta0, loss, laws=conservation_laws(arch, progress=False))
+        others = companions_of(flow.metric, np.asarray(flow.anchor), _COMPANIONS, np.random.default_rng(0))
+        spread = max((other.spread for other in others), default=0.0)
+        if spread > FAILS:
+            raise NotApplicableError(
+                f"Argument `theta0` must be determined by z and the laws for the {cls.label}, but K is a branch: "
+                f"another theta has the same z and laws and another M (by {spread:.1e}). Training crosses to it where "
+                "two branches meet; `ImplicitFlow(arch, theta0)` follows one and stops there.",
+                requirement="one branch of M on the level set",
+                measured=spread,
+                remedy="Use the full flow, or `ImplicitFlow` directly, which stops where its branch ends.",
+            )
+        return flow
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
@@ -163,9 +186,14 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
 
     def monitors(self, state: State) -> dict[str, Any]:
         solution = _iterated(self.metric, state["z"], self.levels, self.anchor)
-        return {"residual": solution.residual, "smallest singular value kept": solution.smallest}
+        return {"residual": solution.residual, _SMALLEST: solution.smallest}
 
-    def anchored(self, state: State) -> Anchoring:
+    def limits(self) -> tuple[Limit, ...]:
+        # Two solutions theta of one z meet where the Jacobian loses rank. There training goes on to the other one,
+        # while an equation in z alone has several continuations: the run ends before.
+        return (Limit(_SMALLEST, warn_below=_NEAR_BRANCH, stop_below=_BRANCH, advice=_BRANCH_LOST),)
+
+    def rebased(self, state: State) -> Rebasing:
         solution = _solve(self, jnp.asarray(state["z"]))
         residual, remaining = float(solution.residual), float(solution.remaining)
         failure = None
@@ -174,10 +202,13 @@ class ImplicitFlow(AbstractAnchored, AbstractReduction):
                 f"Gauss-Newton left the residual {residual:.1e} of phi(theta) = z, h(theta) = h0 (at most "
                 f"{REFUSED:g}); the smallest singular value kept is {float(solution.smallest):.1e}."
             )
+        elif _turns_over(self.metric, np.asarray(self.anchor), np.asarray(solution.vector)):
+            # A step of the solver, or of Gauss-Newton, has jumped over the place where two solutions meet.
+            failure = f"The determinant of (dphi, dh) has changed its sign: {_BRANCH_LOST}."
         moved = eqx.tree_at(lambda flow: flow.anchor, self, solution.vector)
         # Off the image of phi, where the errors of an integration lead, the residual stays; the steps vanish.
         is_accurate = min(residual, remaining) <= ACCURATE and failure is None
-        return Anchoring(moved, {"z": solution.z}, is_accurate, failure)
+        return Rebasing(moved, {"z": solution.z}, is_accurate, failure)
 
 
 class Solution(eqx.Module):
@@ -197,6 +228,14 @@ class Solution(eqx.Module):
     residual: Any
     remaining: Any
     smallest: Any
+
+
+def _turns_over(metric: CompiledMetric, start: np.ndarray, end: np.ndarray) -> bool:
+    r"""Whether $(\partial\varphi, \partial h)$ at `end` is turned over against `start`, in singular bases there."""
+    before, after = (np.concatenate(metric.values(vector)[2:]) for vector in (start, end))
+    left, singular, right = np.linalg.svd(before, full_matrices=False)
+    kept = singular > _CUTOFF * singular[0]
+    return np.linalg.slogdet(left[:, kept].T @ after @ right[kept].T)[0] <= 0
 
 
 @eqx.filter_jit

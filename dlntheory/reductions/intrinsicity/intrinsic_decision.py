@@ -19,8 +19,9 @@ from ...laws import ConservationLaws, Law, NotConservedError, conservation_laws
 from ...laws.proof.lie_rank import random_point
 from ...laws.systems import GradientSystem
 from .float_metric import InterpretedMetric
-from .gauss_newton import CompiledMetric, FloatMetric
+from .gauss_newton import FAILS, CompiledMetric, FloatMetric, is_late
 from .intrinsicity_result import (
+    BRANCHES,
     INTRINSIC,
     NOT_INTRINSIC,
     ON_LEVEL_SETS,
@@ -29,7 +30,13 @@ from .intrinsicity_result import (
     IntrinsicityResult,
 )
 from .kernel_criterion import KernelTest, ModularMetric, generic_kernel_tests
-from .level_set_tests import FAILS, LAMBDAS, LevelSetTest, special_level_sets, start_level_set, tested_point
+from .level_set_tests import (
+    LAMBDAS,
+    LevelSetTest,
+    special_level_sets,
+    start_level_set,
+    tested_point,
+)
 from .lie_criterion import LieTest, lie_test
 
 GENERIC = "generic"
@@ -66,7 +73,7 @@ def intrinsic(
             points; or the multiples $\lambda$ to try always; `()` for none.
         exact: `False` for a φ that is neither polynomial nor rational: floats only, and no negative answer.
         seed: determines every random point.
-        time_limit: seconds after which no further search for laws or brackets begins.
+        time_limit: seconds for all searches together; what was not tested by then is said in the reason.
         progress: count the seconds on a line; by default on a terminal and in a notebook.
 
     Returns:
@@ -130,23 +137,27 @@ def _exact_verdict(
             if not kernel[0].holds or (not is_complete and kernel[0].fibre):
                 lie = _law_free(metric, kernel[0], seed, deadline)
             fails = not kernel[0].holds and (lie is None or lie.defect > 0)
-            if is_complete and not fails:
-                tests.append(_generic(floats, seed))
+            # Where z and the known laws determine theta, further laws change nothing.
+            if (is_complete or not kernel[0].fibre) and not fails:
+                tests.append(_generic(floats, seed, deadline))
             if lambdas and (fails or not auto):
-                tests += special_level_sets(floats, known.laws, lambdas, seed)
-            if start is not None:
-                tests.append(start_level_set(floats, start, seed))
+                tests += special_level_sets(floats, known.laws, lambdas, seed, deadline)
+            if start is not None and not is_late(deadline):
+                tests.append(start_level_set(floats, start, seed, deadline))
     except KeyboardInterrupt:
         if not keeps_partial():
             raise
         interrupted = True
     if not is_complete:
         tests = [_tempered(test) for test in tests]
+    late = is_late(deadline)
     if interrupted:
         # Half of the tests may point the wrong way: no answer is drawn from them.
         answer, reason = UNDECIDED, "interrupted"
     else:
         answer, reason = _answer(kernel, lie, is_complete, tests)
+        if late:
+            reason += "; the time limit was reached, further level sets were not tested"
     return IntrinsicityResult(
         architecture=arch.name,
         answer=answer,
@@ -173,8 +184,9 @@ def _answer(
         if branches is not None and (branches.spread or 0) > FAILS:
             reason += (
                 "; but another theta far away has the same z and laws and another M "
-                f"(by {format(branches.spread, '.1e')}): K is a branch, followed by continuity"
+                f"(by {format(branches.spread, '.1e')}): K is a branch, followed until two of them meet"
             )
+            return BRANCHES, reason
         return RECOVERABLE, reason
     if test.holds:
         if branches is not None:
@@ -206,12 +218,13 @@ def _answer(
     held = [one.name for one in tests if one.status == "holds"]
     if held:
         return ON_LEVEL_SETS, f"{generic}; it does not on {', '.join(held)} (floats)"
-    open_sets = [one.name for one in tests if one.status == "undecided"]
-    if open_sets:
-        return UNDECIDED, f"{generic}, and {', '.join(open_sets)} could not be decided"
     how = "the laws are complete" if is_complete else "law-free test"
-    tested = [one.name for one in tests if one.status == "fails"]
-    return NOT_INTRINSIC, f"{generic} ({how})" + (f", and also on {', '.join(tested)}" if tested else "")
+    reason = f"{generic} ({how})"
+    if tested := [one.name for one in tests if one.status == "fails"]:
+        reason += f", and also on {', '.join(tested)}"
+    if open_sets := [one.name for one in tests if one.status == "undecided"]:
+        reason += f"; {', '.join(open_sets)} could not be decided"
+    return NOT_INTRINSIC, reason
 
 
 def _law_free(metric: ModularMetric, test: KernelTest, seed: int, deadline: float | None) -> LieTest:
@@ -221,13 +234,15 @@ def _law_free(metric: ModularMetric, test: KernelTest, seed: int, deadline: floa
     return lie_test(metric, system, point, test.prime, room=room, seed=seed, deadline=deadline)
 
 
-def _generic(floats: FloatMetric, seed: int) -> LevelSetTest:
+def _generic(floats: FloatMetric, seed: int, deadline: float | None = None) -> LevelSetTest:
     """The worst of a few random points: where a fibre has several pieces, only some points may have companions."""
     tests = []
     for trial in range(_GENERIC_POINTS):
         rng = np.random.default_rng([seed, 1, trial])
         point = rng.standard_normal(floats.arch.size)
-        tests.append(tested_point(floats, GENERIC, point, rng, residual=0.0))
+        tests.append(tested_point(floats, GENERIC, point, rng, residual=0.0, deadline=deadline))
+        if is_late(deadline):
+            break
     return max(tests, key=lambda test: (test.status != "holds", test.spread or 0.0, test.ratio or 0.0))
 
 

@@ -11,11 +11,13 @@ from .level_set_tests import LevelSetTest
 from .lie_criterion import LieTest
 
 RECOVERABLE = "recoverable"
+BRANCHES = "locally recoverable, several branches"
+BRANCHES = "locally recoverable, several branches"
 INTRINSIC = "intrinsic"
 ON_LEVEL_SETS = "intrinsic on level sets"
 NOT_INTRINSIC = "not intrinsic"
 UNDECIDED = "undecided"
-ANSWERS = (RECOVERABLE, INTRINSIC, ON_LEVEL_SETS, NOT_INTRINSIC, UNDECIDED)
+ANSWERS = (RECOVERABLE, BRANCHES, INTRINSIC, ON_LEVEL_SETS, NOT_INTRINSIC, UNDECIDED)
 
 CRITERION = (
     r"\ker \partial\varphi(\theta) \cap \ker \partial h(\theta) \subset \ker \partial M(\theta), \quad "
@@ -27,11 +29,13 @@ CRITERION = (
 class IntrinsicityResult:
     r"""Whether $\dot z = -M\,\nabla f(z)$ has $M = K(z)$ on a level set of the laws. Made by `intrinsic`.
 
-    It has five answers, so it is no condition: `bool(verdict)` raises.
+    It has six answers, so it is no condition: `bool(verdict)` raises.
 
     Attributes:
         architecture: name of the network.
-        answer: `"recoverable"` (θ is locally a function of z and the laws), `"intrinsic"` (on generic level sets),
+        answer: `"recoverable"` (θ is locally a function of z and the laws, and no other θ with another M was found),
+            `"locally recoverable, several branches"` (another θ has the same z and laws and another M: an equation in
+            z alone holds until two branches meet), `"intrinsic"` (on generic level sets),
             `"intrinsic on level sets"` (only on those in `where`, of the ones tested), `"not intrinsic"`, or
             `"undecided"`.
         reason: why, in words.
@@ -61,7 +65,7 @@ class IntrinsicityResult:
 
     def __bool__(self) -> bool:
         raise TypeError(
-            f"The result has five answers ({', '.join(ANSWERS)}) and is no condition: compare `verdict.answer`, "
+            f"The result has six answers ({', '.join(ANSWERS)}) and is no condition: compare `verdict.answer`, "
             f"here {self.answer!r}."
         )
 

@@ -14,9 +14,8 @@ from ...architecture import Architecture
 from ...initial.index_chains import forced_squares, offsets
 from ...laws import Law
 from .fibre_points import Companion, companions_of
-from .gauss_newton import FloatMetric, float_kernel, gauss_newton
+from .gauss_newton import FAILS, HOLDS, FloatMetric, float_kernel, gauss_newton, is_late
 
-HOLDS, FAILS = 1e-10, 1e-4
 LAMBDAS = (0.0, 0.7, -0.7)
 _COMPANIONS = 3
 _STARTS = 4
@@ -50,7 +49,11 @@ class LevelSetTest:
 
 
 def special_level_sets(
-    metric: FloatMetric, laws: Sequence[Law], lambdas: Sequence[float], seed: int
+    metric: FloatMetric,
+    laws: Sequence[Law],
+    lambdas: Sequence[float],
+    seed: int,
+    deadline: float | None = None,
 ) -> tuple[LevelSetTest, ...]:
     r"""The level sets on which all matrix laws are multiples $\lambda I$, by signs where there are two laws.
 
@@ -61,16 +64,24 @@ def special_level_sets(
         laws: the laws of `metric`, as `Law`s.
         lambdas: values of λ; 0 stands for $h = 0$, all other laws included.
         seed: determines the points.
+        deadline: on the clock of `time.perf_counter`, after which no further level set is tested.
     """
+    if not laws:
+        # Without laws there is one level set, the whole space, and its generic points have been tested.
+        return ()
     matrices = [law for law in laws if law.kind == "matrix"]
     tests = []
     for name, values in _targets(len(matrices), lambdas):
+        if is_late(deadline):
+            break
         rng = np.random.default_rng([seed, 2, len(tests)])
-        tests.append(_tested(metric, laws, matrices, name, values, rng))
+        tests.append(_tested(metric, laws, matrices, name, values, rng, deadline))
     return tuple(tests)
 
 
-def start_level_set(metric: FloatMetric, vector: np.ndarray, seed: int) -> LevelSetTest:
+def start_level_set(
+    metric: FloatMetric, vector: np.ndarray, seed: int, deadline: float | None = None
+) -> LevelSetTest:
     r"""The level set of a start: at the start itself, and at a point that training with a linear loss reaches from it.
 
     A start may be special within its level set (zero factors, repeated singular values), where the criterion at
@@ -78,14 +89,14 @@ def start_level_set(metric: FloatMetric, vector: np.ndarray, seed: int) -> Level
     """
     rng = np.random.default_rng([seed, 3])
     name = "h = h(theta0)"
-    here = tested_point(metric, name, vector, rng, residual=0.0)
+    here = tested_point(metric, name, vector, rng, residual=0.0, deadline=deadline)
     if not np.any(metric.values(vector)[2]):
         return dataclasses.replace(
             here, status="undecided", detail="theta0 is a critical point of every loss: z never moves"
         )
     further = _trained(metric, vector, rng)
     drift = float(np.linalg.norm(metric.values(further)[1] - metric.values(vector)[1]))
-    there = tested_point(metric, name, further, rng, residual=drift)
+    there = tested_point(metric, name, further, rng, residual=drift, deadline=deadline)
     order = ("fails", "undecided", "holds")
     worst = min((here, there), key=lambda test: order.index(test.status))
     place = "at theta0" if worst is here else "at a point reached from theta0"
@@ -97,11 +108,17 @@ def start_level_set(metric: FloatMetric, vector: np.ndarray, seed: int) -> Level
 
 
 def tested_point(
-    metric: FloatMetric, name: str, vector: np.ndarray, rng: np.random.Generator, *, residual: float
+    metric: FloatMetric,
+    name: str,
+    vector: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    residual: float,
+    deadline: float | None,
 ) -> LevelSetTest:
     """Kernel criterion and fibre spread at a point (D,)."""
     kernel = float_kernel(metric, vector, rng)
-    found: tuple[Companion, ...] = companions_of(metric, vector, _COMPANIONS, rng)
+    found: tuple[Companion, ...] = companions_of(metric, vector, _COMPANIONS, rng, deadline)
     spread = max((companion.spread for companion in found), default=None)
     if kernel.ratio > FAILS and kernel.is_clear:
         status, detail = "fails", ""
@@ -154,6 +171,7 @@ def _tested(
     name: str,
     values: tuple[float, ...] | None,
     rng: np.random.Generator,
+    deadline: float | None,
 ) -> LevelSetTest:
     arch = metric.arch
     is_chain = arch.chain is not None and len(set(arch.chain)) == len(arch.chain) == len(arch.shapes)
@@ -164,7 +182,7 @@ def _tested(
             point = _balanced_chain(arch, arch.chain, multiples, rng)
         except InfeasibleError as error:
             return LevelSetTest(name, "empty", detail=str(error))
-        return tested_point(metric, name, point, rng, residual=0.0)
+        return tested_point(metric, name, point, rng, residual=0.0, deadline=deadline)
     rows, target = _constraint(laws, values)
 
     def equations(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,10 +191,10 @@ def _tested(
 
     best: Any = (np.inf, None)
     for _ in range(_STARTS):
-        point, residual = gauss_newton(equations, rng.standard_normal(arch.size))
+        point, residual = gauss_newton(equations, rng.standard_normal(arch.size), deadline=deadline)
         best = min(best, (residual, point), key=lambda pair: pair[0])
         if residual <= 1e-12:
-            return tested_point(metric, name, point, rng, residual=residual)
+            return tested_point(metric, name, point, rng, residual=residual, deadline=deadline)
     return LevelSetTest(name, "not reached", residual=float(best[0]), detail="empty, or Gauss-Newton stalled")
 
 

@@ -39,7 +39,7 @@ class StochasticGradientFlow(AbstractTrainingRule):
         ValueError: numbers out of range, or a loss without samples.
 
     References:
-        Itô's formula, and the chain rule in Stratonovich's calculus.
+        Derived from Itô's formula, and from the chain rule in Stratonovich's calculus.
     """
 
     architecture: Architecture

@@ -143,8 +143,8 @@ def test_a_fibre_of_several_pieces_is_seen():
         lambda p: (lambda s: s**3 - 6.0 * s**2 + 9.0 * s)(jnp.sum(p["x"] ** 2)), {"x": (2,)}, name="rings"
     )
     verdict = intrinsic(rings)
-    assert verdict.answer == "recoverable"
-    assert "followed by continuity" in verdict.reason
+    assert verdict.answer == "locally recoverable, several branches"
+    assert "followed until two of them meet" in verdict.reason
 
 
 def test_companions_lie_on_the_fibre():
@@ -252,3 +252,72 @@ def test_a_verdict_is_no_condition_and_shows_itself(verdicts):
     again = intrinsic(dln.linear_network((2, 2, 3)), seed=4, level_sets=())
     assert again.kernel[0].ranks == verdict.kernel[0].ranks
     assert again.seed == 4
+
+
+def convolution(stride):
+    """The full one-dimensional convolution of two filters of sizes 3 and 2, the first one with a stride."""
+    place = np.zeros((2 * stride + 2, 3, 2))
+    for i in range(3):
+        for j in range(2):
+            place[i * stride + j, i, j] = 1.0
+    phi = lambda p: jnp.einsum("kij,i,j->k", place, p["a"], p["b"])
+    return dln.Architecture(phi, {"a": (3,), "b": (2,)}, name=f"convolution, stride {stride}")
+
+
+def test_several_branches_are_an_answer_of_their_own():
+    """Polynomials of degree 2 and 1 with one product share it with other factorisations; with stride 2 they do not."""
+    several = intrinsic(convolution(1))
+    assert several.answer == "locally recoverable, several branches"
+    assert "K is a branch" in several.reason
+    assert intrinsic(convolution(2)).answer == "recoverable"
+
+
+def test_reduce_refuses_a_branch_and_the_implicit_flow_stops_at_its_end():
+    phi = lambda p: jnp.stack(
+        [p["u"][0] * p["v"][0], p["u"][0] * p["v"][1] + p["u"][1] * p["v"][0], p["u"][1] * p["v"][1]]
+    )
+    arch = dln.Architecture(phi, {"u": (2,), "v": (2,)}, name="product of two linear forms")
+    x = np.random.default_rng(0).normal(size=4)
+    theta0 = {"u": x[:2], "v": x[2:]}
+    target = jnp.asarray(2 * np.random.default_rng(7).normal(size=3))
+    loss = lambda z: 0.5 * jnp.sum((z - target) ** 2) + 0.1 * jnp.sum((z - target) ** 2) ** 2
+    with pytest.raises(dln.NotApplicableError, match="K is a branch"):
+        dln.reductions.ImplicitFlow.from_start(arch, arch.check(theta0), loss)
+    full = dln.solve(dln.GradientFlow(arch, loss), theta0, 3.0, ts=301)
+    u, v = full.states["u"], full.states["v"]
+    crossing = full.ts[np.flatnonzero(u[:, 0] * v[:, 1] < u[:, 1] * v[:, 0])[0]]
+    assert 0 < crossing < 3
+    with pytest.raises(dln.IntegrationError, match="branch lost") as caught:
+        dln.solve(dln.reductions.ImplicitFlow(arch, theta0, loss), theta0, 3.0, ts=[0.0, 0.3, 3.0])
+    assert 0.9 * crossing < caught.value.trajectory.ts[-1] < crossing
+    assert np.max(np.abs(caught.value.trajectory.z[1] - full.z[30])) < 1e-6
+
+
+def test_networks_without_laws_whose_criterion_fails_are_decided():
+    c = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0], [1.0, 0.0, 2.0]])
+    middle = dln.Architecture(lambda p: p["W"] @ c @ p["W"].T, {"W": (2, 3)}, name="W C W^T")
+    assert intrinsic(middle).answer == "not intrinsic"
+    tied = dln.Architecture(
+        lambda p: jnp.concatenate([p["W"].T @ p["W"], (p["W"].T @ p["b"] + p["c"])[:, None]], axis=1),
+        {"W": (3, 2), "b": (3,), "c": (2,)},
+        name="tied autoencoder with biases",
+    )
+    assert intrinsic(tied).answer in ("not intrinsic", "intrinsic", "recoverable")
+
+
+def test_what_the_exact_test_shows_is_said_although_level_sets_stay_open():
+    x = np.array([[1.0, 2.0], [-1.0, 0.5], [0.0, 1.0]])
+    phi = lambda p: p["V"] @ jnp.mean((x @ p["W"].T) ** 2, axis=0)[:, None]
+    sets = dln.Architecture(phi, {"V": (2, 3), "W": (3, 2)}, name="mean-pooled deep sets")
+    assert intrinsic(sets).answer == "not intrinsic"
+
+
+@pytest.mark.slow
+def test_the_time_limit_is_kept():
+    import time
+
+    arch = dln.linear_network((6, 7, 7, 6))
+    started = time.process_time()
+    found = intrinsic(arch, time_limit=2.0)
+    assert time.process_time() - started < 1.5 * 2.0 + 1.0
+    assert "time limit" in found.reason

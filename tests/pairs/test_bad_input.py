@@ -1,0 +1,246 @@
+"""Every public callable and every argument against bad values: an error that names it, or a value without NaN.
+
+A row is a callable with arguments that are right; each of them is replaced in turn by each bad value. What comes out
+must be a `ValueError` that names the argument, or a value in which no NaN stands. A raw `TypeError` of `float()`, an
+`AttributeError` or a silent NaN fails. Nothing here is meant to compile: bad values are refused before that.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+import dlntheory as dln
+from dlntheory import data, families, initial, laws, losses
+
+KEY = jax.random.key(0)
+ROOT = object()
+
+#: The bad values. Some are right for some arguments: then they must give a value.
+BAD: dict[str, Any] = {
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "-inf": float("-inf"),
+    "1e308": 1e308,
+    "1e-320": 1e-320,
+    "-1": -1,
+    "0": 0,
+    "none": None,
+    "text": "1",
+    "complex": 1.0 + 2.0j,
+    "masked": np.ma.array([1.0, 2.0], mask=[True, False]),
+    "empty": np.zeros(0),
+    "object": ROOT,
+    "objects": np.array([None, ROOT], dtype=object),
+    "rank": np.ones((1, 2, 1, 2)),
+    "nans": np.full((2, 2), np.nan),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A callable with right arguments.
+
+    Attributes:
+        call: what is called, with keyword arguments.
+        right: right values by argument.
+        named: how an argument is called in messages, where that is not its name.
+        skip: arguments that are not tried: switches, names, and what is right with nearly any value.
+    """
+
+    call: Callable[..., Any]
+    right: Mapping[str, Any]
+    named: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    skip: tuple[str, ...] = ()
+
+
+ARCH = families.linear_network((2, 2, 2))
+MIXED = families.linear_network((1, 3, 1))
+THETA = {"W1": np.eye(2), "W2": np.eye(2)}
+X = np.array([[1.0, 0.0], [0.5, 2.0], [1.0, 1.0]])
+Y = np.array([[1.0], [0.0], [2.0]])
+
+ROWS: dict[str, Row] = {
+    # --- families ---
+    "linear_network": Row(families.linear_network, {"widths": (2, 2)}),
+    "relu_network": Row(families.relu_network, {"widths": (2, 2)}),
+    "residual_network": Row(families.residual_network, {"width": 2, "depth": 2}),
+    "residual_blocks": Row(families.residual_blocks, {"width": 2, "hidden": (1, 2)}),
+    "shortcut_network": Row(families.shortcut_network, {"inputs": 2, "hidden": 1, "outputs": 2}),
+    "tied_network": Row(families.tied_network, {"width": 2, "power": 2}),
+    "sandwich": Row(families.sandwich, {"inputs": 2, "width": 2, "outputs": 1}),
+    "recurrent_network": Row(families.recurrent_network, {"inputs": 1, "state": 2, "outputs": 1, "steps": 2}),
+    "gram_factorisation": Row(families.gram_factorisation, {"rank": 1, "size": 2}),
+    "difference_of_grams": Row(families.difference_of_grams, {"size": 2, "rank": 1}),
+    "quadratic_activation": Row(families.quadratic_activation, {"inputs": 2, "hidden": 1}),
+    "weight_normalised": Row(families.weight_normalised, {"inputs": 2, "neurons": 1}),
+    "scale_invariant": Row(families.scale_invariant, {"size": 2}),
+    "diagonal_network": Row(families.diagonal_network, {"width": 2, "depth": 2}),
+    "difference_of_squares": Row(families.difference_of_squares, {"width": 2}),
+    "power_network": Row(families.power_network, {"width": 2, "power": 2}),
+    "convolutional_network": Row(families.convolutional_network, {"filters": (2, 2), "length": 3}),
+    "multichannel_network": Row(families.multichannel_network, {"channels": (1, 2), "taps": 2}),
+    "low_rank_adapter": Row(
+        families.low_rank_adapter, {"widths": (2, 2), "rank": 1, "frozen": [np.eye(2)], "seed": 0}
+    ),
+    "attention": Row(families.attention, {"dimension": 2, "head": 1, "heads": 1}),
+    "linear_attention": Row(families.linear_attention, {"dimension": 2, "head": 1, "heads": 1}),
+    "merged_attention": Row(families.merged_attention, {"dimension": 2, "heads": 1}),
+    "cp_decomposition": Row(families.cp_decomposition, {"shape": (2, 2), "rank": 1}),
+    "tucker_decomposition": Row(families.tucker_decomposition, {"shape": (2, 2), "ranks": (1, 1)}),
+    "tensor_train": Row(families.tensor_train, {"shape": (2, 2), "ranks": (1,)}),
+    "softmax_output": Row(families.softmax_output, {"widths": (2, 2)}),
+    "nonnegative_factorisation": Row(
+        families.nonnegative_factorisation, {"rows": 2, "rank": 1, "columns": 2}
+    ),
+    "input_convex": Row(families.input_convex, {"outputs": 1, "hidden": 2, "inputs": 2}),
+    # --- models ---
+    "from_model": Row(
+        dln.from_model,
+        {"model": lambda p, x: p["a"] @ x, "shapes": {"a": (2,)}, "input_shape": 2},
+    ),
+    # --- data ---
+    "Dataset": Row(data.Dataset, {"inputs": X, "targets": Y, "teacher": np.ones((1, 2))}),
+    "Dataset.subset": Row(data.Dataset(X, Y).subset, {"selection": 2}),
+    "linear_teacher": Row(
+        data.linear_teacher,
+        {"key": KEY, "samples": 3, "inputs": 2, "outputs": 2, "rank": 1, "noise": 0.1},
+    ),
+    "low_rank_target": Row(data.low_rank_target, {"key": KEY, "shape": (2, 2), "singular_values": [1.0]}),
+    "whitened_gaussian": Row(data.whitened_gaussian, {"key": KEY, "samples": 3, "dimension": 2}),
+    "power_law": Row(
+        data.power_law,
+        {"key": KEY, "samples": 3, "dimension": 2, "exponent": 1.0, "source": 1.0, "noise": 0.0},
+    ),
+    "simplex_margin": Row(data.simplex_margin, {"key": KEY, "samples": 4, "dimension": 2, "margin": 0.3}),
+    "blobs": Row(data.blobs, {"key": KEY, "samples": 4, "dimension": 2, "separation": 6.0}),
+    "digits": Row(data.digits, {"classes": (3, 8)}),
+    "digit_pair": Row(
+        data.digit_pair, {"first": 3, "second": 8}, named=dict.fromkeys(("first", "second"), "classes")
+    ),
+    # --- losses ---
+    "SquaredLoss": Row(losses.SquaredLoss, {"inputs": X, "targets": Y, "reduction": "mean"}),
+    "SquaredLoss.from_target": Row(losses.SquaredLoss.from_target, {"target": np.eye(2)}),
+    "LogisticLoss": Row(losses.LogisticLoss, {"inputs": X, "labels": [1, -1, 1], "reduction": "mean"}),
+    "ExponentialLoss": Row(losses.ExponentialLoss, {"inputs": X, "labels": [1, -1, 1], "reduction": "mean"}),
+    "CrossEntropyLoss": Row(
+        losses.CrossEntropyLoss,
+        {"inputs": X, "labels": [0, 1, 0], "classes": 2, "reduction": "mean"},
+    ),
+    "MatrixCompletionLoss": Row(
+        losses.MatrixCompletionLoss,
+        {"target": np.eye(2), "mask": np.eye(2) == 1, "reduction": "sum"},
+    ),
+    # --- starts ---
+    "gaussian": Row(initial.gaussian, {"arch": ARCH, "key": KEY, "scale": 1.0}),
+    "orthogonal": Row(initial.orthogonal, {"arch": ARCH, "key": KEY, "scale": 1.0}),
+    "balanced": Row(initial.balanced, {"arch": ARCH, "key": KEY, "scale": 1.0}),
+    "balanced, product": Row(initial.balanced, {"arch": ARCH, "key": KEY, "product": np.eye(2)}),
+    "lambda_balanced": Row(initial.lambda_balanced, {"arch": ARCH, "key": KEY, "lam": 0.5, "scale": 1.0}),
+    "mixed_balanced": Row(
+        initial.mixed_balanced,
+        {"arch": MIXED, "key": KEY, "lam": 0.5, "mu": 0.5, "scale": 1.0},
+    ),
+    "project_to_relaxed_balanced": Row(
+        initial.project_to_relaxed_balanced, {"arch": ARCH, "theta0": THETA, "lambdas": 0.5}
+    ),
+    "near_identity": Row(initial.near_identity, {"arch": ARCH, "generator": lambda s: np.eye(2)}),
+    "near_identity_balanced": Row(
+        initial.near_identity_balanced,
+        {"arch": ARCH, "symmetric": np.eye(2), "rotation": np.zeros((2, 2)), "lam": 0.1},
+    ),
+    "near_identity_product": Row(
+        initial.near_identity_product,
+        {"symmetric": np.eye(2), "rotation": np.zeros((2, 2)), "lam": 0.1},
+    ),
+    # --- laws ---
+    "conservation_laws": Row(
+        laws.conservation_laws,
+        {
+            "arch": ARCH,
+            "momentum": None,
+            "metric": None,
+            "degree": 1,
+            "laws": (),
+            "time_limit": 10.0,
+            "max_depth": 2,
+            "seed": 0,
+        },
+    ),
+    "balance": Row(laws.balance, {"arch": ARCH, "params": THETA, "rates": {}}),
+    "balance, rate": Row(
+        lambda rate: laws.balance(ARCH, THETA, {"W1": rate}), {"rate": 1.0}, named={"rate": "rates"}
+    ),
+    "imbalances": Row(laws.imbalances, {"arch": ARCH, "params": THETA, "rates": {}}),
+}
+
+CASES = [
+    pytest.param(name, argument, bad, id=f"{name}-{argument}-{bad}")
+    for name, row in ROWS.items()
+    for argument in row.right
+    if argument not in row.skip
+    for bad in BAD
+]
+
+
+def numbers(value, depth=0):
+    """All arrays in a result: leaves of pytrees, fields of dataclasses and plain objects."""
+    if (
+        isinstance(value, (jax.Array, np.ndarray))
+        and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    ) or isinstance(value, (float, complex)):
+        yield np.asarray(value)
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from numbers(entry, depth)
+    elif isinstance(value, (tuple, list)):
+        for entry in value:
+            yield from numbers(entry, depth)
+    elif isinstance(value, eqx.Module):
+        yield from (np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(value) if eqx.is_array(leaf))
+    elif dataclasses.is_dataclass(value) and depth < 2:
+        for field in dataclasses.fields(value):
+            yield from numbers(getattr(value, field.name), depth + 1)
+
+
+def outcome(row, argument, bad):
+    """`None` if the call did what it should, else what is wrong."""
+    arguments = {**row.right, argument: BAD[bad]}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = row.call(**arguments)
+    except dln.NotApplicableError:
+        return None
+    except ValueError as error:
+        name = row.named.get(argument, argument)
+        text = str(error)
+        return None if f"`{name}" in text else f"ValueError without `{name}`: {text[:200]}"
+    except MemoryError:
+        return None
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    if any(array.dtype.kind in "fc" and np.isnan(array).any() for array in numbers(result)):
+        return f"NaN in {str(result)[:100]!r}"
+    return None
+
+
+@pytest.mark.parametrize(("name", "argument", "bad"), CASES)
+def test_bad_input(name, argument, bad):
+    problem = outcome(ROWS[name], argument, bad)
+    assert problem is None, problem
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_row_itself_is_right(name):
+    """Otherwise the refusals would be those of the row."""
+    ROWS[name].call(**ROWS[name].right)
+
+
+def test_the_table_is_large():
+    assert len(CASES) >= 2500
