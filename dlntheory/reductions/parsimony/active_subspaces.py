@@ -118,7 +118,7 @@ def active_subspaces(
     $\nabla f(z) = z \Sigma_{xx} - \Phi$. Then $P_l^\top W_l(t) P_{l-1}$ is trained by itself, blocks between a
     subspace and a complement stay zero, and the complement is trained towards 0.
 
-    A host verb. No matrix of the size of a layer is decomposed: the bases grow from a randomised range of $\Phi$ by
+    No matrix of the size of a layer is decomposed: the bases grow from a randomised range of $\Phi$ by
     products with the layers, $O(L d^2 k)$ in all.
 
     Args:

@@ -171,18 +171,18 @@ def sparse_gradients(layout: Layout, left, right) -> tuple[Any, Any, Any]:
         return jnp.einsum("bq,bqk->bk", residual, gathered), residual
 
     blocks = (in_blocks(left, layout.columns.shape[0]), layout.columns, layout.values, layout.is_entry)
-    pull_left, residual = jax.lax.map(by_row, blocks)
+    gradient_left, residual = jax.lax.map(by_row, blocks)
     flat = residual.reshape(-1)
 
     def by_column(block):
         rows, places, is_entry = block
         return jnp.einsum("bq,bqk->bk", _gather(flat, places) * is_entry, _gather(left, rows))
 
-    pull_right = jax.lax.map(by_column, (layout.rows, layout.places, layout.is_entry_by_column))
+    gradient_right = jax.lax.map(by_column, (layout.rows, layout.places, layout.is_entry_by_column))
     return (
         0.5 * jnp.sum(flat**2),
-        pull_left.reshape(-1, rank)[: left.shape[0]],
-        pull_right.reshape(-1, rank)[: right.shape[0]],
+        gradient_left.reshape(-1, rank)[: left.shape[0]],
+        gradient_right.reshape(-1, rank)[: right.shape[0]],
     )
 
 

@@ -172,8 +172,8 @@ def fitted_rates(run: AlignmentRun, window: tuple[float, float] | None = None) -
     inside = (run.s >= low) & (run.s <= high)
     if np.sum(inside) < 5:
         raise ValueError(
-            f"Argument `window` must hold at least 5 saves, but [{low:g}, {high:g}] holds {int(np.sum(inside))} of "
-            f"{len(run.s)} (the run ends at s = {run.s[-1]:g})."
+            f"Argument `window` must hold at least 5 saved states, but [{low:g}, {high:g}] holds "
+            f"{int(np.sum(inside))} of {len(run.s)} (the run ends at s = {run.s[-1]:g})."
         )
     seen, predicted = run.observables, predicted_exponents(run.depth, run.problem.margin.spans)
     columns = {

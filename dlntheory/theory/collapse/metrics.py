@@ -20,7 +20,7 @@ def collapse_metrics(arch: Architecture, params: Mapping[str, Any], inputs: Any,
     r"""$D_l = \mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$ of the features $W_l \cdots W_1 x$, for l = 0, …, L.
 
     $\Sigma_W$ is the mean over samples of $(h - \mu_c)(h - \mu_c)^\top$, $\Sigma_B$ the mean over classes of
-    $(\mu_c - \mu)(\mu_c - \mu)^\top$, $\mu$ the mean of the class means. A host verb.
+    $(\mu_c - \mu)(\mu_c - \mu)^\top$, $\mu$ the mean of the class means.
 
     Args:
         arch: a chain of matrices.

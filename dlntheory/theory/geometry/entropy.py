@@ -1,4 +1,4 @@
-r"""Fibre of balanced weights over one product: its volume, and the entropy that comes of it. Host functions.
+r"""Fibre of balanced weights over one product: its volume, and the entropy that comes of it.
 
 Square products $W$ of full rank with singular values $s_k$, depth $N$, layers of the same size. Everything rests on
 $m_N(x, y) = \sum_{j=1}^N x^{(N-j)/N} y^{(j-1)/N} = (x - y)/(x^{1/N} - y^{1/N})$, always taken as the sum.

@@ -1,4 +1,4 @@
-r"""Noise on balanced weights: the product descends $f - S_N/\beta$, since the fibre is curved. Host functions."""
+r"""Noise on balanced weights: the product descends $f - S_N/\beta$, since the fibre is curved."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ coordinates in which that metric is explicit:
   any matrix $B$, where $\sum_l\|dW_l\|^2 = 2\|dB\|^2 + \frac12\|B\|^2 d\varphi^2$.
 
 Steps are Euler-Maruyama's, of sizes $h$ and $h/2$ driven by the same noise, so that the error of the steps is measured.
-Averages need chains that have forgotten their start: Ctrl-C goes through.
+Averages need chains that have forgotten their start: Ctrl-C propagates.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def scalar_langevin(
         below = r
         for _ in range(N - 2):
             below = below * r
-        pull = (below * r - sigma) * below
-        return np.stack([r - h * pull + math.sqrt(2.0 * h / (N * beta)) * noise[0]])
+        gradient = (below * r - sigma) * below
+        return np.stack([r - h * gradient + math.sqrt(2.0 * h / (N * beta)) * noise[0]])
 
     start = np.full((1, chains), max(abs(sigma), 0.1) ** (1.0 / N))
 

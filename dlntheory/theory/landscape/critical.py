@@ -1,4 +1,4 @@
-r"""Critical points of two layers on whitened data: subsets of fitted modes, with their curvature. Host functions."""
+r"""Critical points of two layers on whitened data: subsets of fitted modes, with their curvature."""
 
 from __future__ import annotations
 

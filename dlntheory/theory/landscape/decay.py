@@ -1,4 +1,4 @@
-r"""Weight decay on whitened data: what it costs to represent a product, and which modes survive it. Host functions."""
+r"""Weight decay on whitened data: what it costs to represent a product, and which modes survive it."""
 
 from __future__ import annotations
 
@@ -147,8 +147,8 @@ def decayed_mode(sigma: Any, weight_decay: float, depth: int) -> np.ndarray:
     shift = np.where(survives, targets, 1.0 + weight_decay)  # dead modes: s = 1 solves their equation
     for _ in range(60):
         # Convex with a positive value at sigma: Newton falls monotonically to the larger root.
-        pull = weight_decay * s ** (2.0 / depth - 1.0)
-        step = (s - shift + pull) / (1.0 + (2.0 / depth - 1.0) * pull / s)
+        decay = weight_decay * s ** (2.0 / depth - 1.0)
+        step = (s - shift + decay) / (1.0 + (2.0 / depth - 1.0) * decay / s)
         s = s - step
         if np.all(np.abs(step) <= 1e-15 * s):
             break

@@ -1,7 +1,7 @@
 r"""Spectra in closed form on whitened data: tangent kernel of any depth, full Hessian of two layers, sharpness.
 
 All for $\frac12\|z - S\|_F^2$ with unit rates, at balanced points aligned with $S$: $z = U\,\mathrm{diag}(s)\,V^\top$,
-$S = U\,\mathrm{diag}(\sigma)\,V^\top$. `WhitenedLandscape` puts in the factors of a real loss. Host functions.
+$S = U\,\mathrm{diag}(\sigma)\,V^\top$. `WhitenedLandscape` puts in the factors of a real loss.
 """
 
 from __future__ import annotations

@@ -56,10 +56,10 @@ def rich_exponent(source: float, L: int) -> float:
     r"""Exponent of the test error in time for rich training with $L$ hidden layers.
 
     $(L+1) b/(1 + L b)$ for $b < 1$, faster than the lazy $b$; $b$ for $b \geq 1$. A rank-one kernel of strength
-    $|\beta|^{2L/(L+1)}$ grows with what is learned and speeds up the clock.
+    $|\beta|^{2L/(L+1)}$ grows with what is learned and speeds up time.
 
     Validity:
-        Asymptotic in time, infinite width, population; an argument of scale, confirmed by `RankOneFlow` to .01.
+        Asymptotic in time, infinite width, population; an argument of scale, confirmed by `rank_one_flow` to .01.
 
     Example:
         >>> rich_exponent(0.5, 2)

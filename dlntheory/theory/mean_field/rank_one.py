@@ -36,7 +36,7 @@ class RankOneRun(Displayed):
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
-            ("time", f"t from {self.ts[0]:g} to {self.ts[-1]:g}, {len(self.ts)} saves"),
+            ("time", f"t from {self.ts[0]:g} to {self.ts[-1]:g}, {len(self.ts)} saved states"),
             ("gen", f"{self.gen[0]:.4g} -> {self.gen[-1]:.4g}"),
             ("slope at the end", f"{self.slope[-1]:.4g} (of log gen against log t, with its sign changed)"),
             ("norm of B", f"{self.norm[0]:.4g} -> {self.norm[-1]:.4g}"),

@@ -12,7 +12,7 @@ from .chain_inputs import check_depth
 
 
 def bottleneck_time(depth: int, small: int, eps: float, level: float = 0.5) -> float:
-    r"""The time at which $p = \prod_l a_l$ reaches `level` for $a_l' = (1 - p)\,p/a_l$. A host verb.
+    r"""The time at which $p = \prod_l a_l$ reaches `level` for $a_l' = (1 - p)\,p/a_l$.
 
     `small` layers start at $\epsilon$ and the others at 1. The differences of squares are conserved, so that one
     variable $a$ is left, with $p = a^r (1 + a^2 - \epsilon^2)^{(L-r)/2}$, and $t = \int da\,a/((1 - p)\,p)$ is a

@@ -89,7 +89,7 @@ def approach_exponent(depth: int, s_k: float, s_next: float) -> float:
 
 
 def closest_approach(run: PathRun, saddles: Any) -> np.ndarray:
-    r"""$\min_t \|A(t) - A_k\|_F$ for each saddle $A_k$ (k, d_out, d_in) along a run. A host verb.
+    r"""$\min_t \|A(t) - A_k\|_F$ for each saddle $A_k$ (k, d_out, d_in) along a run.
 
     Between recorded steps the minimum is that of a parabola through the logarithm at three of them.
     """
@@ -159,7 +159,7 @@ def closest_approach_of_modes(sigma1: float, sigma2: float, scales: Any) -> np.n
 
 
 def approach_study(runs: Sequence[PathRun], target: Any, saddles: int = 2) -> ApproachStudy:
-    r"""Closest approach to the first saddles of whitened regression, over runs of several scales. A host verb.
+    r"""Closest approach to the first saddles of whitened regression, over runs of several scales.
 
     Args:
         runs: from `follow_path`, one for each $\alpha$, of one network and target.

@@ -114,9 +114,9 @@ def completion_study(
     time: float = 60.0,
     progress: bool | None = None,
 ) -> CompletionStudy:
-    r"""Runs the full flow from $\alpha\theta_0$ for every scale and compares with the greedy points. A host verb.
+    r"""Runs the full flow from $\alpha\theta_0$ for every scale and compares with the greedy points.
 
-    Ctrl-C returns the scales that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the scales that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         problem: from `completion_problem`.

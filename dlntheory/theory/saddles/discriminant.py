@@ -115,7 +115,7 @@ def balanced_entries(w: Any, depth: int) -> dict[str, np.ndarray]:
 def discriminant_flow(
     cost: DiscriminantCost, layers: Mapping[str, Any], t1: float, *, rtol: float = 1e-11
 ) -> DiscriminantRun:
-    r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. A host verb; Ctrl-C goes through.
+    r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. Ctrl-C propagates.
 
     As $J$ is invariant to scaling, $\langle a_l, \nabla_{a_l} J\rangle = \langle w, \nabla_w J\rangle = 0$ by Euler's
     identity: every $\|a_l\|_2^2$ is conserved for any start. A balanced start stays balanced, so that it conserves the

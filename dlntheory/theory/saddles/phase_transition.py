@@ -158,9 +158,9 @@ def phase_transition(
     seeds: int = 2,
     progress: bool | None = None,
 ) -> PhaseTransition:
-    r"""Distances from random starts of growing width, averaged over seeds. A host verb.
+    r"""Distances from random starts of growing width, averaged over seeds.
 
-    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         target: $A_*$.

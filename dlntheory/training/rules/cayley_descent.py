@@ -101,9 +101,7 @@ class CayleyDescent(AbstractIteration):
                 f"Argument `law` must be conserved by the flow with these rates for {self!r}, but {law.name} is not.",
                 requirement="a law of the flow with the rates of the rule",
             )
-        return invariance(
-            self, form, "Hairer, Lubich and Wanner 2006 (Cayley transforms of quadratic Lie groups)"
-        )
+        return invariance(self, form, "[hairer2006geometric] (Cayley transforms of quadratic Lie groups)")
 
     def _rate(self, k: Any) -> Any:
         return self.learning_rate * self.training.speed(self.time_of(k))

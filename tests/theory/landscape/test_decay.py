@@ -79,5 +79,5 @@ def test_refusals():
         decayed_mode(1.0, -0.1, 2)
     with pytest.raises(ValueError, match="at least 0"):
         decayed_mode(-1.0, 0.1, 2)
-    with pytest.raises(ValueError, match="finite matrix"):
+    with pytest.raises(ValueError, match="`product` must have 2 dimensions"):
         least_weight_norm([1.0], 2)
