@@ -197,3 +197,9 @@ def test_symbolic_residual_vanishes_in_one_dimension():
     found = compiled(0.7, np.array([[1.3, 0.0, 0.0]]), np.array([0.2, 0.0, 0.0]), np.array([np.sqrt(0.54)]))
     assert float(found[0][0]) == pytest.approx(float(w.subs(at)), rel=1e-12)
     assert float(found[1][0]) == pytest.approx(float(a.subs(at)), rel=1e-12)
+
+
+def test_the_sign_of_an_interpolating_neuron_is_given_where_it_decides():
+    with pytest.raises(ValueError, match="`sign` must be given where the second layer may cross 0"):
+        neuron_interpolation(np.eye(1, 3), np.ones(1), np.ones(3), 0.5)
+    assert neuron_interpolation(np.eye(1, 3), np.ones(1), np.ones(3), 0.5, sign=1).second > 0
