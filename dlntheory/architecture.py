@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._checks import real_array
 from ._errors import UnsupportedPrimitiveError
 from .display.latex import latex_name
 from .display.text import card, key_values
@@ -190,21 +191,10 @@ class Architecture:
         checked = {}
         for factor, shape in expected.items():
             label = f"{argument}['{factor}']"
-            if np.ma.isMaskedArray(given[factor]):
-                raise ValueError(
-                    f"Argument `{label}` must be an array without a mask, but is a masked array."
-                )
-            value = np.asarray(given[factor])
-            if value.dtype.kind not in "fiub":
-                raise ValueError(f"Argument `{label}` must be real, but has dtype {value.dtype}.")
+            value = real_array(given[factor], label, booleans=True)
             if value.shape != shape:
                 raise ValueError(f"Argument `{label}` must have shape {shape}, but has shape {value.shape}.")
-            if not np.all(np.isfinite(value)):
-                bad = int(np.sum(~np.isfinite(value)))
-                raise ValueError(
-                    f"Argument `{label}` must be finite, but {bad} of {value.size} entries are not."
-                )
-            checked[factor] = np.asarray(value, dtype=jnp.result_type(float))
+            checked[factor] = value.astype(jnp.result_type(float))
         # One transfer for all factors: this runs at every call of `solve`. A dict would come back with sorted keys.
         return dict(zip(checked, jax.device_put(list(checked.values())), strict=True))
 
@@ -272,20 +262,13 @@ class Architecture:
             raise ValueError(
                 f"Argument `inputs` must meet a matrix z, but z of {self.name} has shape {self.output_shape}."
             )
-        samples = np.asarray(inputs)
-        if samples.dtype.kind not in "fiu":
-            raise ValueError(f"Argument `inputs` must be real numbers, but has dtype {samples.dtype}.")
-        if samples.ndim != 2 or not len(samples) or samples.shape[1] != self.output_shape[1]:
+        samples = real_array(inputs, "inputs")
+        if samples.ndim != 2 or samples.shape[1] != self.output_shape[1]:
             raise ValueError(
                 f"Argument `inputs` must have shape (n, {self.output_shape[1]}), one sample a row, but has shape "
                 f"{samples.shape}."
             )
-        if not np.all(np.isfinite(samples)):
-            raise ValueError(
-                f"Argument `inputs` must be finite, but {np.sum(~np.isfinite(samples))} of {samples.size} "
-                "entries are not."
-            )
-        columns = np.array(samples.T, dtype=np.float64)
+        columns = samples.T
 
         def restricted(params: Params) -> jax.Array:
             return self.traced(params) @ jnp.asarray(columns, dtype=jnp.result_type(float))

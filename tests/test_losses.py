@@ -290,7 +290,7 @@ REFUSALS = [
     (lambda: CrossEntropyLoss(X, [[1, 0], [1, 1], [0, 1]]), r"one-hot rows, but 1 of 3 rows are not"),
     (lambda: CrossEntropyLoss(X, np.eye(3), classes=4), r"number of columns of `labels` \(3\), but is 4"),
     (lambda: CrossEntropyLoss(X, np.eye(3)[None]), r"\(samples, classes\), but has shape \(1, 3, 3\)"),
-    (lambda: MatrixCompletionLoss(X, X), r"`mask` must be boolean, but has dtype float64"),
+    (lambda: MatrixCompletionLoss(X, X), r"`mask` must be booleans, or 0 and 1, but 4 of 6"),
     (lambda: MatrixCompletionLoss(X, X < -1), r"`mask` must observe an entry, but all 6 are false"),
     (lambda: MatrixCompletionLoss(X, X[0] > 0), r"shape of `target`, \(3, 2\), but has shape \(2,\)"),
     (lambda: MatrixCompletionLoss(X * NAN, X > 0), r"finite where observed, but 5 of 5 observed"),
@@ -333,3 +333,11 @@ def test_every_loss_is_final_and_documented():
         if isinstance(member, type) and name != "AbstractLoss":
             assert member.__bases__ == (losses.AbstractLoss,)
             assert "Example:" in (member.__doc__ or "")
+
+
+def test_masks_of_zeros_and_ones():
+    mask = np.array([[1.0, 0.0], [0.0, 1.0]])
+    loss = MatrixCompletionLoss([[1.0, np.nan], [np.nan, 2.0]], mask)
+    np.testing.assert_allclose(loss(jnp.zeros((2, 2))), 2.5, rtol=1e-15)
+    with pytest.raises(ValueError, match="mask"):
+        MatrixCompletionLoss(np.ma.masked_array(np.ones((2, 2)), mask=mask == 0), mask)

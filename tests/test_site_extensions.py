@@ -117,7 +117,7 @@ def test_each_object_is_shown_once_under_its_shortest_name(extension):
 
 def test_results_that_nobody_exports_are_shown_with_what_returns_them(extension):
     group = extension("public_names").surface()["dlntheory.laws"]
-    (kind,) = [public for public in group if public.name == "dlntheory.laws.breaking_values.Defect"]
+    (kind,) = [public for public in group if public.name == "dlntheory.laws.proof.verification.Verification"]
     assert not kind.is_exported
 
 

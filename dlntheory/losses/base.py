@@ -27,7 +27,7 @@ class AbstractLoss(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, z) -> jax.Array:
-        """The value $f(z)$; goes through jit, vmap and grad."""
+        """The value $f(z)$. Jit-compatible, and so are its derivatives."""
 
     @property
     @abc.abstractmethod

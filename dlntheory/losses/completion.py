@@ -18,7 +18,7 @@ class MatrixCompletionLoss(AbstractLoss):
 
     Args:
         target: $y$, the shape of $z$; unobserved entries are ignored and may be nan.
-        mask: booleans in the shape of `target`, true where observed ($\Omega$).
+        mask: booleans, or 0 and 1, in the shape of `target`, true where observed ($\Omega$).
         reduction: `"sum"` or `"mean"` over the observed entries.
 
     Attributes:
@@ -26,7 +26,7 @@ class MatrixCompletionLoss(AbstractLoss):
         mask: $\Omega$ as booleans.
 
     Raises:
-        ValueError: shapes that differ, a mask that is not boolean or all false, a non-finite observed entry.
+        ValueError: shapes that differ, a mask of other numbers or all false, a non-finite observed entry.
         PrecisionError: JAX is in float32 mode.
 
     Example:
@@ -44,9 +44,12 @@ class MatrixCompletionLoss(AbstractLoss):
     def __init__(self, target: Any, mask: Any, *, reduction: Reduction = "sum"):
         require_float64("MatrixCompletionLoss")
         check_reduction(reduction)
-        values, observed = checked_array(target, "target", finite=False), np.asarray(mask)
-        if observed.dtype != np.bool_:
-            raise ValueError(f"Argument `mask` must be boolean, but has dtype {observed.dtype}.")
+        values, marks = checked_array(target, "target", finite=False), checked_array(mask, "mask")
+        if bad := int(np.sum((marks != 0) & (marks != 1))):
+            raise ValueError(
+                f"Argument `mask` must be booleans, or 0 and 1, but {bad} of {marks.size} entries are not."
+            )
+        observed = marks.astype(bool)
         if observed.shape != values.shape:
             raise ValueError(
                 f"Argument `mask` must have the shape of `target`, {values.shape}, "

@@ -20,7 +20,7 @@ class LogLoss(Protocol):
     """
 
     def log_value(self, z) -> jax.Array:
-        r"""$\log f(z)$; goes through jit, vmap and grad."""
+        r"""$\log f(z)$. Jit-compatible, and so are its derivatives."""
         ...
 
 

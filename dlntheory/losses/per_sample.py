@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._precision import require_float64
 from .base import AbstractLoss, checked_pair
 
 
@@ -26,6 +27,7 @@ class SampleLoss(AbstractLoss):
     sample_loss: Callable[[Any, Any], Any] = eqx.field(static=True)
 
     def __init__(self, inputs: Any, targets: Any, sample_loss: Callable[[Any, Any], Any] | None = None):
+        require_float64("SampleLoss")
         x, y = checked_pair(inputs, targets)
         self.inputs, self.targets = jnp.asarray(x), jnp.asarray(y)
         self.sample_loss = half_squared if sample_loss is None else sample_loss
@@ -54,3 +56,19 @@ class SampleLoss(AbstractLoss):
 def half_squared(prediction: Any, target: Any) -> Any:
     r"""$\frac12\|\hat y - y\|^2$."""
     return 0.5 * jnp.sum((prediction - target) ** 2)
+
+
+def as_sample_loss(loss: Any) -> Any:
+    """A loss that can be restricted to samples: as it is, or half the mean squared error of a data set.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if isinstance(loss, eqx.Module) and hasattr(loss, "on") and hasattr(loss, "samples"):
+        return loss
+    if hasattr(loss, "inputs") and hasattr(loss, "targets"):
+        return SampleLoss(loss.inputs, loss.targets)
+    raise ValueError(
+        f"Argument `loss` must be a `SampleLoss`, a `Dataset` or a loss module with `samples` and `on(rows)`, but is "
+        f"{loss!r}."
+    )

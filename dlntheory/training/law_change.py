@@ -20,13 +20,14 @@ import numpy as np
 import sympy
 
 from .._errors import NotApplicableError
+from ..citations import in_words
 from ..display.displayed import Displayed
 from ..display.text import Formula
 from ..laws.law import Law
 from ..laws.law_forms import Evaluator, LawForm, noether_form
 from ..laws.number_types import Numbers
 
-NOETHER = "Marcotte, Gribonval and Peyré 2024 (laws of momentum flows)"
+NOETHER = "[marcotte2024keep] (laws of momentum flows)"
 TAYLOR = "Taylor's formula, which is exact for a quadratic"
 #: The named arrays that an identity may need, each with the factors' names and shapes.
 VALUES = ("theta", "velocity", "gradient", "shift", "displacement", "middle")
@@ -173,7 +174,7 @@ class LawChange(Displayed):
             ("law", self.law.name),
             ("rule", repr(self.rule)),
             (what, Formula(self.order)),
-            ("source", self.source),
+            ("source", in_words(self.source)),
         ]
 
     def __repr__(self) -> str:
@@ -340,7 +341,7 @@ def flow_change(
         if training.is_constant:
             rate = 1 if training.decoupled else p["rates"].get(form.involved[0], 1)
             return exponential(form.homogeneous_degree, rate * p["decay"][form.involved[0]], time)
-        return float(np.exp(-form.homogeneous_degree * decay_integral(rule, form.involved[0], time)))
+        return float(np.exp(-(form.homogeneous_degree or 0) * decay_integral(rule, form.involved[0], time)))
 
     H, degree, multiplier = form.symbol, form.homogeneous_degree, None
     if keeps and degree is not None and direction is None and common_decay(rule, form) is not None:

@@ -1,5 +1,7 @@
 """Discrete time: drift of imbalances, the modified flow, and steps that keep what the flow keeps."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,11 @@ import pytest
 
 import dlntheory as dln
 from dlntheory import IntegrationError
+from dlntheory.laws.law import law_of_terms
 from dlntheory.training import (
     CayleyDescent,
     ImplicitMidpoint,
     ModifiedFlow,
-    Training,
-    imbalance_drift,
 )
 
 ARCH = dln.linear_network((2, 3, 2))
@@ -39,11 +40,13 @@ def reference():
 
 
 def test_drift_of_one_step_with_rates_is_exact():
-    training = Training(LOSS, rates=RATES)
+    """The imbalance weighted by the rates is a law of the flow with these rates."""
+    terms = [(Fraction(1, 2), "W2", "gram-left"), (-2, "W1", "gram-right")]
+    law = law_of_terms(ARCH.named_shapes, terms)
     theta = {name: jnp.asarray(w) for name, w in start().items()}
-    (predicted,) = imbalance_drift(ARCH, training, theta, 0.1)
-    after = dln.GradientDescent(ARCH, LOSS, 0.1, rates=RATES).step(0, theta)
-    found = imbalance(after, RATES) - imbalance(theta, RATES)
+    descent = dln.GradientDescent(ARCH, LOSS, 0.1, rates=RATES)
+    found = imbalance(descent.step(0, theta), RATES) - imbalance(theta, RATES)
+    predicted = law.change(descent).at(theta)
     np.testing.assert_allclose(predicted, found, atol=1e-15)
     assert np.linalg.norm(predicted) > 1e-3
 
@@ -126,10 +129,8 @@ def test_refusals():
     deep = dln.linear_network((2, 2, 2, 2))
     with pytest.raises(ValueError, match="two matrices for Cayley descent"):
         CayleyDescent(deep, LOSS, 0.1)
-    with pytest.raises(ValueError, match="must have no weight decay"):
-        imbalance_drift(ARCH, Training(LOSS, weight_decay=0.1), start(), 0.1)
-    with pytest.raises(ValueError, match="chain of at least two matrices"):
-        imbalance_drift(dln.linear_network((2, 2)), Training(LOSS), start(), 0.1)
+    with pytest.raises(ValueError, match="`weight_decay` must be 0 for Cayley descent"):
+        CayleyDescent(ARCH, LOSS, 0.1, weight_decay=0.1)
 
 
 def test_a_midpoint_step_without_solution_ends_the_run():

@@ -13,6 +13,7 @@ from .registry import rule
 
 @rule("scan")
 def _scan(interpreter, eqn, inputs):
+    """Unrolled: the length is static, and the carry may change from concrete to symbolic on the way."""
     params, builder = eqn.params, interpreter.builder
     consts, carry, xs = _scan_operands(params, inputs)
     num_carry = len(carry)

@@ -332,7 +332,10 @@ def _form(
 def _placements(
     factor: Any, shape: tuple[int, int], z_shape: tuple[int, ...]
 ) -> list[tuple[np.ndarray, Word]]:
-    """The flat positions of a word in $z$, once for each time that it stands there."""
+    """The flat positions of a word in $z$, once for each time that it stands there.
+
+    All entries of the word have to appear, and equally often; copies are told apart by the order of their positions.
+    """
     flat_rows, flat_columns = factor.rows.ravel(), factor.columns.ravel()
     support = np.flatnonzero((flat_rows >= 0) & (flat_columns >= 0))
     entries = flat_rows[support] * shape[1] + flat_columns[support]

@@ -2,6 +2,13 @@ r"""The word ring: arrays whose entries are sums of entries of words, products o
 
 An entry of an array is a number plus a rational combination of entries $(w)_{rc}$ of words $w$. Whole arrays are kept
 as terms, one for a word and a coefficient, with two index arrays that say which entry of the word stands where.
+
+Slices, transposes, stacks and broadcasts only move index arrays about. A matrix product is recognised by its
+indices: the inner index of both operands has to run through the whole side of both words, each value equally often;
+then $\sum_k w_{rk} v_{kc} = (wv)_{rc}$ whatever the widths are, and no sum is ever expanded. So a program is read
+at the cost of moving a few integer arrays of the size of $z$. An entrywise product of two words is kept as a term
+with two factors, in the hope of a sum that joins them; `einsum` and `vmap` produce such pairs. What is left of them
+at the end is refused.
 """
 
 from __future__ import annotations
@@ -205,7 +212,11 @@ class Words(AbstractRing):
         raise NotWordsError(f"it holds the entrywise product {self._text(term)}")
 
     def _contracted(self, term: Term) -> Term | None:
-        """The sum over axis 1 of a product of two words, if it is an entry of their matrix product."""
+        """The sum over axis 1 of a product of two words, if it is an entry of their matrix product.
+
+        Within each row of the table the outer indices have to stand still, and the two inner ones have to be equal
+        and to cover the inner width, each value `times` times.
+        """
         mask = term.support
         full = np.any(mask, axis=1)
         if not np.array_equal(mask, np.broadcast_to(full[:, None], mask.shape)) or not full.any():
@@ -229,6 +240,8 @@ class Words(AbstractRing):
         """The matrix product of two terms; the inner index must run through the whole side of both words."""
         if not (x.support.any(axis=1) & y.support.any(axis=2)).any():
             return []
+        # A word is stored as itself or as its transpose, whichever is smaller, so that either may be the one that
+        # fits.
         for left, right in orientations(x.factors[0], y.factors[0]):
             first, second = (
                 split_indices(left.columns, left.rows),
@@ -283,7 +296,11 @@ class Words(AbstractRing):
     def _with_letters(
         self, matrix: np.ndarray, word: Word, inner: np.ndarray, outer: np.ndarray, *, is_right: bool
     ) -> list[Term]:
-        """A constant matrix in front of a word becomes a letter, one for each batch."""
+        """A constant matrix in front of a word becomes a letter, one for each batch.
+
+        Only some rows of the word may be present, in any order (`inner`): the columns of the letter are those of the
+        matrix, put at the places of these rows, and zero elsewhere.
+        """
         (batch, m, _), size = matrix.shape, self.shape_of(word)[0]
         terms = []
         for index in range(batch):

@@ -102,7 +102,11 @@ def coverings(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray | 
 
 
 def merged(terms: Sequence[Term]) -> tuple[Term, ...]:
-    """Equal terms added up, parts of one word that stand apart joined, zeros and empty terms dropped."""
+    """Equal terms added up, parts of one word that stand apart joined, zeros and empty terms dropped.
+
+    Joining matters: a word that was cut into slices and put together again is one term again, and only then whole.
+    Index arrays hold -1 where a part is absent, so that the maximum of two parts with disjoint supports is their
+    union."""
     equal: dict[Any, Term] = {}
     for term in terms:
         if not term.coefficient or not term.support.any():

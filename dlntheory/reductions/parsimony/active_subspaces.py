@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ..._checks import real_number
 from ..._errors import NotApplicableError
 from ...display.displayed import Displayed
 from ...display.text import format_number
@@ -117,7 +118,7 @@ def active_subspaces(
     $\nabla f(z) = z \Sigma_{xx} - \Phi$. Then $P_l^\top W_l(t) P_{l-1}$ is trained by itself, blocks between a
     subspace and a complement stay zero, and the complement is trained towards 0.
 
-    A host verb. No matrix of the size of a layer is decomposed: the bases grow from a randomised range of $\Phi$ by
+    No matrix of the size of a layer is decomposed: the bases grow from a randomised range of $\Phi$ by
     products with the layers, $O(L d^2 k)$ in all.
 
     Args:
@@ -152,6 +153,7 @@ def active_subspaces(
         ActiveSubspaces(2-2-2-2 in 20-20-20-20, target of rank 1)
     """
     layers, phi, sxx = _checked(weights, target, covariance)
+    variance = real_number(variance, "variance", above=0)
     factor = low_rank_factor(phi, rank, seed=seed)
     chain = SubspaceChain(layers, sxx)
     chain.add({0: factor.right, len(layers): factor.left})

@@ -13,7 +13,6 @@ from ...architecture import Architecture
 from ...families.linear import MatrixProduct
 from ...losses import SquaredLoss
 from ...training import State, Training
-from ...training.rules.gradient_flow import layer_velocity
 from .active_subspaces import ActiveSubspaces
 
 
@@ -61,7 +60,7 @@ class CompressedFactors(eqx.Module):
         return cores, jnp.stack(ratios)
 
     def gap(self, theta: Mapping[str, Any]) -> float:
-        """Largest relative distance of a layer from what `project` keeps of it: 0 if nothing is lost. A host verb."""
+        """Largest relative distance of a layer from what `project` keeps of it: 0 if nothing is lost."""
         worst = 0.0
         for layer, name in enumerate(self.names):
             before, after = (np.asarray(basis) for basis in self.bases[layer : layer + 2])
@@ -81,14 +80,14 @@ class CompressedFactors(eqx.Module):
     def velocity(self, training: Training, state: State) -> State:
         """Time derivative of cores, `rho` and `untrained`; momentum methods use it as the force."""
         projected = eqx.tree_at(lambda tree: tree.loss, training, self.loss)
-        velocity = layer_velocity(self.architecture, projected, {name: state[name] for name in self.names})
+        velocity = projected.velocity(self.architecture, {name: state[name] for name in self.names})
         rates = jnp.stack([jnp.asarray(training.rate(name), dtype=float) for name in self.names])
         rho = self.rho(state)
         # The product without one factor, not a quotient: a step of descent may take rho through zero.
         apart = jnp.where(jnp.eye(len(self.names), dtype=bool)[None], 1.0, rho[:, None, :])
-        pull = self.variances[:, None] * jnp.prod(apart, axis=2) ** 2 * rho
+        force = self.variances[:, None] * jnp.prod(apart, axis=2) ** 2 * rho
         if "rho" in state:
-            velocity["rho"] = -rates[None, :] * (pull + training.weight_decay * rho)
+            velocity["rho"] = -rates[None, :] * (force + training.weight_decay * rho)
         velocity["untrained"] = -rates * training.weight_decay * state["untrained"]
         return velocity
 
@@ -143,7 +142,7 @@ def compressed_factors(
     subspaces: ActiveSubspaces,
     covariance: np.ndarray | None,
 ) -> CompressedFactors:
-    """Project loss and layers on the active subspaces. A host verb."""
+    """Project loss and layers on the active subspaces."""
     bases, residual = subspaces.bases, subspaces.residual
     residual_layers = {}
     for layer, name in enumerate(names):

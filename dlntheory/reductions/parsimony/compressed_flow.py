@@ -211,7 +211,7 @@ def compress(
 ) -> CompressedFlow:
     r"""The exact compression of training from `theta0`: find the active subspaces, project, keep the scalars outside.
 
-    A host verb, $O(L d^2 k)$ and $L - 1$ products of layers. The result is a reduction (`solve`, `compare`);
+    $O(L d^2 k)$ and $L - 1$ products of layers. The result is a reduction (`solve`, `compare`);
     `descent` in this package makes the discrete twin.
 
     Args:

@@ -33,9 +33,9 @@ class Completion(Displayed):
         left: U (d_L, k).
         core: $C_L \cdots C_1$ (k, k).
         right: V (d_0, k).
-        iterations: (saves,) iterations after which the loss was recorded.
-        loss: (saves,) $\frac12\sum_\Omega (z_{ij} - \Phi_{ij})^2$.
-        test_error: (saves,) relative errors against `reference`, if one was given, else `None`.
+        iterations: (records,) iterations after which the loss was recorded.
+        loss: (records,) $\frac12\sum_\Omega (z_{ij} - \Phi_{ij})^2$.
+        test_error: (records,) relative errors against `reference`, if one was given, else `None`.
         converged: whether the loss fell below `tolerance` times its start.
         kernel: `"sparse"` or `"dense"`.
         seconds: wall time of the iterations, compilation included.
@@ -116,7 +116,7 @@ def complete(
     the rate $\eta$, the thin factors at the smaller, *discrepant* rate $\eta \cdot$ `discrepant_rate`: with 0 they
     never reach the range of $\Phi$, which the observed matrix shows only roughly.
 
-    A host verb. A step costs observed entries times k (`kernel="sparse"`), or a product of the whole matrix.
+    A step costs observed entries times k (`kernel="sparse"`), or a product of the whole matrix.
 
     Args:
         entries: what is known.
@@ -169,10 +169,10 @@ def complete(
     cores = jnp.stack([scale * jnp.eye(2 * rank)] * depth)
     state = (jnp.asarray(left), cores, jnp.asarray(right))
     rates = (jnp.asarray(float(learning_rate)), jnp.asarray(float(learning_rate * discrepant_rate)))
-    pull = dense_gradients if chosen == "dense" else sparse_gradients
+    gradients = dense_gradients if chosen == "dense" else sparse_gradients
 
     begin = time.perf_counter()
-    iterations, losses, errors, done = [0], [float(_loss(pull, layout, state))], [], 0
+    iterations, losses, errors, done = [0], [float(_loss(gradients, layout, state))], [], 0
     if truth is not None:
         errors.append(_error(state, truth))
     converged = interrupted = False
@@ -180,7 +180,7 @@ def complete(
         while done < steps and not converged:
             count = min(save_every, steps - done)
             try:
-                moved, value = _advance(pull, layout, state, rates, jnp.asarray(count))
+                moved, value = _advance(gradients, layout, state, rates, jnp.asarray(count))
                 loss = float(value)
                 if not math.isfinite(loss):
                     raise IntegrationError(
@@ -221,30 +221,30 @@ def _product(cores):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _loss(pull: Callable, layout, state):
+def _loss(gradients: Callable, layout, state):
     left, cores, right = state
-    return pull(layout, left @ _product(cores), right)[0]
+    return gradients(layout, left @ _product(cores), right)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _advance(pull: Callable, layout, state, rates, count):
+def _advance(gradients: Callable, layout, state, rates, count):
     """`count` steps, and the loss after them."""
     rate, outer = rates
 
     def step(_, state):
         left, cores, right = state
-        inner, pull_cores = jax.vjp(_product, cores)
-        _, pull_left, pull_right = pull(layout, left @ inner, right)
-        (core_gradient,) = pull_cores(left.T @ pull_left)
+        inner, core_vjp = jax.vjp(_product, cores)
+        _, gradient_left, gradient_right = gradients(layout, left @ inner, right)
+        (core_gradient,) = core_vjp(left.T @ gradient_left)
         return (
-            left - outer * (pull_left @ inner.T),
+            left - outer * (gradient_left @ inner.T),
             cores - rate * core_gradient,
-            right - outer * pull_right,
+            right - outer * gradient_right,
         )
 
     state = jax.lax.fori_loop(0, count, step, state)
     left, cores, right = state
-    return state, pull(layout, left @ _product(cores), right)[0]
+    return state, gradients(layout, left @ _product(cores), right)[0]
 
 
 def _outer_factors(

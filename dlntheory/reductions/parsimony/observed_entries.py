@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integers, real_array
 from ...losses.base import checked_array
 
 #: Rows of the layout handled together: their gathered factors stay in the cache.
@@ -42,13 +43,13 @@ class ObservedEntries:
         rows, columns = (
             _indices(array, name) for array, name in ((self.rows, "rows"), (self.columns, "columns"))
         )
-        values = checked_array(self.values, "values")
-        if not len(rows) == len(columns) == len(values) or values.ndim != 1:
+        values = real_array(self.values, "values", ndim=1)
+        if not len(rows) == len(columns) == len(values):
             raise ValueError(
                 "Arguments `rows`, `columns` and `values` must be vectors of one length, but have "
                 f"{len(rows)}, {len(columns)} and {values.shape}."
             )
-        shape = (int(self.shape[0]), int(self.shape[1]))
+        shape = integers(self.shape, "shape", at_least=2)[:2]
         for array, size, name in ((rows, shape[0], "rows"), (columns, shape[1], "columns")):
             if array.min() < 0 or array.max() >= size:
                 raise ValueError(
@@ -170,18 +171,18 @@ def sparse_gradients(layout: Layout, left, right) -> tuple[Any, Any, Any]:
         return jnp.einsum("bq,bqk->bk", residual, gathered), residual
 
     blocks = (in_blocks(left, layout.columns.shape[0]), layout.columns, layout.values, layout.is_entry)
-    pull_left, residual = jax.lax.map(by_row, blocks)
+    gradient_left, residual = jax.lax.map(by_row, blocks)
     flat = residual.reshape(-1)
 
     def by_column(block):
         rows, places, is_entry = block
         return jnp.einsum("bq,bqk->bk", _gather(flat, places) * is_entry, _gather(left, rows))
 
-    pull_right = jax.lax.map(by_column, (layout.rows, layout.places, layout.is_entry_by_column))
+    gradient_right = jax.lax.map(by_column, (layout.rows, layout.places, layout.is_entry_by_column))
     return (
         0.5 * jnp.sum(flat**2),
-        pull_left.reshape(-1, rank)[: left.shape[0]],
-        pull_right.reshape(-1, rank)[: right.shape[0]],
+        gradient_left.reshape(-1, rank)[: left.shape[0]],
+        gradient_right.reshape(-1, rank)[: right.shape[0]],
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..._checks import integer, real_array
+
 
 def rho_flow(t: Any, scale: Any, depth: int, *, weight_decay: Any = 0.0, variance: Any = 1.0):
     r"""$\rho(t)$ of equal layers under gradient flow, in closed form.
@@ -32,8 +34,9 @@ def rho_flow(t: Any, scale: Any, depth: int, *, weight_decay: Any = 0.0, varianc
         >>> f"{rho_flow(25.0, 0.5, 3):.10f}"
         '0.3047091549'
     """
-    t, scale = jnp.asarray(t, dtype=float), jnp.asarray(scale, dtype=float)
-    decay, sigma = jnp.asarray(weight_decay, dtype=float), jnp.asarray(variance, dtype=float)
+    t, scale = _checked(t, "t"), _checked(scale, "scale")
+    decay, sigma = _checked(weight_decay, "weight_decay"), _checked(variance, "variance")
+    depth = integer(depth, "depth")
     if depth == 1:
         return scale * jnp.exp(-(decay + sigma) * t)
     power = 2 * depth - 2
@@ -67,8 +70,12 @@ def rho_descent(scales: Any, learning_rate: Any, steps: int, *, weight_decay: An
         >>> rho_descent([0.5, 0.5], 0.1, 1).round(6).tolist()
         [[0.5, 0.5], [0.4875, 0.4875]]
     """
-    start = jnp.asarray(scales, dtype=float)
-    eta, decay, sigma = (jnp.asarray(value, dtype=float) for value in (learning_rate, weight_decay, variance))
+    start, steps = _checked(scales, "scales", ndim=1), integer(steps, "steps", minimum=0)
+    eta, decay = (
+        _checked(learning_rate, "learning_rate", ndim=0),
+        _checked(weight_decay, "weight_decay", ndim=0),
+    )
+    sigma = _checked(variance, "variance", ndim=0)
     others = ~jnp.eye(start.shape[0], dtype=bool)
 
     def step(rho, _):
@@ -78,3 +85,8 @@ def rho_descent(scales: Any, learning_rate: Any, steps: int, *, weight_decay: An
 
     _, rows = jax.lax.scan(step, start, None, length=steps)
     return jnp.concatenate([start[None], rows])
+
+
+def _checked(value: Any, argument: str, ndim: int | None = None) -> jax.Array:
+    """An array of finite numbers; JAX arrays, which may be traced, pass as they are."""
+    return value if isinstance(value, jax.Array) else jnp.asarray(real_array(value, argument, ndim=ndim))

@@ -15,7 +15,7 @@ class SubspaceChain:
 
     Closed means $W_l S_{l-1} \subseteq S_l$, $W_l^\top S_l \subseteq S_{l-1}$ and $\Sigma_{xx} S_0 \subseteq S_0$ for
     the spaces $S_l$ that they span. Only matrices with as many columns as new directions are formed. Private to this
-    package: `active_subspaces` is the door.
+    package: `active_subspaces` is the public function.
 
     Args:
         weights: $W_1, \dots, W_L$ at the start, first layer first.

@@ -86,6 +86,7 @@ def admissible(problem: SeparableProblem, weights: Mapping[str, Any]) -> dict[st
 
 def is_admissible(problem: SeparableProblem, weights: Mapping[str, Any]) -> bool:
     r"""Whether $R \le \ell(0)$ at these weights."""
+    checked_network(problem, weights)
     return _excess(problem, weights) <= 0
 
 
@@ -141,9 +142,11 @@ def check_not_critical(problem: SeparableProblem, weights: Mapping[str, Any]) ->
     layers = [np.asarray(w, dtype=float) for w in weights.values()]
     margins = problem.margins(product(weights))
     logs = -margins if problem.loss_name == "exponential" else -np.logaddexp(0.0, margins)
-    pull = (np.exp(logs - np.max(logs)) @ problem.signed_inputs)[None, :]  # sum of |l'_i| Z_i, up to a factor
+    total = (np.exp(logs - np.max(logs)) @ problem.signed_inputs)[
+        None, :
+    ]  # sum of |l'_i| Z_i, up to a factor
     for index in range(len(layers)):
-        gradient = pull
+        gradient = total
         for layer in layers[:index]:
             gradient = gradient @ layer.T
         above = np.eye(layers[index].shape[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer
 from ..._errors import ConditionError
 from ...display.displayed import Displayed
 from .log_time_flow import AlignmentRun
@@ -95,6 +96,7 @@ def predicted_exponents(depth: int, spans: bool = True) -> dict[str, float]:
         >>> predicted_exponents(2)
         {'norm': 0.5, 'misalignment': -2.0, 'margin_gap': -1.0, 'direction': -2.0, 'rank_one': -0.5}
     """
+    depth = integer(depth, "depth")
     direction = -2.0 if spans else -2.0 / depth
     return {
         "norm": 1.0 / depth,
@@ -170,8 +172,8 @@ def fitted_rates(run: AlignmentRun, window: tuple[float, float] | None = None) -
     inside = (run.s >= low) & (run.s <= high)
     if np.sum(inside) < 5:
         raise ValueError(
-            f"Argument `window` must hold at least 5 saves, but [{low:g}, {high:g}] holds {int(np.sum(inside))} of "
-            f"{len(run.s)} (the run ends at s = {run.s[-1]:g})."
+            f"Argument `window` must hold at least 5 saved states, but [{low:g}, {high:g}] holds "
+            f"{int(np.sum(inside))} of {len(run.s)} (the run ends at s = {run.s[-1]:g})."
         )
     seen, predicted = run.observables, predicted_exponents(run.depth, run.problem.margin.spans)
     columns = {

@@ -81,7 +81,7 @@ class AlignmentRun(Displayed):
         return {
             "problem": repr(self.problem),
             "network": self.trajectory.architecture,
-            "log time": f"s = log(1 + t) from {self.s[0]:.6g} to {self.s[-1]:.6g}, {len(self.s)} saves"
+            "log time": f"s = log(1 + t) from {self.s[0]:.6g} to {self.s[-1]:.6g}, {len(self.s)} saved states"
             + (", interrupted" if self.interrupted else ""),
             "start": "risk at most that of zero"
             if self.is_admissible
@@ -118,7 +118,7 @@ def log_time_flow(
         ts: increasing values of $s$, or a number of them, by default 150; a number $N$ means 0 and $N - 1$ values
             from 0.01, evenly spaced in $\log s$. For `clock="log_t"` only.
         clock: `"log_t"`; or, as a cross-check that keeps the start and the end only, `"risk"` ($d\tau = R\,dt$)
-            or `"risk_normalised"` ($d\sigma = R\|W\|^{L-2} dt$), see `risk_clock`.
+            or `"risk_normalised"` ($d\sigma = R\|W\|^{L-2} dt$), see `risk_time`.
         method: as in `solve`; `"auto"` takes `"dopri8"` for at most 10 support vectors of condition number below
             100, else `"radau"` if the network has at most 1000 parameters. Real data are stiff in logarithmic time.
         rtol: relative tolerance per step; the absolute one is a hundredth of it.
@@ -126,8 +126,8 @@ def log_time_flow(
         progress: show a bar; by default on a terminal and in a notebook.
 
     Returns:
-        An `AlignmentRun`. Ctrl-C returns it up to there, with `interrupted` set, for `clock="log_t"`; the other clocks
-        keep the end only, and it goes through.
+        An `AlignmentRun`. Ctrl-C returns it up to there, with `interrupted` set, for `clock="log_t"`; the others
+        keep the end only, and it propagates.
 
     Warns:
         StartWarning: the start has a risk above that of zero.
@@ -141,7 +141,7 @@ def log_time_flow(
         The integration is exact up to the tolerance for every start. Rounding moves $c_i$ by $2\cdot 10^{-16} s$.
 
     References:
-        [ji2019gradient] (the flow; the clock is ours).
+        [ji2019gradient] (the flow; the time variable is ours).
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -188,7 +188,7 @@ def log_time_flow(
             progress=progress,
         )
         s = trajectory.ts
-    assert trajectory.states is not None  # asked for
+    assert trajectory.states is not None  # `save_states` is set
     layers = tuple(trajectory.states[name] for name in arch.shapes)
     stopped = trajectory.stats.stopped_by == INTERRUPTED
     return AlignmentRun(problem, trajectory, s, layers, admissible, stopped)

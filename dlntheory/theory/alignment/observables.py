@@ -48,7 +48,7 @@ class AlignmentObservables:
 
 
 def observe(problem: SeparableProblem, weights: Sequence[np.ndarray]) -> AlignmentObservables:
-    r"""All observables of layers $W_1, …, W_L$, each (time, d_k, d_{k-1}); a host verb in NumPy.
+    r"""All observables of layers $W_1, …, W_L$, each (time, d_k, d_{k-1}); in NumPy, not jit-compatible.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -107,11 +107,11 @@ class SeparableProblem(Displayed):
         return 0.0 if self.loss_name == "exponential" else float(np.log(np.log(2.0)))
 
     def margins(self, w: np.ndarray) -> np.ndarray:
-        r"""$\langle Z_i, w\rangle$ (…, n) for predictors $w$ (…, d); a host verb."""
+        r"""$\langle Z_i, w\rangle$ (…, n) for predictors $w$ (…, d); not jit-compatible."""
         return np.asarray(w) @ self.signed_inputs.T
 
     def log_risk(self, w: np.ndarray) -> np.ndarray:
-        r"""$\log R(w)$ (…) for predictors $w$ (…, d), also where $R$ underflows; a host verb in NumPy."""
+        r"""$\log R(w)$ (…) for predictors $w$ (…, d), also where $R$ underflows; in NumPy, not jit-compatible."""
         margins = self.margins(w)
         if self.loss_name == "exponential":
             logs = -margins

@@ -97,7 +97,7 @@ def run_risk_clock(
     max_steps: int,
     progress: bool | None = None,
 ) -> tuple[Trajectory, np.ndarray]:
-    """Start and end of a run up to $s$ = `s_max`, and $s$ at both. A host verb; see `log_time_flow`."""
+    """Start and end of a run up to $s$ = `s_max`, and $s$ at both. See `log_time_flow`."""
     trajectory = solve(
         RiskClockFlow(arch, problem.loss, is_normalised=clock == "risk_normalised"),
         weights,
@@ -111,7 +111,7 @@ def run_risk_clock(
         max_steps=max_steps,
         progress=progress,
     )
-    assert trajectory.states is not None  # asked for
+    assert trajectory.states is not None  # `save_states` is set
     return trajectory, trajectory.states[LOG_TIME]
 
 

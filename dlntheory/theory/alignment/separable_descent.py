@@ -207,7 +207,7 @@ def gradient_descent(
     check_not_critical(problem, weights)
     descent = SeparableDescent(arch, problem.loss, rule)
     run = iterate(descent, weights, steps, ts=ts, save_states=True, progress=progress)
-    assert run.states is not None  # asked for
+    assert run.states is not None  # `save_states` is set
     layers = tuple(run.states[name] for name in arch.shapes)
     log_risk = problem.log_risk(product({str(k): layer for k, layer in enumerate(layers)}))
     last = float(log_risk[-1] - run.states[LOG_RISK][-1])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_number
 from ...architecture import Architecture
 from ...losses.base import checked_rows
 
@@ -19,7 +20,7 @@ def collapse_metrics(arch: Architecture, params: Mapping[str, Any], inputs: Any,
     r"""$D_l = \mathrm{tr}\,\Sigma_W / \mathrm{tr}\,\Sigma_B$ of the features $W_l \cdots W_1 x$, for l = 0, …, L.
 
     $\Sigma_W$ is the mean over samples of $(h - \mu_c)(h - \mu_c)^\top$, $\Sigma_B$ the mean over classes of
-    $(\mu_c - \mu)(\mu_c - \mu)^\top$, $\mu$ the mean of the class means. A host verb.
+    $(\mu_c - \mu)(\mu_c - \mu)^\top$, $\mu$ the mean of the class means.
 
     Args:
         arch: a chain of matrices.
@@ -65,6 +66,7 @@ def collapse_metrics(arch: Architecture, params: Mapping[str, Any], inputs: Any,
 
 def collapse_at_inputs(classes: int, per_class: int) -> float:
     r"""$D_0 = K(n-1)/(K-1)$ of K classes of n orthonormal inputs each."""
+    classes, per_class = integer(classes, "classes", minimum=2), integer(per_class, "per_class")
     return classes * (per_class - 1) / (classes - 1)
 
 
@@ -88,6 +90,8 @@ def collapse_slope(scale: float, per_class: int, depth: int) -> float:
         >>> round(collapse_slope(0.5, 10, 8), 4)
         -1.6741
     """
+    scale, per_class = real_number(scale, "scale", above=0), integer(per_class, "per_class")
+    depth = integer(depth, "depth")
     return 2.0 * float(np.log(scale)) - float(np.log(per_class)) / depth
 
 

@@ -1,4 +1,4 @@
-r"""Fibre of balanced weights over one product: its volume, and the entropy that comes of it. Host functions.
+r"""Fibre of balanced weights over one product: its volume, and the entropy that comes of it.
 
 Square products $W$ of full rank with singular values $s_k$, depth $N$, layers of the same size. Everything rests on
 $m_N(x, y) = \sum_{j=1}^N x^{(N-j)/N} y^{(j-1)/N} = (x - y)/(x^{1/N} - y^{1/N})$, always taken as the sum.
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from ..._checks import integer, real_array
+
 
 def log_orthogonal_volume(size: int) -> float:
     r"""$\log\operatorname{vol} O(d)$ in the metric $\|A\|_F^2$, both components.
@@ -24,8 +26,7 @@ def log_orthogonal_volume(size: int) -> float:
         >>> math.exp(log_orthogonal_volume(2)) / (2 * math.pi * math.sqrt(2))
         2.0
     """
-    if not isinstance(size, (int, np.integer)) or size < 1:
-        raise ValueError(f"Argument `size` must be an integer of at least 1, but is {size!r}.")
+    size = integer(size, "size")
     # O(d) fibres over spheres; a unit rotation of a plane has length sqrt(2) in this metric.
     spheres = [math.log(2.0) + k / 2 * math.log(math.pi) - gammaln(k / 2) for k in range(1, size + 1)]
     return float(sum(spheres)) + size * (size - 1) / 4 * math.log(2.0)
@@ -90,23 +91,18 @@ def log_m(s: np.ndarray, depth: int) -> np.ndarray:
 
 
 def checked_values(product: Any, depth: int) -> tuple[np.ndarray, int]:
-    """Singular values and depth, or a refusal."""
-    if not isinstance(depth, (int, np.integer)) or isinstance(depth, bool) or depth < 1:
-        raise ValueError(f"Argument `depth` must be an integer of at least 1, but is {depth!r}.")
-    matrix = np.asarray(product, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    """Singular values and depth, or an error."""
+    depth = integer(depth, "depth")
+    matrix = real_array(product, "product", ndim=2)
+    if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"Argument `product` must be a square matrix, but has shape {matrix.shape}.")
-    if not np.all(np.isfinite(matrix)):
-        raise ValueError(
-            f"Argument `product` must be finite, but {np.sum(~np.isfinite(matrix))} entries are not."
-        )
     s = np.linalg.svd(matrix, compute_uv=False)
     if s[-1] <= 1e-14 * s[0]:
         raise ValueError(
             "Argument `product` must be invertible (the fibre over a singular product has another dimension), but its "
             f"singular values go from {s[0]:.3g} to {s[-1]:.3g}."
         )
-    return s, int(depth)
+    return s, depth
 
 
 def _half_sum(s: np.ndarray, depth: int) -> float:

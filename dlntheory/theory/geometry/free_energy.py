@@ -1,17 +1,17 @@
-r"""Noise on balanced weights: the product descends $f - S_N/\beta$, since the fibre is curved. Host functions."""
+r"""Noise on balanced weights: the product descends $f - S_N/\beta$, since the fibre is curved."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from ..._checks import integer, real_number
 from ..._precision import require_float64
-from .entropy import checked_values, entropy, entropy_gradient
+from .entropy import entropy, entropy_gradient
 from .metric import metric_operator
 
 
@@ -64,9 +64,8 @@ class FreeEnergy:
     beta: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.beta) and self.beta > 0):
-            raise ValueError(f"Argument `beta` must be positive and finite, but is {self.beta!r}.")
-        checked_values(np.eye(1), self.depth)
+        real_number(self.beta, "beta", above=0)
+        integer(self.depth, "depth")
 
     def __call__(self, product: Any) -> float:
         """F at an invertible product."""

@@ -8,7 +8,7 @@ coordinates in which that metric is explicit:
   any matrix $B$, where $\sum_l\|dW_l\|^2 = 2\|dB\|^2 + \frac12\|B\|^2 d\varphi^2$.
 
 Steps are Euler-Maruyama's, of sizes $h$ and $h/2$ driven by the same noise, so that the error of the steps is measured.
-Averages need chains that have forgotten their start: Ctrl-C goes through.
+Averages need chains that have forgotten their start: Ctrl-C propagates.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.special import i0e
 
+from ..._checks import integer, real_array, real_number
 from ...display.displayed import Displayed
 from ...display.progress import progress_bar
 from .measures import log_density_factor
@@ -149,17 +150,15 @@ def scalar_langevin(
         ValueError: a value out of its range.
     """
     _check(beta, chains, step, time)
-    if not isinstance(depth, (int, np.integer)) or depth < 2:
-        raise ValueError(f"Argument `depth` must be an integer of at least 2, but is {depth!r}.")
-    N = int(depth)
+    sigma, N = real_number(sigma, "sigma"), integer(depth, "depth", minimum=2)
 
     def advance(x, h, noise):
         r = x[0]
         below = r
         for _ in range(N - 2):
             below = below * r
-        pull = (below * r - sigma) * below
-        return np.stack([r - h * pull + math.sqrt(2.0 * h / (N * beta)) * noise[0]])
+        gradient = (below * r - sigma) * below
+        return np.stack([r - h * gradient + math.sqrt(2.0 * h / (N * beta)) * noise[0]])
 
     start = np.full((1, chains), max(abs(sigma), 0.1) ** (1.0 / N))
 
@@ -218,9 +217,11 @@ def matrix_langevin(
         The component $\det W > 0$ of the balanced manifold, completed where $\det W = 0$.
     """
     _check(beta, chains, step, time)
-    mean, half = (sigma[0] + sigma[1]) / 2.0, (sigma[0] - sigma[1]) / 2.0
-    if not (math.isfinite(mean) and min(sigma) >= 0):
+    pair = real_array(sigma, "sigma", ndim=1)
+    if pair.shape != (2,) or np.min(pair) < 0:
         raise ValueError(f"Argument `sigma` must be two finite numbers of at least 0, but is {sigma!r}.")
+    sigma = (float(pair[0]), float(pair[1]))
+    mean, half = (sigma[0] + sigma[1]) / 2.0, (sigma[0] - sigma[1]) / 2.0
 
     def advance(x, h, noise):
         a, b, c, d, angle = x
@@ -381,9 +382,7 @@ def _gauss(low: float, high: float, count: int) -> tuple[np.ndarray, np.ndarray]
 
 def _check(beta: float, chains: int, step: float, time: float) -> None:
     for name, value in (("beta", beta), ("step", step), ("time", time)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"Argument `{name}` must be positive and finite, but is {value!r}.")
-    if not isinstance(chains, (int, np.integer)) or chains < 100:
-        raise ValueError(f"Argument `chains` must be an integer of at least 100, but is {chains!r}.")
+        real_number(value, name, above=0)
+    integer(chains, "chains", minimum=100)
     if time < 4 * step:
         raise ValueError(f"Argument `time` must be at least four steps, but is {time:g}.")

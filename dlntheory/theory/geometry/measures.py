@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_array
 from ...display.displayed import Displayed
 from .entropy import log_m
 
@@ -44,14 +45,12 @@ def log_density_factor(singular_values: Any, depth: int, reference: str) -> np.n
         >>> [round(float(log_density_factor([2.0, 1.0], 2, name)), 4) for name in REFERENCES]
         [0.5493, -1.589, -0.4904]
     """
-    s = np.asarray(singular_values, dtype=np.float64)
-    if s.ndim < 1 or not (np.all(np.isfinite(s)) and np.all(s > 0)):
-        raise ValueError("Argument `singular_values` must be positive and finite, of shape (..., d).")
-    if not isinstance(depth, (int, np.integer)) or depth < 1:
-        raise ValueError(f"Argument `depth` must be an integer of at least 1, but is {depth!r}.")
+    s, depth = real_array(singular_values, "singular_values"), integer(depth, "depth")
+    if s.ndim < 1 or not np.all(s > 0):
+        raise ValueError("Argument `singular_values` must be positive, of shape (..., d).")
     if reference not in REFERENCES:
         raise ValueError(f"Argument `reference` must be one of {list(REFERENCES)}, but is {reference!r}.")
-    logs = log_m(s, int(depth))
+    logs = log_m(s, depth)
     upper = np.triu(np.ones((s.shape[-1],) * 2, dtype=bool), 1)
     value = 0.5 * np.sum(np.where(upper, logs, 0.0), axis=(-2, -1))
     if reference == "metric":
@@ -112,7 +111,7 @@ def equilibrium_measures(singular_values: Any, depth: int) -> MeasureReport:
         >>> [name for name, slope in report.slopes.items() if slope > 0]
         ['metric', 'singular values']
     """
-    s = np.asarray(singular_values, dtype=np.float64)
+    s, depth = real_array(singular_values, "singular_values", ndim=1), integer(depth, "depth")
     logs = {name: float(log_density_factor(s, depth, name)) for name in REFERENCES}
     size = s.shape[-1]
     pairs = size * (size - 1) / 2
@@ -120,4 +119,4 @@ def equilibrium_measures(singular_values: Any, depth: int) -> MeasureReport:
     degree = 2.0 - 2.0 / depth
     slopes = {"metric": pairs * degree / 2, "lebesgue": -(pairs + size) * degree / 2}
     slopes["singular values"] = slopes["lebesgue"] + 2 * pairs
-    return MeasureReport(int(depth), tuple(map(float, s)), logs, slopes)
+    return MeasureReport(depth, tuple(map(float, s)), logs, slopes)

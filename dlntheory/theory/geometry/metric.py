@@ -1,4 +1,4 @@
-r"""The metric that balanced weights induce on products, $g = A_N^{-1}$. Host functions."""
+r"""The metric that balanced weights induce on products, $g = A_N^{-1}$."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Critical points of two layers on whitened data: subsets of fitted modes, with their curvature. Host functions."""
+r"""Critical points of two layers on whitened data: subsets of fitted modes, with their curvature."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_array
 from ...losses import SquaredLoss
 from .spectra import hessian_spectrum
 
@@ -63,11 +64,7 @@ def critical_points(target: Any, hidden: int) -> list[CriticalPoint]:
         >>> [(point.fitted, point.loss, point.lowest) for point in critical_points([[2.0, 0.0], [0.0, 1.0]], 1)]
         [((0,), 0.5, 0.0), ((1,), 2.0, -1.0), ((), 2.5, -2.0)]
     """
-    if not isinstance(hidden, (int, np.integer)) or hidden < 1:
-        raise ValueError(f"Argument `hidden` must be an integer of at least 1, but is {hidden!r}.")
-    matrix = np.asarray(target, dtype=np.float64)
-    if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
-        raise ValueError(f"Argument `target` must be a finite matrix, but has shape {matrix.shape}.")
+    hidden, matrix = integer(hidden, "hidden"), real_array(target, "target", ndim=2)
     outputs, inputs = matrix.shape
     sigma = np.linalg.svd(matrix, compute_uv=False)
     gaps = -np.diff(np.concatenate([sigma, [0.0]]))
@@ -83,7 +80,7 @@ def critical_points(target: Any, hidden: int) -> list[CriticalPoint]:
         for fitted in itertools.combinations(range(len(sigma)), size):
             s = np.where(np.isin(np.arange(len(sigma)), fitted), sigma, 0.0)
             missing = np.setdiff1d(np.arange(len(sigma)), fitted)
-            spectrum = hessian_spectrum(s, sigma, outputs, inputs, int(hidden))
+            spectrum = hessian_spectrum(s, sigma, outputs, inputs, hidden)
             lowest = float(spectrum[0])
             # Zero eigenvalues along the fibre are exact; rounding must not turn a minimum into a saddle.
             lowest = 0.0 if abs(lowest) <= 1e-12 * sigma[0] else lowest
@@ -110,8 +107,7 @@ def reduced_rank_minimum(loss: SquaredLoss, hidden: int) -> float:
     """
     if not isinstance(loss, SquaredLoss):
         raise ValueError(f"Argument `loss` must be a `SquaredLoss`, but is a {type(loss).__name__}.")
-    if not isinstance(hidden, (int, np.integer)) or hidden < 1:
-        raise ValueError(f"Argument `hidden` must be an integer of at least 1, but is {hidden!r}.")
+    hidden = integer(hidden, "hidden")
     covariance, correlation = np.asarray(loss.input_covariance), np.asarray(loss.correlation)
     values, vectors = np.linalg.eigh(covariance)
     if values[0] <= 1e-12 * values[-1]:

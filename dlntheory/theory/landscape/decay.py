@@ -1,13 +1,13 @@
-r"""Weight decay on whitened data: what it costs to represent a product, and which modes survive it. Host functions."""
+r"""Weight decay on whitened data: what it costs to represent a product, and which modes survive it."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_array, real_number
 from ...display.displayed import Displayed
 
 
@@ -30,13 +30,8 @@ def least_weight_norm(product: Any, depth: int) -> float:
         >>> least_weight_norm([[3.0, 0.0], [0.0, 1.0]], 2)
         8.0
     """
-    depth = _checked_depth(depth, 1)
-    matrix = np.asarray(product, dtype=np.float64)
-    if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
-        raise ValueError(
-            f"Argument `product` must be a finite matrix, but has shape {matrix.shape}"
-            f"{'' if matrix.ndim != 2 else ' and entries that are not finite'}."
-        )
+    depth = integer(depth, "depth")
+    matrix = real_array(product, "product", ndim=2)
     singular = np.linalg.svd(matrix, compute_uv=False)
     return float(depth * np.sum(singular ** (2.0 / depth)))
 
@@ -99,9 +94,8 @@ def decay_thresholds(sigma: float, depth: int) -> DecayThresholds:
         >>> print(f"{thresholds.critical:.6f} {thresholds.spinodal:.6f}")
         0.681420 0.811265
     """
-    depth = _checked_depth(depth, 2)
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"Argument `sigma` must be positive and finite, but is {sigma:g}.")
+    depth = integer(depth, "depth", minimum=2)
+    sigma = real_number(sigma, "sigma", above=0)
     # At depth 2 both s are 0 and 0^0 = 1.
     jump, last = sigma * (depth - 2) / (depth - 1), sigma * (depth - 2) / (2 * depth - 2)
     power = 1.0 - 2.0 / depth
@@ -140,12 +134,11 @@ def decayed_mode(sigma: Any, weight_decay: float, depth: int) -> np.ndarray:
         >>> print(decayed_mode([1.5, 0.4], 0.5, 2), decayed_mode([1.5, 0.4], 0.5, 3))
         [1. 0.] [1. 0.]
     """
-    depth = _checked_depth(depth, 2)
-    targets = np.asarray(sigma, dtype=np.float64)
-    if not (np.all(np.isfinite(targets)) and np.all(targets >= 0)):
-        raise ValueError(f"Argument `sigma` must be finite and at least 0, but is {sigma!r}.")
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise ValueError(f"Argument `weight_decay` must be a number of at least 0, but is {weight_decay!r}.")
+    depth = integer(depth, "depth", minimum=2)
+    targets = real_array(sigma, "sigma", empty=True)
+    if np.any(targets < 0):
+        raise ValueError(f"Argument `sigma` must be at least 0, but has an entry {float(np.min(targets)):g}.")
+    weight_decay = real_number(weight_decay, "weight_decay", minimum=0)
     if depth == 2:
         return np.maximum(targets - weight_decay, 0.0)
     jump = targets * (depth - 2) / (depth - 1)
@@ -154,15 +147,9 @@ def decayed_mode(sigma: Any, weight_decay: float, depth: int) -> np.ndarray:
     shift = np.where(survives, targets, 1.0 + weight_decay)  # dead modes: s = 1 solves their equation
     for _ in range(60):
         # Convex with a positive value at sigma: Newton falls monotonically to the larger root.
-        pull = weight_decay * s ** (2.0 / depth - 1.0)
-        step = (s - shift + pull) / (1.0 + (2.0 / depth - 1.0) * pull / s)
+        decay = weight_decay * s ** (2.0 / depth - 1.0)
+        step = (s - shift + decay) / (1.0 + (2.0 / depth - 1.0) * decay / s)
         s = s - step
         if np.all(np.abs(step) <= 1e-15 * s):
             break
     return np.where(survives, s, 0.0)
-
-
-def _checked_depth(depth: int, least: int) -> int:
-    if not isinstance(depth, (int, np.integer)) or isinstance(depth, bool) or depth < least:
-        raise ValueError(f"Argument `depth` must be an integer of at least {least}, but is {depth!r}.")
-    return int(depth)

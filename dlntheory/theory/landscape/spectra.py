@@ -1,18 +1,17 @@
 r"""Spectra in closed form on whitened data: tangent kernel of any depth, full Hessian of two layers, sharpness.
 
 All for $\frac12\|z - S\|_F^2$ with unit rates, at balanced points aligned with $S$: $z = U\,\mathrm{diag}(s)\,V^\top$,
-$S = U\,\mathrm{diag}(\sigma)\,V^\top$. `WhitenedLandscape` puts in the factors of a real loss. Host functions.
+$S = U\,\mathrm{diag}(\sigma)\,V^\top$. `WhitenedLandscape` puts in the factors of a real loss.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
 
-from .decay import _checked_depth
+from ..._checks import integer, real_array
 
 
 def ntk_spectrum(singular_values: Any, outputs: int, inputs: int, depth: int) -> np.ndarray:
@@ -40,7 +39,7 @@ def ntk_spectrum(singular_values: Any, outputs: int, inputs: int, depth: int) ->
         >>> print(ntk_spectrum([4.0], 1, 2, 2), ntk_spectrum([8.0], 1, 2, 3))
         [4. 8.] [16. 48.]
     """
-    depth = _checked_depth(depth, 1)
+    depth = integer(depth, "depth")
     s = _checked_modes("singular_values", singular_values, outputs, inputs)
     left = np.concatenate([s, np.zeros(outputs - len(s))])
     right = np.concatenate([s, np.zeros(inputs - len(s))])
@@ -83,14 +82,13 @@ def hessian_spectrum(s: Any, sigma: Any, outputs: int, inputs: int, hidden: int)
         >>> print(hessian_spectrum([2.0], [2.0], 1, 1, 1), hessian_spectrum([0.0], [2.0], 1, 1, 1))
         [0. 4.] [-2.  2.]
     """
-    if not isinstance(hidden, (int, np.integer)) or hidden < 1:
-        raise ValueError(f"Argument `hidden` must be an integer of at least 1, but is {hidden!r}.")
+    hidden = integer(hidden, "hidden")
     s = _checked_modes("s", s, outputs, inputs)
-    sigma = np.asarray(sigma, dtype=np.float64)
+    sigma = real_array(sigma, "sigma", ndim=1)
     r = min(outputs, inputs)
-    if s.shape != (r,) or sigma.shape != (r,) or not np.all(np.isfinite(sigma)):
+    if s.shape != (r,) or sigma.shape != (r,):
         raise ValueError(
-            f"Arguments `s` and `sigma` must be finite of shape ({r},), one for each mode, but have shapes "
+            f"Arguments `s` and `sigma` must be of shape ({r},), one for each mode, but have shapes "
             f"{s.shape} and {sigma.shape}."
         )
     if np.count_nonzero(s) > hidden:
@@ -137,26 +135,22 @@ def sharpness(target: Any, depth: int) -> float:
         >>> sharpness([[2.0, 0.0], [0.0, 1.0]], 2)
         4.0
     """
-    depth = _checked_depth(depth, 1)
-    matrix = np.asarray(target, dtype=np.float64)
-    if matrix.ndim != 2 or not np.all(np.isfinite(matrix)):
-        raise ValueError(f"Argument `target` must be a finite matrix, but has shape {matrix.shape}.")
+    depth = integer(depth, "depth")
+    matrix = real_array(target, "target", ndim=2)
     return float(depth * np.linalg.norm(matrix, 2) ** (2.0 - 2.0 / depth))
 
 
 def _checked_modes(name: str, values: Any, outputs: int, inputs: int) -> np.ndarray:
-    for label, size in (("outputs", outputs), ("inputs", inputs)):
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"Argument `{label}` must be an integer of at least 1, but is {size!r}.")
-    modes = np.asarray(values, dtype=np.float64)
-    if modes.ndim != 1 or len(modes) > min(outputs, inputs):
+    integer(outputs, "outputs")
+    integer(inputs, "inputs")
+    modes = real_array(values, name, ndim=1, empty=True)
+    if len(modes) > min(outputs, inputs):
         raise ValueError(
             f"Argument `{name}` must have shape (modes,) with at most {min(outputs, inputs)} modes, but has shape "
             f"{modes.shape}."
         )
-    if not (np.all(np.isfinite(modes)) and np.all(modes >= 0)):
-        least = math.nan if not len(modes) else float(np.min(modes))
+    if np.any(modes < 0):
         raise ValueError(
-            f"Argument `{name}` must be finite and at least 0, but its smallest entry is {least:g}."
+            f"Argument `{name}` must be at least 0, but its smallest entry is {np.min(modes):g}."
         )
     return modes

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import real_array
 from ...architecture import Architecture
 from ...display.displayed import Displayed
 from ...solutions.whitened_problem import WhitenedProblem
@@ -147,10 +148,10 @@ class WhitenedLandscape(Displayed):
         return [*rows, ("loss", self.problem.conventions)]
 
     def _product(self, product: Any) -> np.ndarray:
-        matrix = np.asarray(product, dtype=np.float64)
-        if matrix.shape != self.problem.target.shape or not np.all(np.isfinite(matrix)):
+        matrix = real_array(product, "product")
+        if matrix.shape != self.problem.target.shape:
             raise ValueError(
-                f"Argument `product` must be finite of shape {self.problem.target.shape}, but has shape {matrix.shape}."
+                f"Argument `product` must be of shape {self.problem.target.shape}, but has shape {matrix.shape}."
             )
         return matrix
 

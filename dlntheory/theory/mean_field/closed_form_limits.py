@@ -10,6 +10,9 @@ from ..._checks import integer, real_number
 from .config import MeanFieldConfig
 from .marchenko_pastur import marchenko_pastur
 
+#: Squares of arguments must be doubles.
+LARGEST = 1e150
+
 
 def initial_error(config: MeanFieldConfig) -> float:
     r"""Test error before training, exactly: the teacher's variance plus that of the initial function.
@@ -51,6 +54,8 @@ def infinite_one_layer(T: int, *, eta: float, gamma0: float) -> np.ndarray:
         np.float64(0.81)
     """
     T = integer(T, "T")
+    eta = real_number(eta, "eta", minimum=0, maximum=LARGEST)
+    gamma0 = real_number(gamma0, "gamma0", above=0, maximum=LARGEST)
     plus = minus = 1.0
     errors = np.empty(T)
     for t in range(T):
@@ -83,6 +88,11 @@ def lazy_finite_data(
         [1.0, 0.66]
     """
     T = integer(T, "T")
+    L, eta = integer(L, "L"), real_number(eta, "eta")
+    alpha, sigma = (
+        real_number(alpha, "alpha", above=0),
+        real_number(sigma, "sigma", minimum=0, maximum=LARGEST),
+    )
     x, weight = marchenko_pastur(1.0 / alpha)
     positive = x > 0
     xs, ws = x[positive], weight[positive]
@@ -111,6 +121,7 @@ def lazy_finite_width(T: int, *, eta: float, nu: float) -> np.ndarray:
         $L = 1$, `alpha` = inf, centred output, `gamma0` → 0 (error $O(\gamma_0^2)$), isotropic data, unit weights.
     """
     T = integer(T, "T")
+    eta, nu = real_number(eta, "eta"), real_number(nu, "nu", above=0)
     x, weight = marchenko_pastur(1.0 / nu)
     return np.array([weight @ (1.0 - eta * (1.0 + x)) ** (2 * t) for t in range(T)])
 
@@ -125,4 +136,5 @@ def least_squares_floor(alpha: float, sigma: float) -> tuple[float, float]:
         (0.25, 0.8)
     """
     alpha = real_number(alpha, "alpha", above=1, finite=False)
+    sigma = real_number(sigma, "sigma", minimum=0, maximum=LARGEST)
     return sigma**2 / (alpha - 1.0), sigma**2 * (1.0 - 1.0 / alpha)

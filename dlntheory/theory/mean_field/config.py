@@ -113,9 +113,10 @@ class MeanFieldConfig:
 
     def _check_combinations(self) -> None:
         assert self.p is not None
-        if self.gamma0**2 * self.nu < SMALLEST:
+        if not SMALLEST < np.square(self.gamma0) * self.nu < math.inf and not math.isinf(self.nu):
             raise ValueError(
-                f"Argument `gamma0` must be so large that gamma0^2 nu is above {SMALLEST:g}, but is {self.gamma0:g}."
+                f"Argument `gamma0` must be so large that gamma0^2 nu is above {SMALLEST:g}, and finite, but is "
+                f"{self.gamma0:g}."
             )
         total = math.fsum(self.p)
         if abs(total - 1.0) > 1e-9:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._checks import integer, real_number
+from ..._checks import integer, real_array, real_number
 
 
 def power_law_modes(
@@ -34,7 +34,8 @@ def power_law_modes(
         >>> float(np.sum(modes["p"] * modes["lam"] * modes["teacher2"])).__round__(12)
         1.0
     """
-    a, b = real_number(decay, "decay", above=0), real_number(source, "source", above=0)
+    a = real_number(decay, "decay", above=0, maximum=100)
+    b = real_number(source, "source", above=0, maximum=100)
     exact, bins = integer(exact, "exact"), integer(bins, "bins")
     end = real_number(end, "end", above=exact + 0.5)
     head = np.arange(1.0, exact + 1.0)
@@ -55,10 +56,10 @@ def rich_exponent(source: float, L: int) -> float:
     r"""Exponent of the test error in time for rich training with $L$ hidden layers.
 
     $(L+1) b/(1 + L b)$ for $b < 1$, faster than the lazy $b$; $b$ for $b \geq 1$. A rank-one kernel of strength
-    $|\beta|^{2L/(L+1)}$ grows with what is learned and speeds up the clock.
+    $|\beta|^{2L/(L+1)}$ grows with what is learned and speeds up time.
 
     Validity:
-        Asymptotic in time, infinite width, population; an argument of scale, confirmed by `RankOneFlow` to .01.
+        Asymptotic in time, infinite width, population; an argument of scale, confirmed by `rank_one_flow` to .01.
 
     Example:
         >>> rich_exponent(0.5, 2)
@@ -79,7 +80,12 @@ def log_slope(times: np.ndarray, values: np.ndarray, start: float, stop: float) 
         >>> round(log_slope(t, 3 * t**-0.5, 10, 100), 12)
         0.5
     """
-    times, values = np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    times, values = real_array(times, "times", ndim=1), real_array(values, "values", ndim=1, finite=False)
+    start, stop = real_number(start, "start"), real_number(stop, "stop", finite=False)
+    if len(times) != len(values):
+        raise ValueError(
+            f"Argument `values` must have an entry for each of {len(times)} times, but has {len(values)}."
+        )
     inside = (times >= start) & (times <= stop) & (times > 0)
     if np.count_nonzero(inside) < 2:
         raise ValueError(

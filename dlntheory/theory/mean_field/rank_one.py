@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._checks import integer, real_number
+from ..._checks import integer, real_array, real_number
 from ...display.displayed import Displayed
 
 
@@ -36,7 +36,7 @@ class RankOneRun(Displayed):
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
-            ("time", f"t from {self.ts[0]:g} to {self.ts[-1]:g}, {len(self.ts)} saves"),
+            ("time", f"t from {self.ts[0]:g} to {self.ts[-1]:g}, {len(self.ts)} saved states"),
             ("gen", f"{self.gen[0]:.4g} -> {self.gen[-1]:.4g}"),
             ("slope at the end", f"{self.slope[-1]:.4g} (of log gen against log t, with its sign changed)"),
             ("norm of B", f"{self.norm[0]:.4g} -> {self.norm[-1]:.4g}"),
@@ -71,8 +71,15 @@ def rank_one_flow(
     from scipy.integrate import solve_ivp
 
     L = integer(L, "L")
-    lam, p, teacher2 = (np.asarray(modes[name], dtype=np.float64) for name in ("lam", "p", "teacher2"))
-    ts = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    if not isinstance(modes, Mapping) or not {"lam", "p", "teacher2"} <= set(modes):
+        raise ValueError(
+            "Argument `modes` must be a dict with `lam`, `p` and `teacher2`, as from `power_law_modes`."
+        )
+    lam, p, teacher2 = (
+        real_array(modes[name], f"modes['{name}']", ndim=1) for name in ("lam", "p", "teacher2")
+    )
+    ts = np.atleast_1d(real_array(times, "times"))
+    rtol = real_number(rtol, "rtol", above=0, below=1)
     if not (np.all(ts > 0) and np.all(np.diff(ts) > 0)):
         raise ValueError(f"Argument `times` must be positive and increasing, but is {times!r}.")
     target = np.sqrt(p * teacher2)

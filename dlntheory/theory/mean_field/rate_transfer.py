@@ -60,7 +60,7 @@ def best_rate(
     r"""The constant learning rate that minimises the test error at the last time of `config`.
 
     A geometric grid finds the valleys of $\log$ gen, a bounded search inside each deep one its minimum.
-    Divergence counts as an infinite error. A host verb; about 150 solutions of the theory. Ctrl-C goes through: half
+    Divergence counts as an infinite error. About 150 solutions of the theory. Ctrl-C propagates: half
     a grid has no best rate.
 
     Args:
@@ -210,7 +210,7 @@ def width_transfer(
 ) -> RateTransfer:
     r"""Best learning rates by width, $\gamma_0$ fixed (μP) against $\gamma_0 = \gamma/\sqrt\nu$ (NTK parameterisation).
 
-    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         config: the training in μP; `nu` and `eta` are replaced.
@@ -241,7 +241,7 @@ def depth_transfer(
 ) -> RateTransfer:
     r"""Best learning rates by depth: branches scaled by $1/\sqrt{\text{blocks}}$, branches of a fixed scale, no skips.
 
-    Ctrl-C returns the depths that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the depths that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         config: the training, with `residual` the branch scale b; `L` and `eta` are replaced.

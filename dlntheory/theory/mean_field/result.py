@@ -49,8 +49,8 @@ class MeanFieldResult(Displayed):
         V: (time,) $V(t,t)$, squared size of the probed direction.
         H: (layer, time) $H^l(t,t)$, squared size of the forward fields of the hidden layers.
         G: (layer, time) $G^l(t,t)$, squared size of the backward fields.
-        ensemble: (time,) test error of the average over initialisations at fixed data, or `None` if not asked for.
-        two_time: the matrices at pairs of times, or `None` if not asked for.
+        ensemble: (time,) test error of the average over initialisations at fixed data, or `None`.
+        two_time: the matrices at pairs of times, or `None`.
         diverged_at: the update after which the test error was infinite or above the cap (1e6, or that many times the
             start where it is larger), or `None`. The curves then end one time earlier.
         interrupted: whether the user stopped it before its end; the curves are then complete up to there.

@@ -1,4 +1,4 @@
-r"""The data side: the error vector $v = \beta_* - \beta$ and its image $\hat v$ in the training set, row by row."""
+r"""Order parameters of the samples: the error $v = \beta_* - \beta$ and its image $\hat v$ in the training set."""
 
 from __future__ import annotations
 

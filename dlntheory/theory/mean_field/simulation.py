@@ -24,7 +24,7 @@ class Simulation(Displayed):
     r"""What `simulate` measured, one row for each seed.
 
     Attributes:
-        config: the configuration, with the ratios asked for.
+        config: the configuration, with the exact ratios.
         D: input dimension; `N`: width; `P`: size of the training set or of one batch (0: population).
         gen: (seeds, time) $E_x(\beta_* \cdot x/\sqrt D - f)^2$, without noise and without ½.
         train: (seeds, time) mean of $(y - f)^2$ over the training set; on the fresh batch for one-pass training.
@@ -33,7 +33,7 @@ class Simulation(Displayed):
         V: (seeds, time) $|\hat v|^2/D$.
         overlap: (seeds, modes, time) $v_k \cdot \beta_{*k}/|\beta_{*k}|^2$, whose mean over seeds is $m_k(t)$.
         alignment: (seeds, time) cosine between $\beta$ and $\beta_*$ in the metric $\Lambda$.
-        interrupted: whether the user stopped it: there are fewer seeds than were asked for.
+        interrupted: whether the user stopped it: there are fewer seeds than intended.
     """
 
     config: MeanFieldConfig
@@ -113,7 +113,7 @@ def simulate(
     r"""Train `seeds` finite networks by the optimiser of `config` and record the order parameters.
 
     One step costs $O(LN^2 + ND + PD)$: the network is probed along one direction only, the weights change by
-    matrices of rank one in place, and neither $X^\top X$ nor a product of weights is ever formed. A host verb.
+    matrices of rank one in place, and neither $X^\top X$ nor a product of weights is ever formed.
 
     Args:
         config: the limit to approach; `nu` finite, since $N = \nu D$.
@@ -125,7 +125,7 @@ def simulate(
     Returns:
         The recorded curves at the times $0 \dots T-1$. An unstable network gives large or infinite values, never an
         error: see `Simulation.diverged`. Ctrl-C returns the networks that are done, with `interrupted` set; before
-        the first one it goes through.
+        the first one it propagates.
 
     Raises:
         ValueError: `nu` is infinite, `D` is too small for a width of 1, one sample, or one dimension for each

@@ -101,7 +101,7 @@ def sweep(
 ) -> Sweep:
     """Solve the theory for several configurations of one length and keep them under their values.
 
-    Ctrl-C returns the values that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the values that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         title: what is varied, in words.

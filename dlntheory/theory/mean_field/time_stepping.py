@@ -1,4 +1,4 @@
-"""The causal marching: row t of every matrix from the rows before it, exactly, with no iteration and no sampling."""
+"""Causal time stepping: row t of every matrix from the rows before it, exactly, with no iteration and no sampling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAP = 1e6
 
 @dataclasses.dataclass
 class TimeStepping:
-    """The state of a marching: the matrices of both sides, filled up to `rows`.
+    """The state of the time stepping: the matrices of both sides, filled up to `rows`.
 
     Attributes:
         layers: the hidden layers.
@@ -37,7 +37,7 @@ class TimeStepping:
 
     @classmethod
     def of(cls, config: MeanFieldConfig, *, ensemble: bool) -> TimeStepping:
-        """A marching that has not begun; allocates everything."""
+        """Nothing filled yet; allocates everything."""
         kernel, shrinkage = memory(config)
         kind = FullyConnectedLayers if config.residual is None else ResidualLayers
         layers = kind(config, kernel, shrinkage)

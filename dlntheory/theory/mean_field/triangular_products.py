@@ -1,6 +1,6 @@
 """Products with causal (lower triangular) and symmetric matrices that read only the half that matters.
 
-One row of the marching multiplies about twenty stored matrices by one vector each: all its time is reading memory, so
+One row multiplies about twenty stored matrices by one vector each: all its time is reading memory, so
 half the bytes is half the time. The matrices are read in horizontal panels, from the first column to the diagonal.
 """
 

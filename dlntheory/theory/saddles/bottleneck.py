@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..._checks import integer, real_number
 from .chain_inputs import check_depth
 
 
 def bottleneck_time(depth: int, small: int, eps: float, level: float = 0.5) -> float:
-    r"""The time at which $p = \prod_l a_l$ reaches `level` for $a_l' = (1 - p)\,p/a_l$. A host verb.
+    r"""The time at which $p = \prod_l a_l$ reaches `level` for $a_l' = (1 - p)\,p/a_l$.
 
     `small` layers start at $\epsilon$ and the others at 1. The differences of squares are conserved, so that one
     variable $a$ is left, with $p = a^r (1 + a^2 - \epsilon^2)^{(L-r)/2}$, and $t = \int da\,a/((1 - p)\,p)$ is a
@@ -36,11 +37,9 @@ def bottleneck_time(depth: int, small: int, eps: float, level: float = 0.5) -> f
     from scipy.integrate import quad
     from scipy.optimize import brentq
 
-    layers, count = check_depth(depth), small
-    if isinstance(small, bool) or not isinstance(small, (int, np.integer)) or not 1 <= small <= layers:
-        raise ValueError(f"Argument `small` must be an integer from 1 to {layers}, but is {small!r}.")
-    if not 0 < eps < 1:
-        raise ValueError(f"Argument `eps` must be between 0 and 1, but is {eps}.")
+    layers = check_depth(depth)
+    count = integer(small, "small", maximum=layers)
+    eps, level = real_number(eps, "eps", minimum=1e-30, below=1), real_number(level, "level")
     if not eps**count < level < 1:
         raise ValueError(
             f"Argument `level` must be above the start {eps**count:.3g} and below 1, but is {level}."
@@ -76,12 +75,8 @@ def bottleneck_law(small: int, eps: float) -> float:
         >>> bottleneck_law(3, 1e-3), bottleneck_law(4, 1e-2)
         (1000.0, 5000.0)
     """
-    if small < 2:
-        raise ValueError(
-            f"Argument `small` must be at least 2 (one small layer delays nothing), but is {small}."
-        )
-    if not 0 < eps < 1:
-        raise ValueError(f"Argument `eps` must be between 0 and 1, but is {eps}.")
+    # One small layer delays nothing: the time stays bounded.
+    small, eps = integer(small, "small", minimum=2), real_number(eps, "eps", minimum=1e-30, below=1)
     return float(np.log(1 / eps)) if small == 2 else eps ** -(small - 2.0) / (small - 2)
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, real_number
 from ..._errors import ConditionError, InfeasibleError
 from ..._precision import require_float64
 from ...architecture import Architecture
@@ -50,6 +51,10 @@ def layers_of(weights: Mapping[str, Any], argument: str = "weights") -> list[np.
     Raises:
         ValueError: fewer than two layers, other names, entries that are no finite matrix, widths that do not match.
     """
+    if not isinstance(weights, Mapping):
+        raise ValueError(
+            f"Argument `{argument}` must be a dict W1, …, WL, but is a {type(weights).__name__}."
+        )
     names = [f"W{layer}" for layer in range(1, len(weights) + 1)]
     if sorted(weights) != sorted(names):
         raise ValueError(f"Argument `{argument}` must hold W1, …, WL, but holds {list(weights)}.")
@@ -70,17 +75,12 @@ def layers_of(weights: Mapping[str, Any], argument: str = "weights") -> list[np.
 
 
 def check_depth(depth: Any) -> int:
-    """`depth` as an integer of at least 2.
+    """`depth` as an integer of at least 2: one layer has no saddle at the origin.
 
     Raises:
         ValueError: it is none.
     """
-    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or depth < 2:
-        raise ValueError(
-            f"Argument `depth` must be an integer of at least 2 (one layer has no saddle at the origin), "
-            f"but is {depth!r}."
-        )
-    return int(depth)
+    return integer(depth, "depth", minimum=2)
 
 
 def check_alpha(alpha: Any) -> float:
@@ -89,10 +89,7 @@ def check_alpha(alpha: Any) -> float:
     Raises:
         ValueError: it is none.
     """
-    value = float(alpha)
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"Argument `alpha` must be a positive finite number, but is {alpha}.")
-    return value
+    return real_number(alpha, "alpha", minimum=1e-75, maximum=1e75)
 
 
 def product_of(layers: list[np.ndarray]) -> np.ndarray:

@@ -78,6 +78,7 @@ def approach_exponent(depth: int, s_k: float, s_next: float) -> float:
         (0.5, 0.571, 3.0)
     """
     layers = check_depth(depth)
+    s_k, s_next = real_number(s_k, "s_k"), real_number(s_next, "s_next")
     if not s_k > s_next > 0:
         raise ConditionError(
             f"Arguments `s_k` and `s_next` must decrease and be positive, but are {s_k} and {s_next}: equal modes are "
@@ -88,7 +89,7 @@ def approach_exponent(depth: int, s_k: float, s_next: float) -> float:
 
 
 def closest_approach(run: PathRun, saddles: Any) -> np.ndarray:
-    r"""$\min_t \|A(t) - A_k\|_F$ for each saddle $A_k$ (k, d_out, d_in) along a run. A host verb.
+    r"""$\min_t \|A(t) - A_k\|_F$ for each saddle $A_k$ (k, d_out, d_in) along a run.
 
     Between recorded steps the minimum is that of a parabola through the logarithm at three of them.
     """
@@ -126,11 +127,13 @@ def closest_approach_of_modes(sigma1: float, sigma2: float, scales: Any) -> np.n
     """
     from scipy.optimize import minimize_scalar
 
-    sigma1 = real_number(sigma1, "sigma1", above=0)
+    sigma1 = real_number(sigma1, "sigma1", above=0, maximum=1e150)
     sigma2 = real_number(sigma2, "sigma2", above=0, below=sigma1)
     epsilons = real_array(scales, "scales")
-    if not (np.all(epsilons > 0) and np.all(epsilons**2 < sigma2)):
-        raise ValueError(f"Argument `scales` must be positive with squares below sigma2, but is {scales!r}.")
+    if not (np.all(epsilons > 1e-75) and np.all(epsilons**2 < sigma2)):
+        raise ValueError(
+            f"Argument `scales` must be above 1e-75 with squares below sigma2, but is {scales!r}."
+        )
 
     def log_distance(t: float, s0: float) -> float:
         decay1, decay2 = math.exp(-2 * sigma1 * t), math.exp(-2 * sigma2 * t)
@@ -156,7 +159,7 @@ def closest_approach_of_modes(sigma1: float, sigma2: float, scales: Any) -> np.n
 
 
 def approach_study(runs: Sequence[PathRun], target: Any, saddles: int = 2) -> ApproachStudy:
-    r"""Closest approach to the first saddles of whitened regression, over runs of several scales. A host verb.
+    r"""Closest approach to the first saddles of whitened regression, over runs of several scales.
 
     Args:
         runs: from `follow_path`, one for each $\alpha$, of one network and target.

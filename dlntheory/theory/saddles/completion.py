@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_number
 from ...display.displayed import Displayed
 from ...display.progress import collect, whole_runs
 from ...display.text import one_line
@@ -92,12 +93,12 @@ def completion_problem(
     Raises:
         ValueError: a rank above the side, or a fraction outside (0, 1] or too small to show an entry.
     """
-    if not 1 <= rank <= side:
-        raise ValueError(f"Argument `rank` must be between 1 and {side}, but is {rank}.")
-    count = round(observed * side**2) if np.isfinite(observed) else 0
-    if not 0 < observed <= 1 or count < 1:
-        raise ValueError(f"Argument `observed` must be above 0 and at most 1, but is {observed}.")
-    rng = np.random.default_rng(seed)
+    side = integer(side, "side")
+    rank, norm = integer(rank, "rank", maximum=side), real_number(norm, "norm", above=0)
+    count = round(real_number(observed, "observed", above=0, maximum=1) * side**2)
+    if count < 1:
+        raise ValueError(f"Argument `observed` must be so large that an entry is shown, but is {observed}.")
+    rng = np.random.default_rng(integer(seed, "seed", minimum=0))
     truth = rng.standard_normal((side, rank)) @ rng.standard_normal((rank, side))
     mask = np.zeros(side**2, dtype=bool)
     mask[rng.permutation(side**2)[:count]] = True
@@ -113,9 +114,9 @@ def completion_study(
     time: float = 60.0,
     progress: bool | None = None,
 ) -> CompletionStudy:
-    r"""Runs the full flow from $\alpha\theta_0$ for every scale and compares with the greedy points. A host verb.
+    r"""Runs the full flow from $\alpha\theta_0$ for every scale and compares with the greedy points.
 
-    Ctrl-C returns the scales that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the scales that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         problem: from `completion_problem`.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import integer, real_array
 from ..._errors import ConditionError
 from ..._precision import require_float64
 from ...display.displayed import Displayed
@@ -103,11 +104,7 @@ def balanced_entries(w: Any, depth: int) -> dict[str, np.ndarray]:
     Raises:
         ValueError: no finite vector, a depth below 1.
     """
-    vector = checked_array(w, "w")
-    if vector.ndim != 1 or depth < 1:
-        raise ValueError(
-            f"Arguments `w` and `depth` must be a vector and at least 1, but are of shape {vector.shape} and {depth}."
-        )
+    vector, depth = real_array(w, "w", ndim=1), integer(depth, "depth")
     root = np.abs(vector) ** (1.0 / depth)
     layers = {f"w{layer}": root.copy() for layer in range(1, depth + 1)}
     layers[f"w{depth}"] = root * np.where(vector < 0, -1.0, 1.0)
@@ -118,7 +115,7 @@ def balanced_entries(w: Any, depth: int) -> dict[str, np.ndarray]:
 def discriminant_flow(
     cost: DiscriminantCost, layers: Mapping[str, Any], t1: float, *, rtol: float = 1e-11
 ) -> DiscriminantRun:
-    r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. A host verb; Ctrl-C goes through.
+    r"""The gradient flow of $J(a_1 \odot \cdots \odot a_L)$. Ctrl-C propagates.
 
     As $J$ is invariant to scaling, $\langle a_l, \nabla_{a_l} J\rangle = \langle w, \nabla_w J\rangle = 0$ by Euler's
     identity: every $\|a_l\|_2^2$ is conserved for any start. A balanced start stays balanced, so that it conserves the

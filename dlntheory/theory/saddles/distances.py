@@ -82,9 +82,9 @@ class Distances(Displayed):
 
 
 def distances(weights: Mapping[str, Any], target: Any, *, progress: bool | None = None) -> Distances:
-    r"""Distances from a start to the nearest minimum and saddle of $\frac12\|W_L \cdots W_1 - A_*\|_F^2$. A host verb.
+    r"""Distances from a start to the nearest minimum and saddle of $\frac12\|W_L \cdots W_1 - A_*\|_F^2$.
 
-    Ctrl-C goes through: a projection on its way is at no distance.
+    Ctrl-C propagates: a projection on its way is at no distance.
 
     Args:
         weights: `"W1"`, …, `"WL"`.
@@ -127,7 +127,7 @@ def nearest_minimum(weights: Mapping[str, Any], target: Any) -> Projection:
 
 
 def project_fibre(weights: Mapping[str, Any], target: Any) -> Projection:
-    r"""The nearest point with $W_L \cdots W_1 = A_*$ by minimum-norm Newton steps. A host verb.
+    r"""The nearest point with $W_L \cdots W_1 = A_*$ by minimum-norm Newton steps.
 
     With $P_l = W_L \cdots W_{l+1}$ and $Q_l = W_{l-1} \cdots W_1$ each step solves $\sum_l P_l P_l^\top \Lambda\,
     Q_l^\top Q_l = A_* - A + \sum_l P_l (W_l - W_l(0)) Q_l$, only $d_{out} d_{in}$ unknowns, and sets $W_l = W_l(0) +

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, real_number
 from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...architecture import Architecture
@@ -147,9 +148,9 @@ class EscapeTime(Displayed):
 
 @whole_runs()
 def escape_direction(gradient: Any, theta0: Mapping[str, Any]) -> EscapeDirection:
-    r"""The direction in which the flow from a vanishing multiple of $\theta_0$ leaves the origin. A host verb.
+    r"""The direction in which the flow from a vanishing multiple of $\theta_0$ leaves the origin.
 
-    Ctrl-C goes through, here and in the other functions of this module: an unfinished escape has no direction.
+    Ctrl-C propagates, here and in the other functions of this module: an unfinished escape has no direction.
 
     Args:
         gradient: $G(0)$ (d_out, d_in), with a simple largest singular value.
@@ -187,7 +188,7 @@ def escape_direction(gradient: Any, theta0: Mapping[str, Any]) -> EscapeDirectio
 
 
 def escape_time(gradient: Any, theta0: Mapping[str, Any], alpha: float) -> EscapeTime:
-    r"""When the flow from $\alpha\theta_0$ has learnt half of the first mode, with both constants. A host verb.
+    r"""When the flow from $\alpha\theta_0$ has learnt half of the first mode, with both constants.
 
     $t_{1/2} = \frac{1}{2 s_1}\log\big(\frac{s_1}{\alpha^2 c} - 1\big)$, $c = \frac14\|W_1 v_1 + W_2^\top u_1\|^2$, for
     two layers; $t_{1/2} = T^* \alpha^{-(L-2)} + c_L + o(1)$ for $L \ge 3$, with the blow-up time $T^*$ of the
@@ -242,10 +243,7 @@ def second_constant(s1: float, depth: int) -> float:
     """
     from scipy.special import hyp2f1
 
-    if depth < 3 or not s1 > 0:
-        raise ValueError(
-            f"Arguments `s1` and `depth` must be positive and at least 3, but are {s1} and {depth}."
-        )
+    s1, depth = real_number(s1, "s1", minimum=1e-100), integer(depth, "depth", minimum=3)
     a = 2.0 / depth
     incomplete = 0.5**a / a * float(hyp2f1(1.0, a, a + 1.0, 0.5))
     return float(s1) ** (-2 + a) / depth * (incomplete - 2.0 ** (1 - a) / (1 - a))
@@ -253,7 +251,7 @@ def second_constant(s1: float, depth: int) -> float:
 
 @whole_runs()
 def measured_half_time(target: Any, theta0: Mapping[str, Any], alpha: float, *, rtol: float = 1e-11) -> float:
-    r"""$t_{1/2}$ of the full flow from $\alpha\theta_0$ for $C = \frac12\|A - A_*\|_F^2$, by root finding. A host verb.
+    r"""$t_{1/2}$ of the full flow from $\alpha\theta_0$ for $C = \frac12\|A - A_*\|_F^2$, by root finding.
 
     The absolute tolerance is $\min(10^{-10}\alpha, 10^{-13})$, which the second constant needs: at $10^{-8}$ it comes
     out wrong by 0.1 for four layers and $\alpha = 10^{-3}$. LSODA, for at most 1000 parameters: its events are located

@@ -39,9 +39,9 @@ def augmented_lagrangian(start: list[np.ndarray], goal: np.ndarray) -> tuple[lis
         for layer in layers:
             below.append(layer @ below[-1])
         rest = below[-1] - goal
-        pull = multiplier + mu * rest
+        sensitivity = multiplier + mu * rest
         value = 0.5 * np.sum((vector - origin) ** 2) + np.sum(multiplier * rest) + 0.5 * mu * np.sum(rest**2)
-        gradients, above = [], pull
+        gradients, above = [], sensitivity
         for layer, lower in zip(reversed(layers), reversed(below[:-1]), strict=True):
             gradients.append(above @ lower.T)
             above = layer.T @ above

@@ -198,7 +198,7 @@ def greedy_low_rank(
 
 
 def matched_distances(run: Any, path: GreedyPath, levels: Any) -> np.ndarray:
-    r"""$\|A(t) - A_{greedy}\|_F$ where both have the same loss, (levels,). A host verb.
+    r"""$\|A(t) - A_{greedy}\|_F$ where both have the same loss, (levels,).
 
     The piecewise width-$k$ description is compared with a run at matched loss levels, never at equal times: the time
     shift between them diverges as $\alpha \to 0$. Take `eps` of the greedy path equal to $\alpha$.

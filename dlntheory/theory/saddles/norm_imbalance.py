@@ -45,7 +45,7 @@ def imbalance_rates(
     loss: Callable[[Any], Any],
     activation: Callable[[Any], Any],
 ) -> ImbalanceRates:
-    r"""The norm-imbalance identity at one point, $h_l = \phi(W_l h_{l-1})$, output $W_L h_{L-1}$. A host verb.
+    r"""The norm-imbalance identity at one point, $h_l = \phi(W_l h_{l-1})$, output $W_L h_{L-1}$.
 
     $\frac{d}{dt}\big(\|W_{l+1}\|_F^2 - \|W_l\|_F^2\big) = -2 \big\langle \frac{\partial \ell}{\partial h_l},\,
     \phi(z_l) - \phi'(z_l) z_l \big\rangle$ under gradient flow: it vanishes for a positively homogeneous $\phi$ of
@@ -92,11 +92,11 @@ def imbalance_rates(
         return loss(below @ matrices[-1].T), before
 
     shifts = [jnp.zeros((rows.shape[0], layer.shape[0])) for layer in layers[:-1]]
-    (gradients, pulls), before = jax.grad(forward, argnums=(0, 1), has_aux=True)(layers, shifts)
+    (gradients, sensitivities), before = jax.grad(forward, argnums=(0, 1), has_aux=True)(layers, shifts)
     growth = [-2.0 * float(jnp.sum(layer * g)) for layer, g in zip(layers, gradients, strict=True)]
     measured = np.diff(growth)
     predicted = []
-    for z, pull in zip(before, pulls, strict=True):
+    for z, sensitivity in zip(before, sensitivities, strict=True):
         value, along = jax.jvp(activation, (z,), (z,))
-        predicted.append(-2.0 * float(jnp.sum(pull * (value - along))))
+        predicted.append(-2.0 * float(jnp.sum(sensitivity * (value - along))))
     return ImbalanceRates(measured, np.array(predicted), max(float(np.sum(np.abs(growth))), 1e-300))

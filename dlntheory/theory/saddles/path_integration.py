@@ -32,7 +32,7 @@ METHODS = ("auto", "dopri8", "stiff", "krylov")
 
 
 class StiffCostWarning(UserWarning):
-    """LSODA was asked for, but it factorises a dense Jacobian of more than 1000 parameters."""
+    """`"stiff"` means LSODA, which factorises a dense Jacobian of more than 1000 parameters."""
 
 
 class ModeReaches(AbstractEvent):
@@ -180,7 +180,7 @@ def follow_path(
     max_steps: int = 1_000_000,
     progress: bool | None = None,
 ) -> PathRun:
-    r"""The gradient flow of $C(W_L \cdots W_1)$ from $\alpha\theta_0$ to `t1`. A host verb.
+    r"""The gradient flow of $C(W_L \cdots W_1)$ from $\alpha\theta_0$ to `t1`.
 
     Args:
         cost: $C$, a convex function of $z$.

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..._checks import real_array, real_number
 from ..._errors import ConditionError
 from ...display.displayed import Displayed
 from ...display.progress import collect
@@ -118,7 +119,10 @@ def predicted_minimum(target: Any, depth: int, gamma: float, start: Any = 0.0) -
     """
     layers, goal = check_gamma(depth, gamma), np.atleast_2d(checked_array(target, "target"))
     if gamma < 1:
-        constant = float(np.linalg.norm(goal - start)) / np.sqrt(layers)
+        begun = checked_array(start, "start")
+        if begun.shape not in ((), goal.shape):
+            raise ValueError(f"Argument `start` must have shape {goal.shape}, but has shape {begun.shape}.")
+        constant = float(np.linalg.norm(goal - begun)) / np.sqrt(layers)
         return PredictedDistance(constant, -(1 - gamma) * (layers - 1) / 2, None)
     s = np.linalg.svd(goal, compute_uv=False)
     # An L-th root would turn rounding in a zero singular value into a visible weight.
@@ -140,7 +144,8 @@ def predicted_saddle(target: Any, depth: int, gamma: float) -> PredictedDistance
         0.0765
     """
     check_gamma(depth, gamma)
-    rank = 1 if gamma < 1 else int(np.linalg.matrix_rank(np.atleast_2d(checked_array(target, "target"))))
+    goal = real_array(target, "target", ndim=(0, 1, 2))
+    rank = 1 if gamma < 1 else int(np.linalg.matrix_rank(np.atleast_2d(goal)))
     return PredictedDistance(float(np.sqrt(2.0 * rank)), (1 - gamma) / 2, None)
 
 
@@ -153,9 +158,9 @@ def phase_transition(
     seeds: int = 2,
     progress: bool | None = None,
 ) -> PhaseTransition:
-    r"""Distances from random starts of growing width, averaged over seeds. A host verb.
+    r"""Distances from random starts of growing width, averaged over seeds.
 
-    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it goes through.
+    Ctrl-C returns the widths that are done, with `interrupted` set; before the first one it propagates.
 
     Args:
         target: $A_*$.
@@ -187,7 +192,7 @@ def check_gamma(depth: Any, gamma: Any, *, allow_one: bool = False) -> int:
     Raises:
         ConditionError: $\\gamma < 1 - 1/L$; ValueError: $\\gamma = 1$ unless allowed, or a malformed depth.
     """
-    layers = check_depth(depth)
+    layers, gamma = check_depth(depth), real_number(gamma, "gamma")
     if not gamma >= 1 - 1 / layers:
         raise ConditionError(
             f"Argument `gamma` must be at least 1 - 1/L = {1 - 1 / layers:.4g} for L = {layers}, but is {gamma}: "

@@ -86,7 +86,7 @@ class Plateaus(Displayed):
 
 
 def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
-    r"""Plateaus as minima of $\log_{10}\|\nabla_\theta C\|$ with a prominence of 0.3 decades. A host verb.
+    r"""Plateaus as minima of $\log_{10}\|\nabla_\theta C\|$ with a prominence of 0.3 decades.
 
     Noise of the gradient is measured by its second differences and, where its peaks would count as plateaus, averaged
     away over neighbouring times. The start counts where the gradient first grows. Minima at the level of the final

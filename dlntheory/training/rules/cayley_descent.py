@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Unpack
 import jax
 import jax.numpy as jnp
 
+from ..._checks import instance_of
 from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...laws.law import Law
@@ -51,6 +52,7 @@ class CayleyDescent(AbstractIteration):
     label: ClassVar[str] = "Cayley descent"
 
     def __init__(self, arch: Architecture, loss: Any, learning_rate: float, **settings: Unpack[Settings]):
+        instance_of(arch, Architecture, "arch")
         if arch.chain is None or len(arch.chain) != 2:
             depth = "no chain" if arch.chain is None else f"a chain of {len(arch.chain)}"
             raise ValueError(
@@ -99,9 +101,7 @@ class CayleyDescent(AbstractIteration):
                 f"Argument `law` must be conserved by the flow with these rates for {self!r}, but {law.name} is not.",
                 requirement="a law of the flow with the rates of the rule",
             )
-        return invariance(
-            self, form, "Hairer, Lubich and Wanner 2006 (Cayley transforms of quadratic Lie groups)"
-        )
+        return invariance(self, form, "[hairer2006geometric] (Cayley transforms of quadratic Lie groups)")
 
     def _rate(self, k: Any) -> Any:
         return self.learning_rate * self.training.speed(self.time_of(k))

@@ -249,7 +249,8 @@ def descent_change(
     where = rf",\quad Q = \langle V, \nabla {H} \rangle" if momentum else ""
     where += rf",\quad P = {shift}" if lost else ""
     decays = rf"\eta \langle \nabla {H}, \Lambda\theta \rangle" if rule.training.is_decaying else ""
-    order = r"O(\eta)" if square else "0"
+    # A shift that does not shrink with the step leaves a drift that does not either.
+    order = "0" if not square else r"O(\eta)" if momentum else r"O(\rho) + O(\eta)"
 
     def written(kept: str, squares: str, decays: str) -> str:
         return plus(plus(plus(kept, decays, "-"), times(squares, square)), lost) + where

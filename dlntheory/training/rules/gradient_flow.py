@@ -56,11 +56,6 @@ class GradientFlow(AbstractFlow):
         return flow_change(self, law)
 
 
-def layer_velocity(arch: Architecture, training: Training, params: State) -> State:
-    """Minus the gradient with respect to each factor, with its rate and weight decay, at time 0. Pure."""
-    return training.velocity(arch, params)
-
-
 def chain_imbalances(arch: Architecture, training: Training, params: State) -> dict[str, Any]:
     """The imbalances by name where the flow conserves them (a chain, no weight decay), else `{}`. Pure."""
     if arch.chain is None or training.is_decaying or len(arch.chain) < 2:

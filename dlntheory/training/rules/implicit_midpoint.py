@@ -122,7 +122,7 @@ class ImplicitMidpoint(AbstractIteration):
             raise needs_velocity(self, form)
         keeps = is_conserved_by(form, self)
         if keeps and not training.is_decaying:
-            return invariance(self, form, "Cooper 1987 (quadratic invariants)")
+            return invariance(self, form, "[cooper1987stability] (quadratic invariants)")
 
         def identity(h: Evaluator, at: At, p: At) -> Any:
             force = decayed(h, p, at["middle"], not training.decoupled) if p["decay"] else 0 * at["middle"]

@@ -48,7 +48,7 @@ class MomentumFlow(AbstractFlow):
         ValueError: a negative friction, a velocity of wrong name or shape, or a loss that does not fit.
 
     References:
-        [marcotte2024keep] (laws of momentum flows); Su, Boyd, Candès 2016 (friction 3/t).
+        [marcotte2024keep] (laws of momentum flows); [su2016differential] (friction 3/t).
     """
 
     architecture: Architecture

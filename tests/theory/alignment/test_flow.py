@@ -158,7 +158,7 @@ def test_rates(run):
         assert abs(rates.rates[name].fitted - predicted_exponents(2)[name]) < tolerance, name
     assert "misalignment" in repr(rates)
     assert "predicted" in str(rates)
-    with pytest.raises(ValueError, match="at least 5 saves, but \\[20000, 30000\\] holds 0"):
+    with pytest.raises(ValueError, match="at least 5 saved states, but \\[20000, 30000\\] holds 0"):
         fitted_rates(run, (2e4, 3e4))
 
 

@@ -214,13 +214,13 @@ def test_refusals():
         log_fibre_volume(np.diag([1.0, 0.0]), 2)
     with pytest.raises(ValueError, match="square matrix"):
         entropy(np.ones((2, 3)), 2)
-    with pytest.raises(ValueError, match="2 entries are not"):
+    with pytest.raises(ValueError, match="2 of 4 entries are not"):
         entropy(np.array([[np.nan, 1.0], [np.inf, 1.0]]), 2)
-    with pytest.raises(ValueError, match="`depth` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`depth` must be a positive integer"):
         entropy(np.eye(2), 0)
-    with pytest.raises(ValueError, match="`beta` must be positive"):
+    with pytest.raises(ValueError, match="`beta` must be a finite positive number"):
         FreeEnergy(lambda w: w.sum(), 2, 0.0)
     with pytest.raises(ValueError, match="`reference` must be one of"):
         log_density_factor([1.0], 2, "measure")
-    with pytest.raises(ValueError, match="must be positive and finite"):
+    with pytest.raises(ValueError, match="`singular_values` must be positive"):
         log_density_factor([1.0, 0.0], 2, "metric")

@@ -80,7 +80,7 @@ def test_step_effect_is_of_first_order():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="`beta` must be positive"):
+    with pytest.raises(ValueError, match="`beta` must be a finite positive number"):
         scalar_langevin(1.0, 2, beta=-1.0)
     with pytest.raises(ValueError, match="`chains` must be an integer of at least 100"):
         matrix_langevin((1.0, 1.0), chains=10)

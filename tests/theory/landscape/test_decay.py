@@ -71,13 +71,13 @@ def test_at_the_critical_decay_both_minima_are_equal_and_beyond_the_spinodal_non
 
 def test_refusals():
     for call in (lambda: decay_thresholds(0.0, 3), lambda: decay_thresholds(np.inf, 3)):
-        with pytest.raises(ValueError, match="Argument `sigma` must be positive and finite"):
+        with pytest.raises(ValueError, match="Argument `sigma` must be a finite positive number"):
             call()
     with pytest.raises(ValueError, match="`depth` must be an integer of at least 2"):
         decay_thresholds(1.0, 1)
-    with pytest.raises(ValueError, match="`weight_decay` must be a number of at least 0"):
+    with pytest.raises(ValueError, match="`weight_decay` must be a finite number of at least 0"):
         decayed_mode(1.0, -0.1, 2)
     with pytest.raises(ValueError, match="at least 0"):
         decayed_mode(-1.0, 0.1, 2)
-    with pytest.raises(ValueError, match="finite matrix"):
+    with pytest.raises(ValueError, match="`product` must have 2 dimensions"):
         least_weight_norm([1.0], 2)

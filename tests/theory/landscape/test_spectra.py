@@ -253,7 +253,7 @@ def test_sharpness_of_deep_minima():
 def test_refusals():
     with pytest.raises(ValueError, match="distinct singular values"):
         critical_points(np.eye(2), 2)
-    with pytest.raises(ValueError, match="`hidden` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`hidden` must be a positive integer"):
         critical_points(np.diag([2.0, 1.0]), 0)
     with pytest.raises(ValueError, match="at most 1 nonzero entries"):
         hessian_spectrum([1.0, 1.0], [2.0, 1.0], 2, 2, 1)

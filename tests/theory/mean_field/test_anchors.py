@@ -162,7 +162,7 @@ def test_lazy_limit_is_that_of_moderate_richness_extrapolated(change):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="Argument `ratio` must be a finite number above 0, but is 0"):
+    with pytest.raises(ValueError, match="Argument `ratio` must be a finite positive number, but is 0"):
         marchenko_pastur(0.0)
     with pytest.raises(ValueError, match="Argument `ratio` must be farther from 1 .* but is 1.0."):
         marchenko_pastur(1.0)

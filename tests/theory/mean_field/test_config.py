@@ -19,11 +19,11 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
         ({"T": True}, "Argument `T` must be a positive integer, but is True"),
         ({"L": 0}, "Argument `L` must be a positive integer, but is 0"),
         ({"L": 1.5}, "Argument `L` must be a positive integer"),
-        ({"eta": 0.0}, "Argument `eta` must be a finite number above 0, but is 0.0"),
-        ({"eta": -0.1}, "Argument `eta` must be a finite number above 0, but is -0.1"),
-        ({"eta": math.nan}, "Argument `eta` must be a finite number above 0, but is nan"),
-        ({"eta": math.inf}, "Argument `eta` must be a finite number above 0, but is inf"),
-        ({"eta": "0.1"}, "Argument `eta` must be a finite number above 0, but is '0.1'"),
+        ({"eta": 0.0}, "Argument `eta` must be a finite positive number, but is 0.0"),
+        ({"eta": -0.1}, "Argument `eta` must be a finite positive number, but is -0.1"),
+        ({"eta": math.nan}, "Argument `eta` must be a finite positive number, but is nan"),
+        ({"eta": math.inf}, "Argument `eta` must be a finite positive number, but is inf"),
+        ({"eta": "0.1"}, "Argument `eta` must be a finite positive number, but is '0.1'"),
         (
             {"eta": [0.1] * 4},
             "Argument `eta` must be one number or a schedule of length T = 5, but has length 4",
@@ -33,22 +33,22 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
             "Argument `eta` must have non-negative entries, but entry 4 is -0.1",
         ),
         ({"eta": [0.0] * 5}, "Argument `eta` must have a positive entry, but is 0 at every step"),
-        ({"gamma0": 0.0}, "Argument `gamma0` must be a finite number above 0, but is 0.0"),
-        ({"gamma0": -1}, "Argument `gamma0` must be a finite number above 0, but is -1"),
-        ({"gamma0": math.inf}, "Argument `gamma0` must be a finite number above 0, but is inf"),
+        ({"gamma0": 0.0}, "Argument `gamma0` must be a finite positive number, but is 0.0"),
+        ({"gamma0": -1}, "Argument `gamma0` must be a finite positive number, but is -1"),
+        ({"gamma0": math.inf}, "Argument `gamma0` must be a finite positive number, but is inf"),
         (
             {"gamma0": 1e-200, "nu": 1.0},
             "Argument `gamma0` must be so large that gamma0.2 nu is above 1e-300",
         ),
-        ({"nu": 0}, "Argument `nu` must be a number above 0, but is 0"),
-        ({"nu": math.nan}, "Argument `nu` must be a number above 0, but is nan"),
-        ({"alpha": -2.0}, "Argument `alpha` must be a number above 0, but is -2.0"),
+        ({"nu": 0}, "Argument `nu` must be a positive number, but is 0"),
+        ({"nu": math.nan}, "Argument `nu` must be a positive number, but is nan"),
+        ({"alpha": -2.0}, "Argument `alpha` must be a positive number, but is -2.0"),
         ({"alpha": math.nan}, "Argument `alpha` must be .* but is nan"),
         ({"alpha": None}, "Argument `alpha` must be .* but is None"),
-        ({"sigma": -0.1}, "Argument `sigma` must be a finite number at least 0, but is -0.1"),
+        ({"sigma": -0.1}, "Argument `sigma` must be a finite number of at least 0, but is -0.1"),
         (
             {"batch_fraction": 0.0, "alpha": 2.0},
-            "Argument `batch_fraction` must be .* above 0 and at most 1, but is 0.0",
+            "Argument `batch_fraction` must be a finite positive number of at most 1, but is 0.0",
         ),
         ({"batch_fraction": 1.1, "alpha": 2.0}, "Argument `batch_fraction` must be .* but is 1.1"),
         (
@@ -56,9 +56,15 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
             "Argument `batch_fraction` must be 1 with data='onepass' .* but is 0.5",
         ),
         ({"batch_fraction": 0.5}, "Argument `batch_fraction` must be 1 with alpha=inf .* but is 0.5"),
-        ({"momentum": 1.0}, "Argument `momentum` must be a finite number at least 0 and below 1, but is 1.0"),
+        (
+            {"momentum": 1.0},
+            "Argument `momentum` must be a finite number of at least 0 and below 1, but is 1.0",
+        ),
         ({"momentum": -0.1}, "Argument `momentum` must be .* but is -0.1"),
-        ({"weight_decay": -0.1}, "Argument `weight_decay` must be a finite number at least 0, but is -0.1"),
+        (
+            {"weight_decay": -0.1},
+            "Argument `weight_decay` must be a finite number of at least 0, but is -0.1",
+        ),
         ({"weight_decay": 10.0}, "Argument `weight_decay` must be below 1/eta = 10, but is 10"),
         (
             {"momentum": 0.5, "weight_decay": 0.1},
@@ -86,8 +92,8 @@ SPECTRUM = {"lam": (2.0, 1.0), "p": (0.5, 0.5), "teacher2": (1.0, 1.0)}
         ({"init_std": (1.0, 1.0)}, "Argument `init_std` must have 3 entries, but has 2"),
         ({"centered": 1}, "Argument `centered` must be True or False, but is 1"),
         ({"L": 1, "residual": 1.0}, "Argument `L` must be at least 2 for a residual network .* but is 1"),
-        ({"residual": 0.0}, "Argument `residual` must be a finite number above 0, but is 0.0"),
-        ({"residual": True}, "Argument `residual` must be a finite number above 0, but is True"),
+        ({"residual": 0.0}, "Argument `residual` must be a finite positive number, but is 0.0"),
+        ({"residual": True}, "Argument `residual` must be a finite positive number, but is True"),
     ],
 )
 def test_refuses(change, message):
@@ -123,7 +129,7 @@ def test_ntk_freezes_with_width():
     config = MeanFieldConfig.ntk(gamma=4.0, nu=16.0, **GOOD)
     assert config.gamma0 == 1.0
     assert MeanFieldConfig.mup(**GOOD, nu=16.0) == config
-    with pytest.raises(ValueError, match="Argument `nu` must be a finite number above 0, but is inf"):
+    with pytest.raises(ValueError, match="Argument `nu` must be a finite positive number, but is inf"):
         MeanFieldConfig.ntk(nu=math.inf, **GOOD)
 
 
@@ -151,7 +157,7 @@ def test_convention_refusals():
         ValueError, match="Argument `convention` must be 'mup' or 'ntk' or 'plain_mean_field'"
     ):
         gamma0_from(1.0, "sp")
-    with pytest.raises(ValueError, match="Argument `nu` must be a finite number above 0, but is None"):
+    with pytest.raises(ValueError, match="Argument `nu` must be a finite positive number, but is None"):
         gamma0_from(1.0, "ntk")
     with pytest.raises(ValueError, match="Argument `input_dim` must be a positive integer, but is None"):
         gamma0_from(1.0, "plain_mean_field")

@@ -103,7 +103,7 @@ def test_exponents():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="Argument `source` must be a finite number above 0, but is 0"):
+    with pytest.raises(ValueError, match="Argument `source` must be a finite positive number .*, but is 0"):
         power_law_modes(1.5, 0.0)
     with pytest.raises(ValueError, match="Argument `end` must be a finite number above 40.5, but is 10"):
         power_law_modes(1.5, 0.5, end=10)

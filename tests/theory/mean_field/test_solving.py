@@ -177,7 +177,7 @@ def test_refuses_before_allocating():
         solve(config)
     with pytest.raises(ValueError, match="needs about 2.07e-05 GB"):
         solve(config.replace(T=12), memory_limit=1e4)
-    with pytest.raises(ValueError, match="Argument `memory_limit` must be a number"):
+    with pytest.raises(ValueError, match="Argument `memory_limit` must be a positive number"):
         solve(config.replace(T=12), memory_limit=0)
     with pytest.raises(TypeError, match="Argument `config` must be a MeanFieldConfig, but is a dict"):
         solve({"T": 3})

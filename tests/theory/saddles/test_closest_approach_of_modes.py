@@ -63,5 +63,5 @@ def test_layers_from_a_balanced_start_that_is_not_aligned():
 def test_refusals():
     with pytest.raises(ValueError, match="`sigma2` must be a finite positive number below 1.0"):
         closest_approach_of_modes(1.0, 1.0, [1e-3])
-    with pytest.raises(ValueError, match="`scales` must be positive"):
+    with pytest.raises(ValueError, match="`scales` must be above 1e-75"):
         closest_approach_of_modes(3.0, 1.0, [0.0])

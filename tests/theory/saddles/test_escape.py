@@ -102,7 +102,7 @@ def test_bad_input():
     with pytest.raises(ConditionError, match=r"G\(0\) = 0"):
         escape_time(np.zeros((3, 3)), start(3), 0.1)
     for alpha in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="`alpha` must be a positive finite number"):
+        with pytest.raises(ValueError, match="`alpha` must be a finite number of at least"):
             escape_time(GOAL, start(2), alpha)
     with pytest.raises(ValueError, match="at least 2"):
         escape_time(GOAL, {"W1": np.eye(3)}, 0.1)

@@ -241,7 +241,7 @@ def test_rate_and_choice(cost):
 
 
 def test_bad_input(cost):
-    with pytest.raises(ValueError, match="`alpha` must be a positive"):
+    with pytest.raises(ValueError, match="`alpha` must be a finite number of at least"):
         follow_path(cost, start(3), 0.0)
     with pytest.raises(ValueError, match="`method` must be one of"):
         follow_path(cost, start(3), 0.1, method="euler")
