@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
+from dlntheory._errors import NotApplicableError
 from dlntheory.display.progress import whole_runs
 from dlntheory.solutions.riccati_solution import RiccatiSolution
 from dlntheory.training.backends import diffrax_backend, resumable_stepping
-from dlntheory.training.backends.resumable_stepping import Pace
+from dlntheory.training.backends.resumable_stepping import ChunkLength
 
 compare_module = importlib.import_module("dlntheory.compare")
 
@@ -31,7 +32,7 @@ def problem():
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", STEPS)
-    monkeypatch.setattr(Pace, "learn", lambda self, steps, seconds: None)
+    monkeypatch.setattr(ChunkLength, "learn", lambda self, steps, seconds: None)
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +154,33 @@ def test_progress_reaches_every_run(problem, monkeypatch):
     run(problem, timing=False, progress=False)
     run(problem, timing=False)
     assert asked == [False, False, None, None]
+
+
+def test_pairs_that_do_not_describe_the_same_map_are_refused():
+    arch = dln.linear_network((3, 4, 2))
+    loss = dln.SquaredLoss.from_target([[1.0, 0, 0], [0, 2.0, 0]])
+    theta0 = dln.gaussian(arch, jax.random.key(0), scale=0.5)
+    reduction = dln.reduce(arch, theta0)
+    momentum = dln.training.MomentumFlow(arch, loss, friction=0.5)
+    with pytest.raises(NotApplicableError, match="reduces gradient flow only, but is momentum flow"):
+        dln.compare(momentum, reduction, theta0, 3.0)
+    with pytest.raises(NotApplicableError, match="rule with steps"):
+        dln.compare(dln.GradientFlow(arch, loss), dln.GradientDescent(arch, loss, 0.1), theta0, 3.0)
+    rates = [dln.GradientDescent(arch, loss, eta) for eta in (0.1, 0.2)]
+    with pytest.raises(NotApplicableError, match=r"steps of the size of `full`, 0\.1, but has 0\.2"):
+        dln.compare(*rates, theta0, 3.0)
+
+
+def test_steps_are_compared_with_a_flow_and_the_error_is_split():
+    arch = dln.linear_network((3, 4, 2))
+    loss = dln.SquaredLoss.from_target([[1.0, 0, 0], [0, 2.0, 0]])
+    theta0 = dln.gaussian(arch, jax.random.key(0), scale=0.5)
+    reduction, errors = dln.reduce(arch, theta0), []
+    for eta in (0.1, 0.05):
+        both = dln.compare(dln.GradientDescent(arch, loss, eta), reduction, theta0, 3.0, ts=7, timing=False)
+        np.testing.assert_allclose(both.ts / eta, np.round(both.ts / eta), atol=1e-9)
+        assert np.max(both.flow_error) < 1e-10
+        assert both.max_error == pytest.approx(float(np.max(both.step_error)), rel=1e-6)
+        errors.append(both.max_error)
+    assert 1.8 < errors[0] / errors[1] < 2.4, "Euler steps: the error is proportional to their size"
+    assert "by the size of the steps" in str(both)

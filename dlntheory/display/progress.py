@@ -246,3 +246,35 @@ def collect(
                 return done, True
             bar.update(step)
     return done, False
+
+
+class interruptible:
+    """A context in which Ctrl-C ends a loop with what is done: `.interrupted` says whether it did.
+
+    It raises as usual before anything is done, and within `whole_runs`. Whatever the loop has done must be replaced as
+    a whole after each of its turns, so that an interrupt finds no half of one.
+
+    Args:
+        has_results: whether anything is done that is worth keeping.
+
+    Example:
+        >>> squares = []
+        >>> with interruptible(lambda: bool(squares)) as work:
+        ...     for number in range(3):
+        ...         squares.append(number**2)
+        >>> squares, work.interrupted
+        ([0, 1, 4], False)
+    """
+
+    def __init__(self, has_results: Callable[[], bool]):
+        self.has_results = has_results
+        self.interrupted = False
+
+    def __enter__(self) -> interruptible:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if kind is None or not issubclass(kind, KeyboardInterrupt):
+            return False
+        self.interrupted = self.has_results() and keeps_partial()
+        return self.interrupted

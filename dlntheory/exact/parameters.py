@@ -35,7 +35,7 @@ class Structure:
         Raises:
             ValueError: no parameter, a shape that is not of positive integers, or one name for two.
         """
-        if not isinstance(shapes, Mapping) and not jax.tree_util.tree_leaves(shapes, is_leaf=_is_shape):
+        if not isinstance(shapes, Mapping) and jax.tree_util.all_leaves([shapes], is_leaf=_is_shape):
             raise ValueError(
                 f"Argument `shapes` must be a non-empty dict of names and shapes, but is {shapes!r}."
             )

@@ -56,7 +56,6 @@ def start_of(rule: AbstractTrainingRule, theta0: Any, *, check: bool = True) -> 
     if not shape:
         checked = rule.check_start(theta0) if check else arch.check(theta0)
         state = {name: jnp.asarray(leaf) for name, leaf in rule.initial(checked).items()}
-        _check_loss(rule, _loss(rule, state))
         return Start(state, ())
     named = arch.named(theta0)
     flat = {name: np.asarray(named[name]).reshape(-1, *own) for name, own in arch.shapes.items()}
@@ -77,15 +76,10 @@ def start_of(rule: AbstractTrainingRule, theta0: Any, *, check: bool = True) -> 
             )
     dtype = jnp.result_type(float)
     state = _initial(rule, {name: leaf.astype(dtype) for name, leaf in flat.items()})
-    _check_loss(rule, jax.vmap(lambda one: _loss(rule, one))(state))
     return Start(dict(state), shape)
 
 
-def _loss(rule: AbstractTrainingRule, state: State) -> Any:
-    return 0.0 if rule.training is None else rule.training.loss(rule.output(state))
-
-
-def _check_loss(rule: AbstractTrainingRule, losses: Any) -> None:
+def check_first_loss(rule: AbstractTrainingRule, losses: Any) -> None:
     """Raise unless the loss is a number at the start: a solver would only tell of a step size that became too small."""
     if bad := int(np.sum(~np.isfinite(np.asarray(losses)))):
         where = "it is not" if np.ndim(losses) == 0 else f"{bad} of {len(losses)} starts have none"

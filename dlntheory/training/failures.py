@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .backends.compiling import Compiled
-from .backends.rebased import AbstractAnchored
+from .backends.rebased import AbstractRebased
 from .base import AbstractFlow, AbstractIteration, AbstractTrainingRule, State
 from .batches import Start
 from .trajectory import Trajectory
@@ -105,7 +105,7 @@ def _reason_and_advice(
     is_out_of_steps = "maximum number of" in failure
     if any(limit.monitor in failure for limit in flow.limits()):
         return failure, "Beyond, its equation says nothing."
-    if isinstance(flow, AbstractAnchored):
+    if isinstance(flow, AbstractRebased):
         return failure, f"A smaller `rtol` may help, or max_steps above {max_steps}."
     if partial is None or not np.all(np.isfinite(partial.loss)):
         return (

@@ -14,12 +14,12 @@ import numpy as np
 from .._checks import integer
 from .._errors import IntegrationError
 from .._precision import require_float64
-from ..display.progress import keeps_partial, progress_bar
+from ..display.progress import interruptible, progress_bar
 from .backends.compiling import Compiled
 from .backends.diffrax_backend import for_members
-from .backends.resumable_stepping import Pace
+from .backends.resumable_stepping import ChunkLength
 from .base import AbstractIteration, State
-from .batches import start_of, unbatched
+from .batches import check_first_loss, start_of, unbatched
 from .events import AbstractEvent, checked_events, event_values
 from .failures import divergence_message
 from .recording import LawMonitor, number_count, quantities, record
@@ -170,23 +170,19 @@ def iterate(
         (k, after), rows = _run_chunk(settings, done.state, done.k, padded)
         return k, after, _cut(rows, len(gaps))
 
-    done, pace, interrupted = _Done(np.asarray(0), state), Pace(state, iteration), False
-    with progress_bar(int(grid[-1]), iteration.label, unit=" steps", progress=progress) as bar:
-        while done.saves < len(grid) and done.event is None and not (done.is_diverged or interrupted):
-            try:
-                shown, began, known = done.steps, time.perf_counter(), _run_chunk.traces
-                done = _advance(done, grid, pace.steps, run)
-                if done.steps > shown and _run_chunk.traces == known:
-                    pace.learn(done.steps - shown, time.perf_counter() - began)
-                if done.last is not None:
-                    bar.set_postfix_str(f"loss {np.max(done.last['loss']):.3g}")
-                bar.update(done.steps - shown)
-            except KeyboardInterrupt:
-                if done.last is None:
-                    raise
-                interrupted = True
-    if interrupted and not keeps_partial():
-        raise KeyboardInterrupt
+    done, chunk = _Done(np.asarray(0), state), ChunkLength(state, iteration)
+    with (
+        progress_bar(int(grid[-1]), iteration.label, unit=" steps", progress=progress) as bar,
+        interruptible(lambda: done.last is not None) as work,
+    ):
+        while done.saves < len(grid) and done.event is None and not done.is_diverged:
+            shown, began, known = done.steps, time.perf_counter(), _run_chunk.traces
+            done = _advance(iteration, done, grid, chunk.steps, run)
+            if done.steps > shown and _run_chunk.traces == known:
+                chunk.learn(done.steps - shown, time.perf_counter() - began)
+            if done.last is not None:
+                bar.set_postfix_str(f"loss {np.max(done.last['loss']):.3g}")
+            bar.update(done.steps - shown)
     parts, at = list(done.parts), grid[: done.saves]
     if done.last is not None and done.steps > (at[-1] if len(at) else -1):
         # Stopped between two save times.
@@ -200,7 +196,7 @@ def iterate(
         counts={"steps": done.steps},
         seconds=time.perf_counter() - begin,
         compiled=_run_chunk.traces > traces,
-        stopped_by=INTERRUPTED if interrupted else stopped_by,
+        stopped_by=INTERRUPTED if work.interrupted else stopped_by,
         float64=float64,
     )
     trajectory = None
@@ -223,6 +219,7 @@ def iterate(
 
 
 def _advance(
+    rule: AbstractIteration,
     done: _Done,
     grid: np.ndarray,
     most: int,
@@ -235,6 +232,8 @@ def _advance(
         if end == done.steps + most:
             break
     k, state, rows = run(done, gaps)
+    if done.last is None and not np.all(np.isfinite(rows["loss"][0])) and gaps[0] == 0:
+        check_first_loss(rule, rows["loss"][0])
     event, good = None, len(gaps)
     if rows["event"] is not None and (stopped := np.flatnonzero(np.any(rows["event"] <= 0, axis=1))).size:
         good = int(stopped[0]) + 1

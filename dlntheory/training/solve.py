@@ -12,12 +12,12 @@ import numpy as np
 from .._checks import integer, real_number
 from .._errors import IntegrationError
 from .._precision import FLOAT32_TOLERANCE_FLOOR, require_float64
-from ..display.progress import keeps_partial, progress_bar
+from ..display.progress import progress_bar
 from .backends.diffrax_backend import SOLVERS, RawRun, run_diffrax, solver_of
-from .backends.rebased import AbstractAnchored, run_anchored
+from .backends.rebased import AbstractRebased, run_rebased
 from .backends.scipy_backend import run_stiff
 from .base import AbstractFlow, State
-from .batches import Start, start_of, unbatched
+from .batches import Start, check_first_loss, start_of, unbatched
 from .domain_limits import check_limits, limit_events
 from .events import checked_events
 from .failures import failure_message
@@ -150,7 +150,7 @@ def solve(
     integer(max_steps, "max_steps")
     start = start_of(dynamics, theta0, check=check)
     state0, is_batched = start.state, start.is_batched
-    if is_batched and (is_stiff or isinstance(dynamics, AbstractAnchored)):
+    if is_batched and (is_stiff or isinstance(dynamics, AbstractRebased)):
         what = f"method {method!r}" if is_stiff else dynamics.label
         raise ValueError(
             f"Argument `theta0` must be one start for {what}, but is a batch of {start.batch_shape}."
@@ -214,12 +214,15 @@ def solve(
             bar.update(max(t - shown, 0.0))
             shown = max(t, shown)
 
-        if isinstance(dynamics, AbstractAnchored):
-            raw = run_anchored(run, dynamics, state0, ts, t0, max_steps=max_steps)
+        if isinstance(dynamics, AbstractRebased):
+            raw = run_rebased(run, dynamics, state0, ts, t0, max_steps=max_steps)
         else:
             raw = run(dynamics, state0, ts, t0)
-    if raw.interrupted and not keeps_partial():
-        raise KeyboardInterrupt
+    # A run that gets nowhere because its loss is not a number ends within its first chunk.
+    first = (
+        raw.rows["loss"][:1] if ts[0] == t0 else raw.final_row["loss"][None] if raw.failure else np.zeros(1)
+    )
+    check_first_loss(dynamics, first[0] if len(first) else raw.final_row["loss"])
     raw, warning = check_limits(dynamics, raw, user_events)
     stats = Stats(
         method=raw.method,

@@ -13,6 +13,7 @@ from dlntheory.reductions.chain.base import DECAY
 from dlntheory.reductions.chain.infinite_depth import BalancedLimitFlow
 
 KEY = jax.random.key(0)
+DECAYED = {"weight_decay": 0.3}
 
 
 def loss_for(arch):
@@ -200,3 +201,39 @@ def test_decay_that_no_law_survives_is_refused():
     squares = difference_of_squares(2)
     with pytest.raises(dln.NotApplicableError, match="equal for the two powers"):
         reductions.SquaresFlow(squares).bind(dln.Training(loss_for(squares), rates={"u": 2.0}))
+
+
+CONSTANT = np.array([[2.0, 1.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("phi", "shapes", "groups"),
+    [
+        (lambda p: p["U"] @ CONSTANT @ p["V"].T, {"U": (2, 3), "V": (4, 3)}, (("U", "V"), ("U", "V"))),
+        (lambda p: p["W"].T @ (CONSTANT + CONSTANT.T) @ p["W"], {"W": (3, 2)}, (("W",), ("W",))),
+        (lambda p: p["U"] @ (2.0 * jnp.eye(3)) @ p["V"].T, {"U": (2, 3), "V": (4, 3)}, (("U", "V"),)),
+    ],
+    ids=["between two", "symmetric", "multiple of the identity"],
+)
+def test_a_constant_matrix_in_the_middle_of_a_product(phi, shapes, groups):
+    arch = dln.Architecture(phi, shapes, name="with a constant")
+    theta = arch.check(gaussian(arch))
+    flow = dln.GradientFlow(arch, loss_for(arch), **DECAYED)
+    reduced = reductions.GramBlocksFlow(arch).bind(flow.training)
+    assert reduced.groups == groups
+    state = reduced.initial(theta)
+    np.testing.assert_allclose(reduced.output(state), arch(theta), rtol=1e-12, atol=1e-13)
+    z_dot = jax.jvp(reduced.output, (state,), (reduced.velocity(0.0, state),))[1]
+    expected = jax.jvp(arch, (theta,), (flow.velocity(0.0, theta),))[1]
+    np.testing.assert_allclose(z_dot, expected, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
+
+
+def test_a_frozen_or_skew_matrix_in_a_product_is_another_form():
+    frozen = dln.Architecture(
+        lambda p: p["U"] @ jax.lax.stop_gradient(p["V"]).T + p["U"] @ p["W"].T,
+        {"U": (2, 3), "V": (4, 3), "W": (4, 3)},
+    )
+    skew = dln.Architecture(lambda p: p["W"] @ (CONSTANT - 1.0) @ p["W"].T, {"W": (2, 3)})
+    for arch in (frozen, skew):
+        with pytest.raises(dln.NotApplicableError, match="a constant matrix in|is frozen by"):
+            reductions.GramBlocksFlow(arch)

@@ -7,7 +7,7 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.families.attention import attention
-from dlntheory.reductions import reduce, try_reductions
+from dlntheory.reductions import base, reduce, try_reductions
 
 KEY = jax.random.key(0)
 
@@ -128,11 +128,12 @@ def test_no_reduction_without_a_verdict_says_so():
         reduce(large, dln.gaussian(large, KEY), time_limit=1.0)
 
 
-def test_a_declared_chain_has_any_names():
+def test_a_chain_has_any_names_and_need_not_be_declared():
     shapes = {"A": (2, 2), "B": (2, 2), "C": (2, 2)}
     phi = lambda p: p["C"] @ p["B"] @ p["A"]
-    declared = dln.Architecture(phi, shapes, chain=("A", "B", "C"), name="three")
-    assert reduce(declared, dln.balanced(declared, KEY)).label == "balanced end-to-end flow"
+    for declared in ({}, {"chain": ("A", "B", "C")}):
+        arch = dln.Architecture(phi, shapes, name="three", **declared)
+        assert reduce(arch, dln.balanced(arch, KEY)).label == "balanced end-to-end flow"
 
 
 def test_the_report_prints_every_attempt_and_can_go_on():
@@ -156,3 +157,73 @@ def test_zero_layer_is_no_balanced_start():
     assert "a layer of `theta0` is zero" in first.answer
     with pytest.raises(ValueError, match="must hold exactly the factors"):
         try_reductions(arch, {"W1": jnp.zeros((3, 2))})
+
+
+class CopiedNeuronFlow(dln.AbstractReduction):
+    """A reduction as a reader writes it in a notebook: one class and nothing else."""
+
+    label = "flow of two copies"
+    statement = r"\dot a = -2 f'(2 a^2)\, a"
+    source = "symmetry under exchange"
+
+    def condition(self, theta0):
+        u, v = (np.asarray(theta0[name]) for name in self.architecture.shapes)
+        return dln.Condition(requirement="u = v", measured=float(np.max(np.abs(u - v))), tolerance=1e-12)
+
+    @classmethod
+    def from_start(cls, arch, theta0, loss=None):
+        if arch.name != "copied neuron":
+            raise dln.NotApplicableError("Argument `arch` must be the copied neuron.")
+        return super().from_start(arch, theta0, loss)
+
+    def initial(self, theta0):
+        return {"a": theta0["u"]}
+
+    def velocity(self, t, state):
+        return {"a": -jax.grad(self.training.loss)(self.output(state)) * state["a"]}
+
+    def output(self, state):
+        return state["a"] ** 2
+
+
+def test_a_class_of_a_notebook_is_tried_and_replaced_when_its_cell_runs_again():
+    arch = dln.Architecture(lambda p: p["u"] * p["v"], {"u": (), "v": ()}, name="copied neuron")
+    found = reduce(arch, {"u": 0.5, "v": 0.5})
+    assert type(found) is CopiedNeuronFlow
+    assert found.numbers() == 1
+    assert type(reduce(arch, {"u": 0.5, "v": 0.6})) is not CopiedNeuronFlow
+    names = [cls.__name__ for cls in base.reductions()]
+    assert len(names) == len(set(names))
+    with pytest.raises(TypeError, match=r"must define \['statement', 'source'\]"):
+        type("Nameless", (dln.AbstractReduction,), {})
+
+
+def test_a_bug_in_a_reduction_goes_through(monkeypatch):
+    arch = dln.linear_network((4, 5, 3))
+    broken = lambda self, theta0: np.zeros((2, 3)) @ np.zeros((2, 3))
+    monkeypatch.setattr(dln.BalancedFlow, "condition", broken)
+    with pytest.raises(ValueError, match="mismatch") as caught:
+        reduce(arch, dln.balanced(arch, KEY))
+    assert not isinstance(caught.value, dln.NotApplicableError)
+
+
+def test_a_start_where_solve_would_refuse_is_decided_by_reduce():
+    arch = dln.linear_network((1, 1, 3))
+    tiny = {"W1": np.array([[1e-12]]), "W2": np.sqrt(0.7) * np.array([[0.6], [0.0], [0.8]])}
+    report = try_reductions(arch, tiny)
+    (relaxed,) = (one for one in report.attempts if one.name == "relaxed balanced flow")
+    assert relaxed.reduction is None
+    assert "above 1e-08" in relaxed.answer
+    assert report.best is not None
+    assert report.best.label != "relaxed balanced flow"
+
+
+def test_momentum_is_not_reduced_by_a_reduction_of_gradient_flow():
+    arch = dln.linear_network((3, 8, 2))
+    loss = dln.SquaredLoss.from_target(np.eye(2, 3))
+    reduction = dln.GramFlow(arch)
+    reduction.reduces(dln.GradientFlow(arch, loss))
+    with pytest.raises(dln.NotApplicableError, match="reduces gradient flow only"):
+        reduction.reduces(dln.MomentumFlow(arch, loss, friction=0.5))
+    with pytest.raises(dln.NotApplicableError, match="must train the network"):
+        reduction.reduces(dln.GradientFlow(dln.linear_network((3, 9, 2)), loss))

@@ -12,7 +12,7 @@ import pytest
 import dlntheory as dln
 from dlntheory.display.progress import whole_runs
 from dlntheory.training.backends import diffrax_backend, resumable_stepping, scipy_backend
-from dlntheory.training.backends.resumable_stepping import Pace
+from dlntheory.training.backends.resumable_stepping import ChunkLength
 
 iterate_module = importlib.import_module("dlntheory.training.iterate")
 
@@ -28,7 +28,7 @@ def problem():
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", 6)
-    monkeypatch.setattr(Pace, "learn", lambda self, steps, seconds: None)
+    monkeypatch.setattr(ChunkLength, "learn", lambda self, steps, seconds: None)
 
 
 def interrupted_at(monkeypatch, owner, name, call):

@@ -281,7 +281,7 @@ def test_the_bar_counts_the_time_of_the_run(scalar_flow, monkeypatch):
 
     monkeypatch.setattr("dlntheory.training.backends.resumable_stepping.FIRST_STEPS", 10)
     monkeypatch.setattr(
-        "dlntheory.training.backends.resumable_stepping.Pace.learn", lambda self, steps, seconds: None
+        "dlntheory.training.backends.resumable_stepping.ChunkLength.learn", lambda self, steps, seconds: None
     )
     monkeypatch.setattr(importlib.import_module("dlntheory.training.solve"), "progress_bar", progress_bar)
     for method in ("tsit5", "stiff"):

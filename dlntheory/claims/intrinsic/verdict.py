@@ -208,7 +208,7 @@ def _implicit_flow(flow: ImplicitFlow, start: np.ndarray, ts: np.ndarray) -> np.
     """z(t), integrated by SciPy from anchor to anchor as `solve` does."""
     zs = [start]
     for left, right in itertools.pairwise(ts):
-        flow = flow.anchored({"z": zs[-1]}).dynamics
+        flow = flow.rebased({"z": zs[-1]}).dynamics
         velocity = lambda t, z, flow=flow: [np.asarray(_velocity(flow, z))]
         zs.append(reference_flow(velocity, [zs[-1]], [left, right])[0][-1])
     return np.array(zs)

@@ -99,7 +99,7 @@ class AbstractEntrywiseFlow(AbstractReduction):
         inner = self._bare_scale() * bare
         return self.offset + (inner if self.mix is None else jnp.reshape(self.mix @ inner, self.offset.shape))
 
-    def slope(self, bare):
+    def bare_gradient(self, bare):
         r"""$T^\top \nabla f(z)$, the gradient that the bare product feels. Pure."""
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
@@ -147,7 +147,7 @@ class AbstractLawFlow(AbstractEntrywiseFlow):
         training, decay = self.training, self.decay(t)
         assert training is not None  # `solve` refuses an unbound reduction
         moved = {
-            "p": -self.speed(state) * self.slope(state["p"]) - self.degree * decay * state["p"],
+            "p": -self.speed(state) * self.bare_gradient(state["p"]) - self.degree * decay * state["p"],
             self.law: jnp.broadcast_to(-2.0 * decay * state[self.law], state[self.law].shape),
         }
         return scheduled(training, t, moved)

@@ -143,8 +143,8 @@ class NeuronFlow(AbstractReduction):
         training = self.training
         assert training is not None  # `solve` refuses an unbound reduction
         gradient = jnp.ravel(jax.grad(training.loss)(self.output(state)))
-        slope = jnp.zeros(self.size, gradient.dtype).at[self.places[:, 0], self.places[:, 1]].set(gradient)
-        change = neuron_operator(state["Z"], self._scales() * slope, state["lambda"])
+        inner = jnp.zeros(self.size, gradient.dtype).at[self.places[:, 0], self.places[:, 1]].set(gradient)
+        change = neuron_operator(state["Z"], self._scales() * inner, state["lambda"])
         decay = 2.0 * jnp.asarray(common_decay(training, self._used, t))
         return scheduled(training, t, {"Z": -change - decay * state["Z"], "lambda": -decay * state["lambda"]})
 

@@ -100,7 +100,7 @@ class PowersFlow(AbstractEntrywiseFlow):
         assert training is not None  # `solve` refuses an unbound reduction
         growth = (self.exponent - 2) * self.decay(t)
         grown = {name: jnp.broadcast_to(growth * value, value.shape) for name, value in state.items()}
-        return scheduled(training, t, grown | {"y": grown["y"] - self.slope(self._bare(state))})
+        return scheduled(training, t, grown | {"y": grown["y"] - self.bare_gradient(self._bare(state))})
 
     def output(self, state: State):
         return self.outer(self._bare(state))

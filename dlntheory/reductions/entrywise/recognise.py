@@ -50,7 +50,7 @@ class EntrywiseForm:
 def polynomials_of(arch: Architecture) -> tuple[SparsePolynomial, ...]:
     r"""The entries of $z$, row by row, as exact polynomials in the raveled parameters.
 
-    A symbolic verb: not for jit.
+    Not jit-compatible (exact arithmetic).
 
     Args:
         arch: the architecture.
@@ -134,12 +134,12 @@ def product_form(arch: Architecture, label: str, depth: int | None = None) -> En
     for place, entry in enumerate(polynomials_of(arch)):
         _, terms = _split(entry)
         if not terms:
-            raise _refusal(arch, rule, label, place, entry)
+            raise _form_error(arch, rule, label, place, entry)
         for monomial in terms:
             if len(set(monomial)) != len(monomial) or len(monomial) != (depth or len(monomial)):
-                raise _refusal(arch, rule, label, place, entry)
+                raise _form_error(arch, rule, label, place, entry)
             if length is not None and len(monomial) != length:
-                raise _refusal(arch, rule + ", one L for all entries", label, place, entry)
+                raise _form_error(arch, rule + ", one L for all entries", label, place, entry)
             length = len(monomial)
     offsets, terms = _terms(arch)
     rows = list(dict.fromkeys(monomial for entry in terms for monomial in entry))
@@ -172,16 +172,16 @@ def difference_form(arch: Architecture, exponent: int | None, label: str) -> Ent
         degrees = {len(monomial) for monomial in terms}
         is_power = all(len(set(monomial)) == 1 for monomial in terms)
         if not is_power or len(degrees) != 1 or sum(terms.values()) != 0:
-            raise _refusal(arch, rule, label, place, entry)
+            raise _form_error(arch, rule, label, place, entry)
         (degree,) = degrees
         if found is None and degree >= 3:
             found = degree
         if degree != found:
-            raise _refusal(arch, rule, label, place, entry)
+            raise _form_error(arch, rule, label, place, entry)
     offsets, terms = _terms(arch)
     pairs = _paired(terms)
     if pairs is None:
-        raise _refusal(arch, rule, label, 0, polynomials_of(arch)[0])
+        raise _form_error(arch, rule, label, 0, polynomials_of(arch)[0])
     _check_disjoint(arch, rule, label, pairs)
     rows = [(u,) * found for u, _ in pairs]
     kept = set(rows)
@@ -272,10 +272,10 @@ def outer_form(arch: Architecture, label: str) -> OuterForm:
     for place, entry in enumerate(polynomials_of(arch)):
         offset, terms = _split(entry)
         if len(terms) != 1 or len(next(iter(terms))) != 2 or len(set(next(iter(terms)))) != 2:
-            raise _refusal(arch, rule, label, place, entry)
+            raise _form_error(arch, rule, label, place, entry)
         ((monomial, value),) = terms.items()
         if scales and value != scales[0]:
-            raise _refusal(arch, rule + " with one c for all entries", label, place, entry)
+            raise _form_error(arch, rule + " with one c for all entries", label, place, entry)
         pairs.append(monomial)
         scales.append(value)
         offsets.append(float(offset))
@@ -318,7 +318,7 @@ def _split(entry: SparsePolynomial) -> tuple[Fraction, dict[tuple[int, ...], Fra
     return offset, terms
 
 
-def _refusal(arch: Architecture, rule: str, label: str, place: int, entry: Any) -> FormError:
+def _form_error(arch: Architecture, rule: str, label: str, place: int, entry: Any) -> FormError:
     index = ", ".join(map(str, np.unravel_index(place, arch.output_shape or (1,))))
     text = entry.text(parameter_names(arch))
     shown = text if len(text) <= 80 else text[:79] + "…"

@@ -18,7 +18,7 @@ from ...exact.reading import require_derivative
 from ...laws import ConservationLaws, conservation_laws
 from ...laws.conservation import laws_to_build_on
 from ...training import State, Training
-from ...training.backends.rebased import AbstractAnchored, Anchoring
+from ...training.backends.rebased import AbstractRebased, Rebasing
 from ...training.base import Limit
 from ..base import IMPLICIT, AbstractReduction, Condition, FormError
 from .fibre_points import companions_of
@@ -41,7 +41,7 @@ _BRANCH_LOST = (
 MAX_IMPLICIT = 120
 
 
-class ImplicitFlow(AbstractReduction, AbstractAnchored):
+class ImplicitFlow(AbstractReduction, AbstractRebased):
     r"""The reduced flow of any architecture whose metric is intrinsic, by solving for θ in every evaluation.
 
     $$\dot z = -\partial\varphi\,\partial\varphi^\top \nabla f(z) \quad\text{at any θ with}\quad
@@ -193,7 +193,7 @@ class ImplicitFlow(AbstractReduction, AbstractAnchored):
         # while an equation in z alone has several continuations: the run ends before.
         return (Limit(_SMALLEST, warn_below=_NEAR_BRANCH, stop_below=_BRANCH, advice=_BRANCH_LOST),)
 
-    def anchored(self, state: State) -> Anchoring:
+    def rebased(self, state: State) -> Rebasing:
         solution = _solve(self, jnp.asarray(state["z"]))
         residual, remaining = float(solution.residual), float(solution.remaining)
         failure = None
@@ -208,7 +208,7 @@ class ImplicitFlow(AbstractReduction, AbstractAnchored):
         moved = eqx.tree_at(lambda flow: flow.anchor, self, solution.vector)
         # Off the image of phi, where the errors of an integration lead, the residual stays; the steps vanish.
         is_accurate = min(residual, remaining) <= ACCURATE and failure is None
-        return Anchoring(moved, {"z": solution.z}, is_accurate, failure)
+        return Rebasing(moved, {"z": solution.z}, is_accurate, failure)
 
 
 class Solution(eqx.Module):

@@ -2,6 +2,7 @@ r"""Products of two factors in φ, read off its words: $z = o + \sum c\, A B^\to
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...display.latex import latex_name
-from ...exact.words.reading import LetterSource, NoWords, WordForm, read_words, word_text
+from ...exact.words.reading import LetterSource, NoWords, Word, WordForm, read_words, word_text
 from ..base import FormError
 
 
@@ -24,16 +25,20 @@ class Side:
         letter: its name, see `dlntheory.exact.words.reading`.
         is_transposed: whether it was transposed for that.
         shape: rows and columns after turning.
+        part: where a constant matrix stands between two factors, the number of its singular value, whose singular
+            vectors the columns are turned to; else `None`.
     """
 
     letter: str
     is_transposed: bool
     shape: tuple[int, int]
+    part: int | None = None
 
     @property
     def latex(self) -> str:
         """The turned factor in LaTeX."""
-        return latex_name(self.letter) + (r"^\top" if self.is_transposed else "")
+        turned = latex_name(self.letter) + (r"^\top" if self.is_transposed else "")
+        return turned if self.part is None else rf"{turned} P_{{{self.part}}}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,6 +98,7 @@ class ProductForm:
         single: (positions, coefficient, letter, whether transposed) of factors that stand alone in $z$.
         constant: the constant part of $z$, flat.
         shape: the shape of $z$.
+        bases: the columns to which a factor beside a constant matrix is turned, by letter and part.
     """
 
     letters: dict[str, LetterSource]
@@ -100,6 +106,7 @@ class ProductForm:
     single: tuple[tuple[np.ndarray, float, str, bool], ...]
     constant: np.ndarray
     shape: tuple[int, ...]
+    bases: dict[tuple[str, int], np.ndarray]
 
     def factor(self, letter: str) -> str:
         """The name of the factor that a letter stands for."""
@@ -110,22 +117,27 @@ class ProductForm:
     def matrix(self, side: Side, theta: Mapping[str, Any]) -> Any:
         """The turned factor at parameters."""
         value = jnp.asarray(self.letters[side.letter].entries(theta[self.factor(side.letter)]))
-        return value.T if side.is_transposed else value
+        value = value.T if side.is_transposed else value
+        return value if side.part is None else value @ self.bases[side.letter, side.part]
 
 
 @functools.lru_cache(maxsize=64)
 def product_form(arch: Architecture, label: str) -> ProductForm:
     r"""The products of two factors that φ is made of, whatever its factors are called.
 
-    A symbolic verb: not for jit. Scalar parameters are no matrices: see the flows of `entrywise`.
+    A constant matrix between two factors, $U C V^\top$ or $W C W^\top$ with symmetric C, is taken apart: in the
+    singular bases of C the product is $\sum_k s_k U_k V_k^\top$ over its different singular values, and the flow does
+    not see that U and V were turned.
+
+    Not jit-compatible (exact arithmetic). Scalar parameters are no matrices: see the flows of `entrywise`.
 
     Args:
         arch: the architecture.
         label: who asks, for the message.
 
     Raises:
-        FormError: φ has longer words, constant matrices inside words, or a factor that is multiplied on both sides;
-            the message names the word or the factor.
+        FormError: φ has longer words, other constant or frozen matrices inside words, or a factor that is multiplied
+            on both sides; the message names the word or the factor.
         UnsupportedPrimitiveError: φ is neither polynomial nor rational.
 
     Example:
@@ -142,11 +154,21 @@ def product_form(arch: Architecture, label: str) -> ProductForm:
         )
     terms: list[ProductTerm] = []
     single = []
+    bases: dict[tuple[str, int], np.ndarray] = {}
+    uses = collections.Counter(
+        name for block in words.blocks for word in block.terms for name in {n for n, _ in word}
+    )
     for block in words.blocks:
         for word, coefficient in block.terms.items():
-            constants = [name for name, _ in word if words.letters[name].factor is None]
-            if len(word) > 2 or constants:
-                kind = "a constant matrix in" if constants else "the longer word"
+            fixed = [words.letters[name].factor is None or words.letters[name].is_frozen for name, _ in word]
+            alone = all(uses[name] == 1 for name, _ in word)
+            if fixed == [False, True, False] and alone and (found := _through_constant(words, word)):
+                for scale, left, right, columns in found:
+                    bases |= columns
+                    terms.append(ProductTerm(block.positions, float(coefficient) * scale, left, right))
+                continue
+            if len(word) > 2 or any(fixed):
+                kind = "a constant matrix in" if any(fixed) else "the longer word"
                 raise FormError(
                     f"Argument `arch` must be made of products of two factors for {label}, but {arch.name} has "
                     f"{kind} {word_text(word)}."
@@ -167,7 +189,51 @@ def product_form(arch: Architecture, label: str) -> ProductForm:
         single=tuple(single),
         constant=np.asarray(words.constant, dtype=np.float64).ravel(),
         shape=words.shape,
+        bases=bases,
     )
+
+
+Through = list[tuple[float, Side, Side, dict[tuple[str, int], np.ndarray]]]
+
+
+def _through_constant(words: WordForm, word: Word) -> Through | None:
+    """A product with a constant in its middle by the different singular values of that; `None` if it is none."""
+    (first, turned), (middle, flipped), (second, back) = word
+    value = words.letters[middle].value
+    if value is None:  # a frozen factor, whose value belongs to the start
+        return None
+    value = np.asarray(value.T if flipped else value)
+    left, right = _side(words, first, turned), _side(words, second, not back)
+    if first == second:
+        if left != right or not np.array_equal(value, value.T):
+            return None
+        scales, basis = np.linalg.eigh(value.astype(np.float64))
+        pairs = (basis, basis)
+    else:
+        u, scales, vt = np.linalg.svd(value.astype(np.float64))
+        pairs = (u[:, : len(scales)], vt[: len(scales)].T)
+    found: Through = []
+    for part, (scale, columns) in enumerate(_different(scales), start=1):
+        sides, bases = [], {}
+        for side, basis in zip((left, right), pairs, strict=True):
+            bases[side.letter, part] = basis[:, columns]
+            sides.append(Side(side.letter, side.is_transposed, (side.shape[0], len(columns)), part))
+        found.append((scale, sides[0], sides[1], bases))
+    return found
+
+
+def _different(values: np.ndarray) -> list[tuple[float, list[int]]]:
+    """The values that differ by more than rounding, without 0, and where each stands."""
+    size = float(np.max(np.abs(values), initial=0.0))
+    found: list[tuple[float, list[int]]] = []
+    for index, value in enumerate(values.tolist()):
+        if abs(value) <= 1e-12 * size:
+            continue
+        if found and abs(value - found[-1][0]) <= 1e-12 * size:
+            found[-1][1].append(index)
+        else:
+            found.append((value, [index]))
+    return found
 
 
 def check_unchained(arch: Architecture, label: str) -> None:

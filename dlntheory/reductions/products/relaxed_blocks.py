@@ -121,8 +121,8 @@ class RelaxedBlocksFlow(AbstractReduction):
                         **scaled,
                     )
                 )
-            except ConditionError as refusal:
-                raise _named(part, refusal) from None
+            except ConditionError as error:
+                raise _named(part, error) from None
         return cls(
             arch,
             [float(part.lambdas[0]) for part in parts],
@@ -293,11 +293,11 @@ def _of_part(state: State, number: int) -> State:
     return {"z": state[f"Z{number}"], **own}
 
 
-def _named(part: Component, refusal: ConditionError) -> ConditionError:
+def _named(part: Component, error: ConditionError) -> ConditionError:
     left, right = (side.letter for side in part.sides)
     return ConditionError(
-        f"{refusal} (product of {left} and {right}; W2 stands for {left}, W1 for {right}). {_INSTEAD}",
-        measured=refusal.measured,
-        tolerance=refusal.tolerance,
-        expected_error=refusal.expected_error,
+        f"{error} (product of {left} and {right}; W2 stands for {left}, W1 for {right}). {_INSTEAD}",
+        measured=error.measured,
+        tolerance=error.tolerance,
+        expected_error=error.expected_error,
     )

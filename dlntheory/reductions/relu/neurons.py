@@ -80,6 +80,6 @@ def squared_strengths(lifting: PathLifting, theta: Mapping[str, Any]) -> list[An
 
 
 def strengths_of(lifting: PathLifting, theta: Mapping[str, Any]) -> np.ndarray:
-    """The norms of the parts of $z$ through the hidden neurons, first layer first. A host verb."""
+    """The norms of the parts of $z$ through the hidden neurons, first layer first. Not jit-compatible."""
     plain = {name: np.asarray(value) for name, value in theta.items()}
     return np.sqrt(np.concatenate(squared_strengths(lifting, plain)))

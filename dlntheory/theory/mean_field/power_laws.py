@@ -59,7 +59,7 @@ def rich_exponent(source: float, L: int) -> float:
     $|\beta|^{2L/(L+1)}$ grows with what is learned and speeds up time.
 
     Validity:
-        Asymptotic in time, infinite width, population; an argument of scale, confirmed by `RankOneFlow` to .01.
+        Asymptotic in time, infinite width, population; an argument of scale, confirmed by `rank_one_flow` to .01.
 
     Example:
         >>> rich_exponent(0.5, 2)

@@ -20,13 +20,22 @@ import lineax
 import numpy as np
 import optimistix as optx
 
+from ...display.progress import interruptible
 from ..base import AbstractFlow, State
 from ..events import AbstractEvent, event_values
 from ..recording import LawMonitor, quantities, record
 from ..save_times import padded, padded_count
 from ..time_reparametrisation import Clock
 from .compiling import Compiled
-from .resumable_stepping import Crossing, Memory, Pace, Pausing, blank_memory, memory_of, select
+from .resumable_stepping import (
+    Bisection,
+    Checkpoint,
+    ChunkLength,
+    ResumableController,
+    blank_checkpoint,
+    checkpoint_of,
+    select,
+)
 
 
 def _matrix_free() -> diffrax.AbstractSolver:
@@ -38,7 +47,7 @@ def _matrix_free() -> diffrax.AbstractSolver:
 
 
 #: Progress callback, called between chunks: the time in units of the clock and the loss.
-Tell = Callable[[float, float | None], None]
+ProgressCallback = Callable[[float, float | None], None]
 
 SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {
     "tsit5": diffrax.Tsit5,
@@ -119,7 +128,7 @@ class _Outcome(eqx.Module):
     is_paused: Any
     result: Any
     events: Any
-    memory: Memory
+    checkpoint: Checkpoint
 
 
 def _finite_norm(error: Any, is_batched: bool = False) -> Any:
@@ -206,7 +215,7 @@ def integrate(
     grid: Any,
     ts: Any,
     is_first: Any,
-    memory: Memory,
+    checkpoint: Checkpoint,
     steps: Any,
     rtol: Any,
     atol: Any,
@@ -222,7 +231,7 @@ def integrate(
         grid: the save times of the run, padded with NaN.
         ts: those after `here`, padded with NaN, which no step ever reaches.
         is_first: whether this part is the first.
-        memory: what the part before left; blank in the first.
+        checkpoint: what the part before left; blank in the first.
         steps: how many steps to take.
         rtol: relative tolerance per step.
         atol: absolute tolerance per step.
@@ -268,13 +277,13 @@ def integrate(
             solver_state=True,
             controller_state=True,
         ),
-        stepsize_controller=Pausing(  # pyright: ignore[reportCallIssue]
-            controller=inner, is_first=is_first, memory=memory, end=end, steps=steps
+        stepsize_controller=ResumableController(  # pyright: ignore[reportCallIssue]
+            controller=inner, is_first=is_first, checkpoint=checkpoint, end=end, steps=steps
         ),
-        solver_state=select(is_first, fresh, memory.solver),
+        solver_state=select(is_first, fresh, checkpoint.solver),
         # Nobody differentiates a run on the host, and this compiles in two thirds of the default's time.
         adjoint=diffrax.ForwardMode(),
-        event=diffrax.Event(first_event, Crossing(), direction=False) if arguments.events else None,
+        event=diffrax.Event(first_event, Bisection(), direction=False) if arguments.events else None,
         max_steps=None,
         throw=False,
     )
@@ -295,24 +304,24 @@ def integrate(
         events=event_values(arguments.events, flow, final_time, final_row["state"], is_batched)
         if arguments.events
         else None,
-        memory=memory_of(solution),
+        checkpoint=checkpoint_of(solution),
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _form(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], dtype: Any) -> Memory:
-    """Shapes and types of the memory of a run: known before its program is compiled."""
+def _form(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], dtype: Any) -> Checkpoint:
+    """Shapes and types of the checkpoint of a run: known before its program is compiled."""
     number = jax.ShapeDtypeStruct((), dtype)
 
-    def make(grid: Any, one: Any, state: State) -> Memory:
+    def make(grid: Any, one: Any, state: State) -> Checkpoint:
         controller = _controller(solver, False, one, one, one)
-        return blank_memory(_clipped(controller, grid) if step_to_ts else controller, solver, state, one)
+        return blank_checkpoint(_clipped(controller, grid) if step_to_ts else controller, solver, state, one)
 
     state = {name: jax.ShapeDtypeStruct(shape, kind) for name, shape, kind in shapes}
     return eqx.filter_eval_shape(make, jax.ShapeDtypeStruct((count,), dtype), number, state)
 
 
-def _blank(solver: Any, step_to_ts: bool, state: State, count: int) -> Memory:
+def _blank(solver: Any, step_to_ts: bool, state: State, count: int) -> Checkpoint:
     shapes = tuple((name, leaf.shape, leaf.dtype) for name, leaf in state.items())
     arguments = (solver, step_to_ts, count, shapes, jnp.result_type(float))
     try:
@@ -340,7 +349,7 @@ def run_diffrax(
     save_states: bool,
     is_batched: bool,
     max_steps: int,
-    tell: Tell,
+    tell: ProgressCallback,
 ) -> RawRun:
     """Integrate with a Runge-Kutta method and a step controller, in chunks of half a second. See `solve`.
 
@@ -352,7 +361,7 @@ def run_diffrax(
     settings = _Settings(clock, step_to_ts, save_states, is_batched)
     arguments = _Arguments(dynamics, solver, events, monitor)
     traces = integrate.traces
-    start, pace = _Point(np.asarray(t0), state0), Pace(state0, dynamics)
+    start, chunk = _Point(np.asarray(t0), state0), ChunkLength(state0, dynamics)
     tolerances = np.asarray(rtol), np.asarray(atol)
     size = sum(leaf.size for leaf in state0.values()) if save_states else 1
     count = padded_count(len(ts), size)
@@ -362,33 +371,29 @@ def run_diffrax(
         began, known = time.perf_counter(), integrate.traces
         last, reached = done.last, done.saves
         here = start if last is None else _Point(last.final_t, last.final_row["state"])
-        memory = _blank(solver, step_to_ts, state0, count) if last is None else last.memory
+        checkpoint = _blank(solver, step_to_ts, state0, count) if last is None else last.checkpoint
         remaining = padded(ts[reached:], count, np.nan)
-        steps = np.asarray(min(pace.steps, max_steps - done.steps))
+        steps = np.asarray(min(chunk.steps, max_steps - done.steps))
         is_first = np.asarray(last is None)
         out = integrate(
-            settings, arguments, start, here, end, grid, remaining, is_first, memory, steps, *tolerances
+            settings, arguments, start, here, end, grid, remaining, is_first, checkpoint, steps, *tolerances
         )
         done = done.and_then(out, len(ts), max_steps)
         if integrate.traces == known:
-            pace.learn(int(steps), time.perf_counter() - began)
+            chunk.learn(int(steps), time.perf_counter() - began)
         return done
 
-    done, interrupted = _Done(), False
-    while done.goes_on and not interrupted:
-        try:
+    done = _Done()
+    with interruptible(lambda: done.last is not None) as work:
+        while done.goes_on:
             done = advance(done)
             if done.goes_on:
                 tell(float(done.last.final_t), float(np.max(done.last.final_row["loss"])))
-        except KeyboardInterrupt:
-            if done.last is None:
-                raise
-            interrupted = True
     out = done.last
     failure, event = None, None
     if out.is_event:
         event = int(np.argmin(out.events))
-    elif not out.is_finished and not interrupted:
+    elif not out.is_finished and not work.interrupted:
         failure = diffrax.RESULTS[out.result].strip().splitlines()[0]
     return RawRun(
         ts=_joined([part.ts for part in done.parts]),
@@ -400,7 +405,7 @@ def run_diffrax(
         event=event,
         method=label,
         compiled=integrate.traces > traces,
-        interrupted=interrupted,
+        interrupted=work.interrupted,
     )
 
 

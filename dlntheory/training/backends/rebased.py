@@ -1,4 +1,4 @@
-"""Dynamics whose vector field solves equations from an anchor: run in chunks, with a new anchor after each."""
+"""Dynamics whose vector field solves equations from a base point: run in chunks, with a new base point after each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..._errors import IntegrationError
+from ...display.progress import interruptible
 from ..base import AbstractFlow, State
 from .diffrax_backend import RawRun
 
@@ -18,13 +19,13 @@ _MAX_HALVINGS = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Anchoring:
-    """What came of moving an anchor to a state.
+class Rebasing:
+    """What came of moving a base point to a state.
 
     Attributes:
-        dynamics: the same dynamics with its new anchor, of the same shapes, so that nothing is compiled again.
+        dynamics: the same dynamics with its new base point, of the same shapes, so that nothing is compiled again.
         state: the state, put back on the set that the equations define.
-        is_accurate: whether the equations were solved to rounding from the old anchor.
+        is_accurate: whether the equations were solved to rounding from the old base point.
         failure: why a run cannot pass this state, in a sentence with the numbers; `None` if it can.
     """
 
@@ -34,28 +35,28 @@ class Anchoring:
     failure: str | None
 
 
-class AbstractAnchored(AbstractFlow):
-    """A dynamics with an anchor among its arrays, which `solve` moves along from one save to the next at least."""
+class AbstractRebased(AbstractFlow):
+    """A dynamics with a base point among its arrays, which `solve` moves along from one save to the next at least."""
 
     @abc.abstractmethod
-    def anchored(self, state: State) -> Anchoring:
-        """The same dynamics with the anchor moved to a state, and whether that succeeded. A host verb."""
+    def rebased(self, state: State) -> Rebasing:
+        """The same dynamics with the base point moved to a state, and whether that succeeded. A host verb."""
 
 
-def run_anchored(
+def run_rebased(
     run: Callable[[AbstractFlow, State, np.ndarray, float], RawRun],
-    dynamics: AbstractAnchored,
+    dynamics: AbstractRebased,
     state0: State,
     ts: np.ndarray,
     t0: float,
     *,
     max_steps: int,
 ) -> RawRun:
-    """Run to each save time in one chunk, halved as long as the anchor is too far for its end. See `solve`.
+    """Run to each save time in one chunk, halved as long as the base point is too far for its end. See `solve`.
 
     Args:
         run: one chunk: dynamics, state, the times of its start and end, its start.
-        dynamics: with an anchor near `state0`.
+        dynamics: with a base point near `state0`.
         state0: the start.
         ts: the save times.
         t0: the start time.
@@ -65,14 +66,14 @@ def run_anchored(
         IntegrationError: the equations have no solution at the start.
         KeyboardInterrupt: the user stopped the run before its first chunk was done; later, what is done is returned.
     """
-    start = dynamics.anchored(state0)
+    start = dynamics.rebased(state0)
     if start.failure is not None:
         raise IntegrationError(f"{dynamics.label} cannot start at t = {t0:g}: {start.failure}")
     here, now, length = start, t0, np.inf
     counts: dict[str, int] = {}
     saved: list[tuple[float, Any]] = []
     compiled, chunks, inaccurate, raw, kept = False, 0, 0, None, None
-    try:
+    with interruptible(lambda: kept is not None) as work:
         for save in ts[ts > t0]:
             while now < save:
                 end = float(save) if now + 1.5 * length >= save else now + length
@@ -81,7 +82,7 @@ def run_anchored(
                 for name, count in raw.counts.items():
                     counts[name] = counts.get(name, 0) + count
                 if raw.interrupted:
-                    # Whether its anchor would have been near enough for this part of a chunk is not known.
+                    # Whether its base point would have been near enough for this part of a chunk is not known.
                     raise KeyboardInterrupt
                 if not saved and ts[0] == t0:
                     saved.append((t0, _row(raw.rows, 0)))
@@ -90,7 +91,7 @@ def run_anchored(
                     failure = "The maximum number of solver steps was reached."
                 if failure is not None or raw.event is not None or not _is_finite(raw.final_row["state"]):
                     return _joined(raw, saved, counts, chunks, compiled, failure=failure)
-                there = here.dynamics.anchored(raw.final_row["state"])
+                there = here.dynamics.rebased(raw.final_row["state"])
                 if there.is_accurate or end - now <= (ts[-1] - t0) * 0.5**_MAX_HALVINGS:
                     if there.failure is not None:
                         return _joined(raw, saved, counts, chunks, compiled, failure=there.failure)
@@ -100,9 +101,8 @@ def run_anchored(
                         saved.append((now, _row(raw.rows, 1)))
                 else:
                     length = 0.5 * (end - now)
-    except KeyboardInterrupt:
-        if kept is None:
-            raise
+    if work.interrupted:
+        assert kept is not None
         return _joined(kept, saved, counts, chunks, compiled, interrupted=True)
     if raw is None:
         raise ValueError(f"Argument `ts` must reach beyond the start {t0:g} for {dynamics.label}.")

@@ -1,4 +1,5 @@
-"""What lets a diffrax run pause and go on exactly: a step controller with a memory; and how long to run until then."""
+"""What lets a diffrax run pause and go on exactly: a step controller with a checkpoint; and how long to run "
+"until then."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ FIRST_NUMBERS = 8_000_000
 HALVINGS = 64
 
 
-class Pace:
+class ChunkLength:
     """How many steps fit into `CHUNK_SECONDS`: a guess from the size of the problem, then what was measured."""
 
     def __init__(self, *trees: Any):
@@ -34,7 +35,7 @@ class Pace:
         self.steps = max(1, int(min(max(fitting, self.steps / 8), self.steps * 8)))
 
 
-class Memory(eqx.Module):
+class Checkpoint(eqx.Module):
     """Where a paused run goes on, beside time and state.
 
     Attributes:
@@ -50,7 +51,7 @@ class Memory(eqx.Module):
     solver: Any
 
 
-class Pausing(diffrax.AbstractAdaptiveStepSizeController):
+class ResumableController(diffrax.AbstractAdaptiveStepSizeController):
     """Steps like `controller` and pauses, as if out of steps, after `steps` of them.
 
     diffrax chooses a first step anew when it is given a state to go on from; this one remembers the next. To count here
@@ -58,15 +59,15 @@ class Pausing(diffrax.AbstractAdaptiveStepSizeController):
 
     Attributes:
         controller: what chooses the steps.
-        is_first: whether this is the beginning of a run, where the memory is blank.
-        memory: where the run goes on.
+        is_first: whether this is the beginning of a run, where the checkpoint is blank.
+        checkpoint: where the run goes on.
         end: the end of the run.
         steps: how many steps to take, accepted or not.
     """
 
     controller: Any
     is_first: Any
-    memory: Memory
+    checkpoint: Checkpoint
     end: Any
     steps: Any
 
@@ -89,9 +90,9 @@ class Pausing(diffrax.AbstractAdaptiveStepSizeController):
         fresh = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
         # diffrax ends a step near the end of the run there, within 100 spacings of floats, and halves a rejected one.
         floor = self.end - 100 * (self.end - jnp.nextafter(self.end, -jnp.inf))
-        at_end = jnp.where(self.memory.was_kept, self.end, t0 + 0.5 * (self.end - t0))
-        t_next = jnp.where(self.memory.t_next > floor, at_end, self.memory.t_next)
-        t_next, state = select(self.is_first, fresh, (t_next, self.memory.controller))
+        at_end = jnp.where(self.checkpoint.was_kept, self.end, t0 + 0.5 * (self.end - t0))
+        t_next = jnp.where(self.checkpoint.t_next > floor, at_end, self.checkpoint.t_next)
+        t_next, state = select(self.is_first, fresh, (t_next, self.checkpoint.controller))
         return t_next, (t_next, jnp.asarray(True), jnp.asarray(0), state)
 
     def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state):
@@ -110,20 +111,20 @@ def select(condition: Any, left: Any, right: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), left, right)
 
 
-def memory_of(solution: diffrax.Solution) -> Memory:
-    """What a run with `Pausing` leaves to go on with, if it was told to save both states. Pure."""
+def checkpoint_of(solution: diffrax.Solution) -> Checkpoint:
+    """What a run with `ResumableController` leaves to go on with, if it was told to save both states. Pure."""
     t_next, was_kept, _, controller = solution.controller_state  # pyright: ignore[reportGeneralTypeIssues]
-    return Memory(t_next, was_kept, controller, solution.solver_state)
+    return Checkpoint(t_next, was_kept, controller, solution.solver_state)
 
 
-def blank_memory(controller: Any, solver: Any, state: dict[str, Any], t: Any) -> Memory:
-    """A memory of the form that `memory_of` gives, with nothing in it. Pure.
+def blank_checkpoint(controller: Any, solver: Any, state: dict[str, Any], t: Any) -> Checkpoint:
+    """A checkpoint of the form that `checkpoint_of` gives, with nothing in it. Pure.
 
     Its form depends on the shapes of the state alone, so that a linear field stands in for the one that will run.
     """
     term = diffrax.ODETerm(lambda s, y, args: y)
     t_next, history = controller.init(term, t, t, state, None, None, solver.func, solver.error_order(term))
-    blank = Memory(t_next, True, history, solver.init(term, t, t, state, None))
+    blank = Checkpoint(t_next, True, history, solver.init(term, t, t, state, None))
     # A Python bool would be part of the compiled program.
     return jax.tree.map(jnp.asarray, blank)
 
@@ -138,7 +139,7 @@ class _Bracket(eqx.Module):
         return self.lower + 0.5 * (self.upper - self.lower)
 
 
-class Crossing(optx.AbstractRootFinder):
+class Bisection(optx.AbstractRootFinder):
     """Bisection to the spacing of floats, of a function that is positive at the lower end and not at the upper one.
 
     The value at the crossing cannot be asked to be small: from one float to the next, an event at a late time jumps by

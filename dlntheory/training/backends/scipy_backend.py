@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ...display.progress import interruptible
 from ..base import AbstractFlow, State
 from ..events import AbstractEvent
 from ..recording import LawMonitor, quantities, record
 from ..time_reparametrisation import Clock
 from .compiling import Compiled
-from .diffrax_backend import RawRun, Tell
+from .diffrax_backend import ProgressCallback, RawRun
 
 MAX_PARAMETERS = 1000
 
@@ -84,7 +85,7 @@ def run_stiff(
     max_steps: int,
     scipy_method: str = "LSODA",
     every_step: bool = False,
-    tell: Tell,
+    tell: ProgressCallback,
 ) -> RawRun:
     """Integrate with LSODA, with BDF where LSODA gives up, or with Radau on request. A host verb; see `solve`.
 
@@ -177,7 +178,7 @@ def _march(
         warnings.simplefilter("always")
         solver = getattr(scipy.integrate, name)(field, t0, vector0, end, rtol=rtol, atol=atol, jac=jacobian)
         before = event_values(t0, vector0)
-        try:
+        with interruptible(lambda: out.steps > 0) as work:
             while solver.status == "running" and out.failure is None and out.event is None:
                 message = solver.step()
                 moved = solver.t - out.final_t
@@ -202,10 +203,7 @@ def _march(
                 if out.steps >= max_steps and solver.status == "running":
                     out.failure = "The maximum number of solver steps was reached."
                 tell(stop, None)
-        except KeyboardInterrupt:
-            if out.steps == 0:
-                raise
-            out.interrupted = True
+    out.interrupted = work.interrupted
     out.evaluations, out.jacobians = solver.nfev, solver.njev
     return out
 

@@ -218,3 +218,25 @@ def test_it_prints_its_equation_and_source():
     assert "Theorem 1" in str(reduced)
     assert "not bound" in str(reduced)
     assert reduced._repr_latex_().startswith("$")
+
+
+def equations(jaxpr):
+    """How many equations a jaxpr has, those of inner ones included."""
+    inner = [value for eqn in jaxpr.eqns for value in jax.tree.leaves(list(eqn.params.values()))]
+    return len(jaxpr.eqns) + sum(
+        equations(getattr(value, "jaxpr", value))
+        for value in inner
+        if hasattr(getattr(value, "jaxpr", value), "eqns")
+    )
+
+
+def test_the_derivative_of_the_operator_does_not_grow_with_the_square_of_the_depth():
+    g = jnp.ones((3, 3))
+    counts = []
+    for depth in (8, 32):
+        operator = lambda z, depth=depth: balanced_operator(z, g, depth, np.asarray(3))
+        counts.append(equations(jax.make_jaxpr(jax.jacfwd(operator))(jnp.eye(3)).jaxpr))
+    assert counts[1] < 3 * counts[0]
+    assert counts[1] < 3000, "80,187 when each power had a loop over the depth"
+    with pytest.raises(TypeError, match="first derivatives in z only"):
+        jax.jacfwd(jax.jacfwd(lambda z: balanced_operator(z, g, 3, np.asarray(3))))(jnp.eye(3))

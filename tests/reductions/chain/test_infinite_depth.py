@@ -228,6 +228,24 @@ def test_starts_that_break_the_condition_are_refused_with_the_number():
     assert "lambda_l from" in str(exact)
 
 
+def test_few_layers_that_do_not_know_of_each_other_are_refused_and_the_error_is_always_said():
+    rng, arch = np.random.default_rng(0), dln.linear_network((2, 2, 2))
+    reduced, passed = InfiniteDepthFlow(arch), 0
+    for _ in range(40):
+        steps = rng.normal(size=(2, 2, 2))
+        steps *= rng.uniform(0.1, 1.0) / np.linalg.norm(steps, 2, axis=(1, 2))[:, None, None]
+        found = reduced.condition({"W1": np.eye(2) + 0.99 * steps[0], "W2": np.eye(2) + 0.99 * steps[1]})
+        passed += found.holds
+        assert found.expected_error is not None
+        assert found.expected_error >= 0.5
+    assert passed <= 2, "29 of 193 when the tolerance was 2 |A|^2 / L alone"
+    exact = near_identity_balanced(arch, 0.2 * np.eye(2))
+    assert reduced.condition(arch.check(exact)).holds
+    text = str(reduced.condition(arch.check(exact)))
+    assert "1/L = 0.5" in text
+    assert "error of z of the order of 0.5" in text
+
+
 def test_malformed_arguments_are_refused():
     square, loss = dln.linear_network((2, 2, 2)), lambda z: jnp.sum(z)
     for arch in (dln.linear_network((2, 3, 2)), dln.linear_network((2, 2))):
@@ -250,7 +268,7 @@ def test_malformed_arguments_are_refused():
         near_identity_balanced(square, np.eye(2), rotation=np.eye(2))
     with pytest.raises(ValueError, match=r"at s = 0.25 it returns shape \(3, 3\)"):
         near_identity(square, lambda s: np.eye(3))
-    with pytest.raises(ValueError, match="`lam` must be finite"):
+    with pytest.raises(ValueError, match="`lam` must be a finite number"):
         near_identity_product(np.eye(2), lam=np.nan)
     with pytest.raises(dln.InfeasibleError, match="at layer 2 of 2 the smallest would be"):
         near_identity_balanced(square, np.zeros((2, 2)), lam=-5.0)

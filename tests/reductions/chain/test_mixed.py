@@ -183,3 +183,21 @@ def test_they_print_their_equations():
     assert "kappa = 0.5" in str(MixedBalancedFlow(ARCH, kappa=0.5))
     assert "derived here" in str(TwoLayerScalarFlow(dln.linear_network((1, 2, 1)), level=2.0))
     assert r"C = 2" in TwoLayerScalarFlow(dln.linear_network((1, 2, 1)), level=2.0)._repr_latex_()
+
+
+def test_wide_gaussian_layers_are_near_a_level_set_and_the_error_is_said():
+    expected = []
+    for width in (100, 1600):
+        arch = dln.linear_network((3, width, 2))
+        theta0 = dln.gaussian(arch, jax.random.key(0), scale=width**-0.5)
+        with pytest.raises(dln.ConditionError, match="wide=True"):
+            MixedBalancedFlow.from_start(arch, theta0)
+        flow = MixedBalancedFlow.from_start(arch, theta0, wide=True)
+        condition = flow.condition(arch.check(theta0))
+        assert condition.holds
+        assert "order w^(-1/2)" in flow.exactness
+        expected.append(condition.expected_error)
+    assert 2.0 < expected[0] / expected[1] < 8.0, "sixteen times the width, a quarter of the error"
+    narrow = dln.linear_network((3, 6, 2))
+    with pytest.raises(dln.ConditionError):
+        MixedBalancedFlow.from_start(narrow, dln.balanced(narrow, jax.random.key(0)), wide=True)

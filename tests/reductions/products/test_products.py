@@ -102,7 +102,7 @@ def test_tied_factors_in_z_alone():
     zs, final = reference.full_flow(output, slopes, theta0, gradient, TS, decay=0.1, rates=rates)
     run = dln.solve(TiedFlow(arch, loss, weight_decay=0.1, rates=rates), theta0, TS[-1], **TIGHT)
     assert error(run, zs) < 1e-10
-    np.testing.assert_allclose(run.final["p"], final["U"] @ final["U"].T, atol=1e-10)
+    np.testing.assert_allclose(run.final["X"] @ run.final["X"].T, final["U"] @ final["U"].T, atol=1e-10)
     transposed = gram_factorisation(4, 3)
     assert TiedFlow(transposed).initial(transposed.check({"W": theta0["U"].T}))["p"] == pytest.approx(
         theta0["U"] @ theta0["U"].T

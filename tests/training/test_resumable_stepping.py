@@ -9,7 +9,7 @@ import pytest
 
 import dlntheory as dln
 from dlntheory.training.backends import diffrax_backend, resumable_stepping
-from dlntheory.training.backends.resumable_stepping import Crossing, Pace
+from dlntheory.training.backends.resumable_stepping import Bisection, ChunkLength
 
 CASES = {
     "tsit5": {},
@@ -37,7 +37,7 @@ def problem():
 def in_parts(monkeypatch, steps):
     """Parts of so many steps from here on, however long they take."""
     monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", steps)
-    monkeypatch.setattr(Pace, "learn", lambda self, steps, seconds: None)
+    monkeypatch.setattr(ChunkLength, "learn", lambda self, steps, seconds: None)
 
 
 def same(left, right):
@@ -105,23 +105,23 @@ def test_a_run_out_of_steps_ends_in_its_last_part(problem, monkeypatch):
 
 
 def test_parts_follow_the_measured_time_and_begin_short(monkeypatch):
-    assert Pace(np.zeros(10)).steps == resumable_stepping.FIRST_STEPS
+    assert ChunkLength(np.zeros(10)).steps == resumable_stepping.FIRST_STEPS
     assert (
-        Pace({"W": np.zeros((1000, 100))}, [np.zeros(100_000)]).steps
+        ChunkLength({"W": np.zeros((1000, 100))}, [np.zeros(100_000)]).steps
         == resumable_stepping.FIRST_NUMBERS // 200_000
     )
-    assert Pace(np.broadcast_to(0.0, (10**8,))).steps == 1
+    assert ChunkLength(np.broadcast_to(0.0, (10**8,))).steps == 1
     monkeypatch.setattr(resumable_stepping, "FIRST_STEPS", 512)
-    pace = Pace(np.zeros(10))
-    pace.learn(500, 2.0)
-    assert pace.steps == 500 * resumable_stepping.CHUNK_SECONDS / 2.0
-    pace.learn(100, 1e-6)
-    assert pace.steps == 1000, "eight times as many at most"
-    pace.learn(1, 1e6)
-    assert pace.steps == 125
+    chunk = ChunkLength(np.zeros(10))
+    chunk.learn(500, 2.0)
+    assert chunk.steps == 500 * resumable_stepping.CHUNK_SECONDS / 2.0
+    chunk.learn(100, 1e-6)
+    assert chunk.steps == 1000, "eight times as many at most"
+    chunk.learn(1, 1e6)
+    assert chunk.steps == 125
     for _ in range(9):
-        pace.learn(1, 1e6)
-    assert pace.steps == 1
+        chunk.learn(1, 1e6)
+    assert chunk.steps == 1
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (1e6, 1e6 + 1e-3), (-1.0, 1.0)])
@@ -130,7 +130,7 @@ def test_a_crossing_is_found_to_the_spacing_of_floats(low, high):
     steep = lambda t, args: 1e9 * (root - t) - 1e-30
     found = optx.root_find(
         steep,
-        Crossing(),
+        Bisection(),
         jnp.asarray(high),
         options={"lower": jnp.asarray(low), "upper": jnp.asarray(high)},
         throw=False,

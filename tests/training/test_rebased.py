@@ -8,7 +8,7 @@ import pytest
 
 from dlntheory._errors import IntegrationError
 from dlntheory.training.backends.diffrax_backend import RawRun
-from dlntheory.training.backends.rebased import Anchoring, run_anchored
+from dlntheory.training.backends.rebased import Rebasing, run_rebased
 
 
 class Books:
@@ -19,13 +19,13 @@ class Books:
     def __init__(self, reach=np.inf, wall=np.inf):
         self.reach, self.wall, self.chunks, self.anchor = reach, wall, [], 0.0
 
-    def anchored(self, state):
+    def rebased(self, state):
         t = float(state["t"])
         failure = f"a wall at {self.wall:g}" if t >= self.wall else None
         accurate = t - self.anchor <= self.reach and failure is None
         if accurate:
             self.anchor = t
-        return Anchoring(self, state, accurate, failure)
+        return Rebasing(self, state, accurate, failure)
 
     def run(self, dynamics, state, times, begin):
         assert dynamics is self
@@ -47,7 +47,7 @@ class Books:
 
 
 def run(books, ts, t0=0.0, max_steps=1000):
-    return run_anchored(books.run, books, {"t": np.array(t0)}, np.asarray(ts), t0, max_steps=max_steps)
+    return run_rebased(books.run, books, {"t": np.array(t0)}, np.asarray(ts), t0, max_steps=max_steps)
 
 
 def test_one_chunk_from_save_to_save():
