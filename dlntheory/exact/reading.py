@@ -29,6 +29,8 @@ from .rings.multidual import NilpotentModular
 from .traced import TracedMap, traced_map
 from .unsupported import source_line
 
+#: Primitives whose derivative need not be that of their value.
+CUTS = ("stop_gradient", "custom_jvp_call", "custom_vjp_call")
 _ATTEMPTS = 6
 #: Numbers in the largest array that a comparison of several factors at once may form.
 _BATCH_NUMBERS = 4_000_000
