@@ -56,3 +56,19 @@ class SampleLoss(AbstractLoss):
 def half_squared(prediction: Any, target: Any) -> Any:
     r"""$\frac12\|\hat y - y\|^2$."""
     return 0.5 * jnp.sum((prediction - target) ** 2)
+
+
+def as_sample_loss(loss: Any) -> Any:
+    """A loss that can be restricted to samples: as it is, or half the mean squared error of a data set.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if isinstance(loss, eqx.Module) and hasattr(loss, "on") and hasattr(loss, "samples"):
+        return loss
+    if hasattr(loss, "inputs") and hasattr(loss, "targets"):
+        return SampleLoss(loss.inputs, loss.targets)
+    raise ValueError(
+        f"Argument `loss` must be a `SampleLoss`, a `Dataset` or a loss module with `samples` and `on(rows)`, but is "
+        f"{loss!r}."
+    )

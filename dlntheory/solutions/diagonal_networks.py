@@ -12,10 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import ConditionError, NotApplicableError
+from .._errors import ConditionError, NotApplicableError, UnsupportedPrimitiveError
 from .._precision import require_float64
 from ..architecture import Architecture
 from ..display.text import card, key_values
+from ..exact.linear_algebra import DEFAULT_PRIME
+from ..exact.reading import read_program
+from ..exact.rings.multidual import NilpotentModular
 from ..reductions.base import Condition, FormError
 from ..reductions.entrywise import DiagonalFlow, SquaresFlow
 from ..training import Training
@@ -350,12 +353,12 @@ def _form(arch: Architecture) -> tuple[DiagonalFlow | SquaresFlow, bool]:
 
 def _isotropic(loss: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, float, float]:
     """Minimiser, curvature and defect of a loss that must be k/2 |z - z*|^2 + constant."""
+    _require_quadratic(loss, shape)
     size = math.prod(shape)
     flat = lambda x: loss(jnp.reshape(x, shape))
-    far = np.linspace(-1.0, 2.0, size)
-    hessians = [np.asarray(jax.hessian(flat)(point)) for point in (np.zeros(size), far)]
-    curvature = float(np.trace(hessians[0])) / size
-    defect = max(float(np.linalg.norm(h - curvature * np.eye(size), 2)) for h in hessians)
+    hessian = np.asarray(jax.hessian(flat)(np.zeros(size)))
+    curvature = float(np.trace(hessian)) / size
+    defect = float(np.linalg.norm(hessian - curvature * np.eye(size), 2))
     if not (curvature > 0 and defect <= TOLERANCE * curvature):
         raise ConditionError(
             f"Argument `loss` must be quadratic with a Hessian k I for a closed form, but |H - k I| = {defect:.3g} "
@@ -365,6 +368,36 @@ def _isotropic(loss: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, float, fl
         )
     slope = np.asarray(jax.grad(flat)(np.zeros(size)))
     return np.reshape(-slope / curvature, shape), curvature, defect
+
+
+def _require_quadratic(loss: Any, shape: tuple[int, ...]) -> None:
+    """Raise unless a loss is a polynomial of degree 2, read off its program: third differences along a random line.
+
+    They are taken modulo a prime, where equality is exact, so that no branch of the loss can hide between two points.
+    """
+    found = "uses `{}`, which is none"
+    try:
+        program = read_program(lambda p: loss(p["z"]), {"z": shape}).program
+        ring, rng = NilpotentModular(DEFAULT_PRIME), np.random.default_rng(0)
+        point, direction = rng.integers(0, DEFAULT_PRIME, (2, 1, *shape))
+        values = [
+            int(np.ravel(jax.tree.leaves(program.evaluate(ring, {"z": ring.from_integers(moved)}))[0])[0])
+            for moved in ((point + step * direction) % DEFAULT_PRIME for step in range(4))
+        ]
+    except UnsupportedPrimitiveError as error:
+        found = found.format(error.primitive)
+    else:
+        third = values[3] - 3 * values[2] + 3 * values[1] - values[0]
+        if third % DEFAULT_PRIME == 0:
+            return
+        found = "is of higher degree"
+    raise ConditionError(
+        f"Argument `loss` must be a polynomial of degree 2 in z for a closed form, but {found}. Use `DiagonalFlow` or "
+        "`SquaresFlow`, which take every loss.",
+        measured=math.inf,
+        requirement="a quadratic loss",
+        remedy="Use `DiagonalFlow` or `SquaresFlow`.",
+    )
 
 
 def _hypotenuse(z):

@@ -33,13 +33,17 @@ def neuron(t: Any, target: Any, first: Any, second: Any) -> tuple[jax.Array, jax
     The largest exponential is taken out of numerator and root. Pure: jit, vmap, grad.
 
     Args:
-        t: one time, at least 0.
+        t: one time, at least 0, or times (time,).
         target: (o, d), $S$; $(1, d)$ for the vector $\beta_*$ of a scalar output. Zero is allowed.
-        first: (d,), $w_0$.
-        second: (o,), $a_0$.
+        first: (d,), $w_0$, or the network's own $W_1$, (1, d).
+        second: (o,), $a_0$, or the network's own $W_2$, (o, 1).
 
     Returns:
-        $w(t)$ (d,) and $a(t)$ (o,); NaN for $t < 0$, which a traced function cannot refuse.
+        $w(t)$ (d,) and $a(t)$ (o,), with a leading axis of times if there are several; NaN for $t < 0$, which a traced
+        function cannot refuse.
+
+    Raises:
+        ValueError: shapes that do not fit.
 
     References:
         [kunin2024get] for the neuron; the closed form of both weights was derived here.
@@ -52,6 +56,19 @@ def neuron(t: Any, target: Any, first: Any, second: Any) -> tuple[jax.Array, jax
     """
     require_float64("neuron")
     t, target, first, second = (jnp.asarray(value, dtype=float) for value in (t, target, first, second))
+    first = first[0] if first.ndim == 2 and len(first) == 1 else first
+    second = second[:, 0] if second.ndim == 2 and second.shape[1] == 1 else second
+    if first.ndim != 1 or second.ndim != 1 or target.shape != (second.size, first.size) or t.ndim > 1:
+        raise ValueError(
+            "Arguments `target`, `first` and `second` must have shapes (o, d), (d,), (o,), and `t` at most one axis, "
+            f"but have {target.shape}, {first.shape}, {second.shape} and {t.shape}."
+        )
+    if t.ndim:
+        return jax.vmap(lambda time: _neuron(time, target, first, second))(t)
+    return _neuron(t, target, first, second)
+
+
+def _neuron(t, target, first, second):
     begin = jnp.concatenate([first, second])
     delta = jnp.sum(second**2) - jnp.sum(first**2)
     is_later = t > 0
@@ -250,4 +267,4 @@ class NeuronSolution(AbstractSolution):
 
 @eqx.filter_jit
 def _weights(ts, target, first, second):
-    return jax.vmap(lambda t: neuron(t, target, first, second))(ts)
+    return jax.vmap(lambda t: _neuron(t, target, first, second))(ts)

@@ -17,8 +17,8 @@ from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of
 from ..training import Training
 from .base import AbstractSolution
-from .limit_points import TOLERANCE, Destination, SaddleWarning, destination
-from .riccati_frame import frame, generator
+from .limit_points import Destination, SaddleWarning, destination, rounding
+from .riccati_frame import eigensystem, frame, generator
 from .scaled_range import scaled_range
 from .time_checks import checked_times
 from .whitened_problem import WhitenedProblem
@@ -175,7 +175,8 @@ class RiccatiSolution(AbstractSolution):
         self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
         self.ending = destination(self.target, self.stacked, lam, problem.decay)
         is_saddle = self.ending.is_saddle
-        self.floor = np.asarray(TOLERANCE * float(np.linalg.norm(self.stacked)) if is_saddle else 0.0)
+        vectors = np.asarray(eigensystem(self.target, lam, problem.decay)[1])
+        self.floor = rounding(vectors, self.stacked) if is_saddle else np.zeros(len(vectors))
         if is_saddle:
             warnings.warn(self._warning(), SaddleWarning, stacklevel=2)
 

@@ -42,7 +42,7 @@ from .rules.stochastic_gradient_flow import (
     StochasticGradientFlow as StochasticGradientFlow,
 )
 from .save_times import log_times as log_times
-from .settings import Training as Training
+from .settings import Settings as Settings, Training as Training
 from .solve import solve as solve
 from .states_at import states_at as states_at
 from .trajectory import Stats as Stats, Trajectory as Trajectory

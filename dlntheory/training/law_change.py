@@ -341,7 +341,7 @@ def flow_change(
         if training.is_constant:
             rate = 1 if training.decoupled else p["rates"].get(form.involved[0], 1)
             return exponential(form.homogeneous_degree, rate * p["decay"][form.involved[0]], time)
-        return float(np.exp(-form.homogeneous_degree * decay_integral(rule, form.involved[0], time)))
+        return float(np.exp(-(form.homogeneous_degree or 0) * decay_integral(rule, form.involved[0], time)))
 
     H, degree, multiplier = form.symbol, form.homogeneous_degree, None
     if keeps and degree is not None and direction is None and common_decay(rule, form) is not None:

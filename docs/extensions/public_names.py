@@ -30,7 +30,7 @@ import dlntheory
 ROOT = Path(dlntheory.__file__).parent
 #: What stands behind the public rooms: the command line, formulas as MathML, argument checks, and the checks of each
 #: paper, which `dlntheory verify --list` lists.
-INTERNAL = re.compile(r"dlntheory\.(cli|typesetting|claims\.\w+|figures\.checks)(\.|$)|\._")
+INTERNAL = re.compile(r"dlntheory\.(cli|display\.typesetting|claims\.\w+|plotting\.checks)(\.|$)|\._")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,9 @@ def exports(package: str) -> dict[str, tuple[str, str]]:
     )
     for name in listed:
         if name not in found:
-            found[name] = (_value(package, name).__module__, _value(package, name).__name__)
+            # A function may have the name of the module that it is in.
+            value = getattr(importlib.import_module(package), name)
+            found[name] = (value.__module__, value.__name__)
     return found
 
 

@@ -10,9 +10,8 @@ import jax
 
 from ..._checks import integer
 from ...architecture import Architecture
-from ...data.dataset import Dataset
 from ...laws.law import Law
-from ...losses.per_sample import SampleLoss
+from ...losses.per_sample import as_sample_loss
 from ..base import State
 from ..law_change import LawChange
 from ..settings import Settings, Training, checked_number
@@ -66,12 +65,7 @@ class StochasticGradientDescent(AbstractDescent):
         replacement: bool = False,
         **settings: Unpack[Settings],
     ):
-        loss = SampleLoss(loss.inputs, loss.targets) if isinstance(loss, Dataset) else loss
-        if not (isinstance(loss, eqx.Module) and hasattr(loss, "on") and hasattr(loss, "samples")):
-            raise ValueError(
-                "Argument `loss` must be a `SampleLoss` or another loss with `samples` and `on(rows)`, "
-                f"but is {loss!r}."
-            )
+        loss = as_sample_loss(loss)
         self.batch_size = integer(batch_size, "batch_size")
         if self.batch_size > loss.samples:
             raise ValueError(

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 from ..._checks import integer
 from ..._errors import NotApplicableError
 from ...architecture import Architecture
-from ...data.dataset import Dataset
 from ...laws.law import Law
 from ...laws.law_forms import Evaluator
-from ...losses.per_sample import SampleLoss
+from ...losses.per_sample import as_sample_loss
 from ..base import AbstractIteration, AbstractTrainingRule, State
 from ..law_change import At, LawChange, form_of, invariance, is_conserved_by, needs_velocity, times
 from ..settings import Training, checked_number
@@ -58,12 +57,7 @@ class StochasticGradientFlow(AbstractTrainingRule):
         batch_size: int = 1,
         stratonovich: bool = False,
     ):
-        loss = SampleLoss(loss.inputs, loss.targets) if isinstance(loss, Dataset) else loss
-        if not (hasattr(loss, "on") and hasattr(loss, "samples")):
-            raise ValueError(
-                f"Argument `loss` must be a `SampleLoss` or have `samples` and `on(rows)`, but is {loss!r}."
-            )
-        self.architecture, self.training = arch, Training.of(arch, loss)
+        self.architecture, self.training = arch, Training.of(arch, as_sample_loss(loss))
         self.learning_rate = checked_number(learning_rate, "learning_rate", above=0)
         self.batch_size, self.stratonovich = integer(batch_size, "batch_size"), bool(stratonovich)
 
@@ -136,6 +130,9 @@ class EulerMaruyama(AbstractIteration):
     learning_rate: Any
     key: Any
     label: ClassVar[str] = "Euler-Maruyama"
+
+    def __init__(self, flow: StochasticGradientFlow, learning_rate: Any, key: Any):
+        self.flow, self.learning_rate, self.key = flow, learning_rate, key
 
     @property
     def architecture(self) -> Architecture:
