@@ -10,6 +10,7 @@ Two facts, each an invariant of the flow that cannot change sign or rank in fini
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -66,9 +67,15 @@ def saddle_reason(flow: AbstractFlow, start: Start) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=16)
+def _decomposed(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """The singular value decomposition of a target, kept: this runs at every call of `solve`."""
+    return tuple(np.linalg.svd(np.frombuffer(content).reshape(shape), full_matrices=False))
+
+
 def _lost_rank(layers: Any, target: np.ndarray) -> str | None:
     first, second = layers
-    left, singular, right = np.linalg.svd(target, full_matrices=False)
+    left, singular, right = _decomposed(target.tobytes(), target.shape)
     rank = min(len(first), int(np.sum(singular > TOLERANCE * singular[0]))) if singular[0] > 0 else 0
     size = max(np.linalg.norm(first), np.linalg.norm(second))
     if rank == 0 or size == 0:
