@@ -18,6 +18,7 @@ from .display.latex import latex_name
 from .display.text import card, key_values
 from .exact.chains import is_product, recognised_chain
 from .exact.parameters import Structure
+from .exact.reading import require_derivative
 from .exact.traced import TracedMap
 
 if TYPE_CHECKING:
@@ -148,6 +149,15 @@ class Architecture:
     def chain(self) -> tuple[str, ...] | None:
         """Names of $W_1, …, W_L$ if $\\varphi = W_L \\cdots W_1$, declared or recognised, else `None`."""
         return self._declared or recognised_chain(self.traced)
+
+    @functools.cached_property
+    def frozen(self) -> frozenset[str]:
+        """The factors that φ depends on and does not train, by `stop_gradient` or a custom derivative of zero.
+
+        Raises:
+            UnsupportedPrimitiveError: JAX's derivative of φ differs from that of its value otherwise.
+        """
+        return require_derivative(self.traced)
 
     @property
     def widths(self) -> tuple[int, ...] | None:
