@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import integer, integers
+from .._checks import integer, integers, real_array
 from ..architecture import Architecture, Params
 from .registry import dashed, family
 
@@ -54,7 +54,7 @@ def low_rank_adapter(
     r = integer(rank, "rank")
     layers = [(entries[i + 1], entries[i]) for i in range(len(entries) - 1)]
     if frozen is None:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(integer(seed, "seed", minimum=0))
         constants = [rng.integers(-9, 10, size=shape).astype(np.float64) for shape in layers]
     else:
         constants = _checked_frozen(frozen, layers)
@@ -74,12 +74,13 @@ def low_rank_adapter(
 
 
 def _checked_frozen(frozen: Sequence[Any], layers: list[tuple[int, int]]) -> list[np.ndarray]:
-    constants = [np.asarray(constant) for constant in frozen]
-    for position, constant in enumerate(constants):
-        if constant.dtype.kind not in "fiu" or not np.all(np.isfinite(constant)):
-            raise ValueError(
-                f"Argument `frozen[{position}]` must be finite real numbers, but is {constant!r}."
-            )
+    if (
+        not isinstance(frozen, Sequence | np.ndarray)
+        or isinstance(frozen, str)
+        or np.ma.isMaskedArray(frozen)
+    ):
+        raise ValueError(f"Argument `frozen` must be a list of matrices, one a layer, but is {frozen!r}.")
+    constants = [real_array(constant, f"frozen[{position}]") for position, constant in enumerate(frozen)]
     if (found := [constant.shape for constant in constants]) != layers:
         raise ValueError(f"Argument `frozen` must be matrices of shapes {layers}, but has shapes {found}.")
-    return [constant.astype(np.float64) for constant in constants]
+    return constants

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import integer, integers
 from .._errors import UnsupportedPrimitiveError
 from .._precision import require_float64
 from ..architecture import Architecture, Params
@@ -153,13 +154,9 @@ def from_model(
 
 
 def _input_sizes(input_shape: Sequence[int] | int) -> tuple[int, ...]:
-    entries = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
-    if not entries or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in entries):
-        raise ValueError(
-            "Argument `input_shape` must be the shape of one sample, positive integers, but is "
-            f"{input_shape!r}."
-        )
-    return tuple(int(n) for n in entries)
+    if isinstance(input_shape, int | np.integer):
+        return (integer(input_shape, "input_shape"),)
+    return integers(input_shape, "input_shape", at_least=1, meaning="the shape of one sample")
 
 
 def _structs(model: Model, shapes: Mapping[str, Sequence[int]], sizes: tuple[int, ...]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ MAX_ENTRIES = 10_000
 TOLERANCE = 1e-14
 
 
-def warn_of_saddle(flow: AbstractFlow, theta0: Any, start: Start) -> None:
+def warn_of_saddle(flow: AbstractFlow, start: Start) -> None:
     """Warn if rounding errors decide where the flow from a start ends. Not jit-compatible."""
     reason = saddle_reason(flow, start)
     if reason is not None:
@@ -36,7 +36,7 @@ def warn_of_saddle(flow: AbstractFlow, theta0: Any, start: Start) -> None:
             f"Rounding errors decide where this run ends: {reason}. In exact arithmetic the flow ends at a saddle; in "
             "floating point it leaves it after a time that depends on the machine. Change the start a little, "
             "or its sign; "
-            "`dlntheory verify --only determinant-trap` shows the theorem.",
+            "`dlntheory verify --only determinant-trap` shows the theorem; `check=False` leaves this warning out.",
             SaddleWarning,
         )
 

@@ -20,9 +20,10 @@ def log_times(t1: float, count: int = 200, *, decades: float = 6.0, t0: float = 
     Raises:
         ValueError: `count` below 3, `t1` not above `t0`, or `decades` not positive.
     """
+    t0, t1 = real_number(t0, "t0"), real_number(t1, "t1")
     _check_interval(t0, t1)
     integer(count, "count", minimum=3)
-    real_number(decades, "decades", above=0)
+    real_number(decades, "decades", above=0, maximum=300)
     span = t1 - t0
     later = t0 + np.geomspace(span * 10.0**-decades, span, count - 1)
     return np.concatenate([[t0], later[:-1], [t1]])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import is_traced, real_number
+from .._checks import instance_of, is_traced, mapping, real_number
 from .._errors import NotApplicableError
 from ..architecture import Architecture
 from ..display.displayed import Displayed
@@ -66,7 +66,10 @@ class Training(Displayed, eqx.Module):
             raise ValueError(f"Argument `loss` must be a function of z, but is {loss!r}.")
         self.loss = loss
         self.decay = _checked_decay(weight_decay)
-        named = {name: real_number(rate, f"rates['{name}']", above=0) for name, rate in (rates or {}).items()}
+        named = {
+            name: real_number(rate, f"rates['{name}']", above=0)
+            for name, rate in mapping(rates, "rates").items()
+        }
         self.rates = {name: np.asarray(rate) for name, rate in named.items() if rate != 1.0}
         self.schedule = None if schedule is None else _function_of_time(schedule, "schedule")
         self.decoupled = bool(decoupled)
@@ -77,6 +80,7 @@ class Training(Displayed, eqx.Module):
     @classmethod
     def of(cls, arch: Architecture, loss: Any, **settings: Unpack[Settings]) -> Training:
         """The settings of the training of an architecture, checked against it."""
+        instance_of(arch, Architecture, "arch")
         training = cls(loss, **settings)
         training.check(arch)
         return training

@@ -257,7 +257,7 @@ def test_models_of_no_kind_are_refused_by_name(name):
     [
         ((3, {"A": (2, 2)}, 2), "`model` must be a function"),
         ((linear, {}, 2), "non-empty dict"),
-        ((linear, {"W1": (3, 4), "W2": (2, 3)}, 0), "`input_shape` must be the shape"),
+        ((linear, {"W1": (3, 4), "W2": (2, 3)}, 0), "`input_shape` must be a positive integer"),
         ((lambda p, x: (x, x), {"A": (2, 2)}, 2), "one non-empty array"),
         ((lambda p, x: x * 0.0 * p["A"][0, 0], {"A": (2, 2)}, 2), "identically zero"),
         ((lambda p, x: (p["A"] @ x) ** 6, {"A": (1, 10)}, 10), "at most 200000 derivatives"),

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, is_traced, real_array, real_number
 from ..._precision import require_float64
 from ...architecture import Architecture
 from .problem import SeparableProblem
@@ -34,6 +35,7 @@ def published_smoothness(radius: Any, depth: int) -> Any:
         >>> published_smoothness(1.0, 2), published_smoothness(3.0, 3)
         (10.0, 1822.5)
     """
+    _check(radius, depth)
     return 2.0 * depth**2 * radius ** (2 * depth - 2) * (CURVATURE + SLOPE)
 
 
@@ -44,6 +46,7 @@ def sharper_smoothness(radius: Any, depth: int) -> Any:
         >>> sharper_smoothness(1.0, 2), sharper_smoothness(3.0, 3)
         (1.5, 66.75)
     """
+    _check(radius, depth)
     return CURVATURE * curvature_factor(radius, depth) + (SLOPE - CURVATURE) * bend_factor(radius, depth)
 
 
@@ -56,7 +59,14 @@ def risk_smoothness(radius: Any, depth: int) -> Any:
         >>> risk_smoothness(1.0, 2)
         3.0
     """
+    _check(radius, depth)
     return curvature_factor(radius, depth)
+
+
+def _check(radius: Any, depth: int) -> None:
+    integer(depth, "depth")
+    if not is_traced(radius) and np.any(real_array(radius, "radius", largest=10.0 ** (150.0 / depth)) <= 0):
+        raise ValueError(f"Argument `radius` must be positive, but is {radius}.")
 
 
 def curvature_factor(radius: Any, depth: int) -> Any:
@@ -90,10 +100,7 @@ def largest_hessian_norm(
         PrecisionError: JAX is in float32 mode.
     """
     require_float64("largest_hessian_norm")
-    if not (np.isfinite(radius) and radius >= 1.0):
-        raise ValueError(f"Argument `radius` must be a number of at least 1, but is {radius}.")
-    if points < 2:
-        raise ValueError(f"Argument `points` must be at least 2, but is {points}.")
+    radius, points = real_number(radius, "radius", minimum=1), integer(points, "points", minimum=2)
     keys = jax.random.split(key, points)
     make = [_random_point, partial(_aligned_point, problem.signed_inputs)]
     vectors = [

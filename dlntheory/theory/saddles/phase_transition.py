@@ -119,7 +119,10 @@ def predicted_minimum(target: Any, depth: int, gamma: float, start: Any = 0.0) -
     """
     layers, goal = check_gamma(depth, gamma), np.atleast_2d(checked_array(target, "target"))
     if gamma < 1:
-        constant = float(np.linalg.norm(goal - start)) / np.sqrt(layers)
+        begun = checked_array(start, "start")
+        if begun.shape not in ((), goal.shape):
+            raise ValueError(f"Argument `start` must have shape {goal.shape}, but has shape {begun.shape}.")
+        constant = float(np.linalg.norm(goal - begun)) / np.sqrt(layers)
         return PredictedDistance(constant, -(1 - gamma) * (layers - 1) / 2, None)
     s = np.linalg.svd(goal, compute_uv=False)
     # An L-th root would turn rounding in a zero singular value into a visible weight.

@@ -436,7 +436,7 @@ class _Done(NamedTuple):
         return self.accepted + self.rejected
 
     def and_then(self, out: _Outcome, saves: int, max_steps: int) -> _Done:
-        """Add a part, of a run of so many saves."""
+        """Append a chunk, of a run with so many save times."""
         ts, rows = np.asarray(out.ts), jax.tree.map(np.asarray, out.rows)
         accepted, rejected = self.accepted + int(out.accepted), self.rejected + int(out.rejected)
         goes_on = bool(out.is_paused) and accepted + rejected < max_steps

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Unpack
 import jax
 import jax.numpy as jnp
 
+from ..._checks import instance_of
 from ..._errors import NotApplicableError
 from ...architecture import Architecture
 from ...laws.law import Law
@@ -51,6 +52,7 @@ class CayleyDescent(AbstractIteration):
     label: ClassVar[str] = "Cayley descent"
 
     def __init__(self, arch: Architecture, loss: Any, learning_rate: float, **settings: Unpack[Settings]):
+        instance_of(arch, Architecture, "arch")
         if arch.chain is None or len(arch.chain) != 2:
             depth = "no chain" if arch.chain is None else f"a chain of {len(arch.chain)}"
             raise ValueError(
@@ -80,7 +82,7 @@ class CayleyDescent(AbstractIteration):
 
     def monitors(self, state: State) -> dict[str, Any]:
         gradient = jax.grad(self.training.loss)(self.output(state))
-        return {"norm of eta G / 2": 0.5 * self.learning_rate * jnp.linalg.norm(gradient, 2)}
+        return {"half of |eta G|": 0.5 * self.learning_rate * jnp.linalg.norm(gradient, 2)}
 
     def conserved(self, state: State) -> dict[str, Any]:
         return chain_imbalances(self.architecture, self.training, state)

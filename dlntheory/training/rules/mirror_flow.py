@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Unpack
 
 import equinox as eqx
 
+from ..._checks import instance_of, mapping
 from ...architecture import Architecture
 from ...laws.law import Law
 from ...laws.law_forms import Evaluator
@@ -73,10 +74,11 @@ def checked_metric(arch: Architecture, metric: Mapping[str, str]) -> frozenset[s
     Raises:
         ValueError: an unknown factor or metric.
     """
-    for name, kind in metric.items():
+    instance_of(arch, Architecture, "arch")
+    for name, kind in mapping(metric, "metric", "metrics by factor name").items():
         if name not in arch.shapes or kind != "theta":
             raise ValueError(
                 f'Argument `metric` must map factors of {arch.name}, {list(arch.shapes)}, to "theta", '
                 f"but has {name!r}: {kind!r}."
             )
-    return frozenset(metric)
+    return frozenset(metric or ())
