@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._checks import real_array
 from ._errors import UnsupportedPrimitiveError
 from .display.latex import latex_name
 from .display.text import card, key_values
 from .exact.chains import is_product, recognised_chain
 from .exact.parameters import Structure
+from .exact.reading import require_derivative
 from .exact.traced import TracedMap
 
 if TYPE_CHECKING:
@@ -148,6 +150,15 @@ class Architecture:
         """Names of $W_1, …, W_L$ if $\\varphi = W_L \\cdots W_1$, declared or recognised, else `None`."""
         return self._declared or recognised_chain(self.traced)
 
+    @functools.cached_property
+    def frozen(self) -> frozenset[str]:
+        """The factors that φ depends on and does not train, by `stop_gradient` or a custom derivative of zero.
+
+        Raises:
+            UnsupportedPrimitiveError: JAX's derivative of φ differs from that of its value otherwise.
+        """
+        return require_derivative(self.traced)
+
     @property
     def widths(self) -> tuple[int, ...] | None:
         """$(d_0, …, d_L)$ of a chain of matrices, else `None`."""
@@ -190,21 +201,10 @@ class Architecture:
         checked = {}
         for factor, shape in expected.items():
             label = f"{argument}['{factor}']"
-            if np.ma.isMaskedArray(given[factor]):
-                raise ValueError(
-                    f"Argument `{label}` must be an array without a mask, but is a masked array."
-                )
-            value = np.asarray(given[factor])
-            if value.dtype.kind not in "fiub":
-                raise ValueError(f"Argument `{label}` must be real, but has dtype {value.dtype}.")
+            value = real_array(given[factor], label, booleans=True)
             if value.shape != shape:
                 raise ValueError(f"Argument `{label}` must have shape {shape}, but has shape {value.shape}.")
-            if not np.all(np.isfinite(value)):
-                bad = int(np.sum(~np.isfinite(value)))
-                raise ValueError(
-                    f"Argument `{label}` must be finite, but {bad} of {value.size} entries are not."
-                )
-            checked[factor] = np.asarray(value, dtype=jnp.result_type(float))
+            checked[factor] = value.astype(jnp.result_type(float))
         # One transfer for all factors: this runs at every call of `solve`. A dict would come back with sorted keys.
         return dict(zip(checked, jax.device_put(list(checked.values())), strict=True))
 
@@ -272,20 +272,13 @@ class Architecture:
             raise ValueError(
                 f"Argument `inputs` must meet a matrix z, but z of {self.name} has shape {self.output_shape}."
             )
-        samples = np.asarray(inputs)
-        if samples.dtype.kind not in "fiu":
-            raise ValueError(f"Argument `inputs` must be real numbers, but has dtype {samples.dtype}.")
-        if samples.ndim != 2 or not len(samples) or samples.shape[1] != self.output_shape[1]:
+        samples = real_array(inputs, "inputs")
+        if samples.ndim != 2 or samples.shape[1] != self.output_shape[1]:
             raise ValueError(
                 f"Argument `inputs` must have shape (n, {self.output_shape[1]}), one sample a row, but has shape "
                 f"{samples.shape}."
             )
-        if not np.all(np.isfinite(samples)):
-            raise ValueError(
-                f"Argument `inputs` must be finite, but {np.sum(~np.isfinite(samples))} of {samples.size} "
-                "entries are not."
-            )
-        columns = np.array(samples.T, dtype=np.float64)
+        columns = samples.T
 
         def restricted(params: Params) -> jax.Array:
             return self.traced(params) @ jnp.asarray(columns, dtype=jnp.result_type(float))

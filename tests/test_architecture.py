@@ -91,9 +91,11 @@ def test_bad_parameters_are_refused_with_a_reason():
         ({}, r"\['W1'\] missing"),
         ({"W1": np.ones((3, 2)), "W2": 1}, r"\['W2'\] unknown"),
         ({"W1": np.ones((2, 3))}, r"must have shape \(3, 2\), but has shape \(2, 3\)"),
-        ({"W1": np.ones((3, 2), complex)}, "must be real"),
+        ({"W1": np.ones((3, 2), complex)}, "must be an array of real numbers"),
+        ({"W1": [[1.0, 2.0], [3.0]]}, r"theta0\['W1'\]` must be an array of real numbers"),
+        ({"W1": np.ma.masked_array(np.ones((3, 2)), mask=True)}, "without a mask"),
         ({"W1": np.full((3, 2), np.inf)}, "must be finite, but 6 of 6"),
-        ({"W1": np.array([["a", "b"]] * 3)}, "must be real"),
+        ({"W1": np.array([["a", "b"]] * 3)}, "must be an array of real numbers"),
     ]:
         with pytest.raises(ValueError, match=message):
             arch.check(params)

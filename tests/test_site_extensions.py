@@ -56,6 +56,12 @@ def test_sections_become_fields_and_doctests_code(extension):
     assert "    ```pycon\n    >>> thing(1)\n    1\n    ```" in found
 
 
+def test_keys_in_references_become_citations(extension):
+    lines = ["What it is.", "", "References:", "    [ji2019gradient], Theorem 2; see [a link](page.md).", ""]
+    found = "\n".join(extension("docstrings").field_lists(lines))
+    assert ":References: {cite:t}`ji2019gradient`, Theorem 2; see [a link](page.md)." in found
+
+
 def test_prose_of_a_docstring_stays(extension):
     lines = ["Sections end in a colon:", "", "- a list", "- of two: things", "", "Note: not a section."]
     assert extension("docstrings").field_lists(lines) == lines

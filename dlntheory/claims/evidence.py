@@ -108,7 +108,7 @@ class Evidence:
             data: as for `Evidence`.
             curves: as for `Evidence`.
         """
-        named = dict(parts) if isinstance(parts, Mapping) else dict(enumerate(parts))
+        named: dict[Any, Evidence] = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
         # A NaN is worse than anything, and no part of a control that must fail everywhere.
         size = {name: INF if part.error != part.error else part.error for name, part in named.items()}
         chosen = named[(min if best else max)(size, key=lambda name: size[name])]

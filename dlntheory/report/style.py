@@ -23,7 +23,7 @@ def style_sheet() -> str:
 
     roles = "".join(f" --role-{name}: {look['color']};" for name, look in ROLES.items())
     series = "".join(f" --series-{number}: {SERIES[number % len(SERIES)]};" for number in range(MAX_SERIES))
-    rules = resources.files(__package__).joinpath("templates/style.css").read_text(encoding="utf-8")
+    rules = resources.files("dlntheory.report").joinpath("templates/style.css").read_text(encoding="utf-8")
     return (
         f"{font_face()}:root {{ color-scheme: light dark; {LIGHT}{roles}{series} }}\n"
         f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}\n{rules}"

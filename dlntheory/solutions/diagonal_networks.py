@@ -12,10 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import ConditionError, NotApplicableError
+from .._errors import ConditionError, NotApplicableError, UnsupportedPrimitiveError
 from .._precision import require_float64
 from ..architecture import Architecture
 from ..display.text import card, key_values
+from ..exact.linear_algebra import DEFAULT_PRIME
+from ..exact.reading import read_program
+from ..exact.rings.multidual import NilpotentModular
 from ..reductions.base import Condition, FormError
 from ..reductions.entrywise import DiagonalFlow, SquaresFlow
 from ..training import Training
@@ -238,9 +241,6 @@ class DiagonalSolution(AbstractSolution):
         [2. 0.]
     """
 
-    arch: Architecture
-    settings: Training
-    theta0: dict[str, jax.Array]
     scale: np.ndarray
     offset: np.ndarray
     sigma: np.ndarray
@@ -251,55 +251,37 @@ class DiagonalSolution(AbstractSolution):
     curvature: float = eqx.field(static=True)
     is_square: bool = eqx.field(static=True)
 
+    label = "modes of a diagonal network"
+
+    source = "[saxe2014exact]; [woodworth2020kernel]"
+
+    exactness = "exact for quadratic losses whose Hessian is a multiple of the identity, from every start"
+
     def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any):
         require_float64("DiagonalSolution")
         form, self.is_square = _form(arch)
-        self.arch = arch
-        self.settings = training if isinstance(training, Training) else Training(training)
-        self.settings.check(arch)
-        if self.settings.is_decaying or self.settings.rates:
+        self.architecture = arch
+        self.training = training if isinstance(training, Training) else Training(training)
+        self.training.check(arch)
+        if self.training.is_decaying or self.training.rates:
             raise NotApplicableError(
                 f"Arguments `weight_decay` and `rates` must be 0 and 1 for the {self.label}, but are those of "
-                f"«{self.settings.conventions}»: use `DiagonalFlow`, which takes both."
+                f"«{self.training.conventions}»: use `DiagonalFlow`, which takes both."
             )
-        self.theta0 = arch.check(theta0)
+        self.start = arch.check(theta0)
         self.scale, self.offset = form.scale, form.offset
-        u, v = (np.asarray(role) for role in form.roles(self.theta0))
-        minimiser, self.curvature, self.defect = _isotropic(self.settings.loss, arch.output_shape)
+        u, v = (np.asarray(role) for role in form.roles(self.start))
+        minimiser, self.curvature, self.defect = _isotropic(self.training.loss, arch.output_shape)
         self.sigma = (minimiser - self.offset) / self.scale
         factor = 2.0 if self.is_square else 1.0
         self.clock = factor * self.curvature * self.scale**2
         self.first, self.second = (u + v, u - v) if self.is_square else (u, v)
 
     @property
-    def label(self) -> str:
-        return "modes of a diagonal network"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def start(self) -> dict[str, jax.Array]:
-        return self.theta0
-
-    @property
     def statement(self) -> str:
         if self.is_square:
             return r"\dot z = -4k \sqrt{z^2 + 4 u^2 \odot v^2} \odot (z - z^*)"
         return r"\dot z = -k \sqrt{4 z^2 + (u^2 - v^2)^2} \odot (z - z^*)"
-
-    @property
-    def source(self) -> str:
-        return "[saxe2014exact]; [woodworth2020kernel]"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for quadratic losses whose Hessian is a multiple of the identity, from every start"
 
     @property
     def condition(self) -> Condition:
@@ -310,8 +292,8 @@ class DiagonalSolution(AbstractSolution):
         )
 
     def z(self, ts) -> jax.Array:
-        times = jnp.reshape(checked_times(ts), (-1,) + (1,) * len(self.arch.output_shape))
-        shape = (times.shape[0], *self.arch.output_shape)
+        times = jnp.reshape(checked_times(ts), (-1,) + (1,) * len(self.architecture.output_shape))
+        shape = (times.shape[0], *self.architecture.output_shape)
         spread = lambda x: jnp.broadcast_to(jnp.asarray(x)[None], shape)
         clock = jnp.broadcast_to(times, shape) * spread(self.clock)
         value = _products(clock, spread(self.sigma), spread(self.first), spread(self.second))
@@ -350,12 +332,12 @@ def _form(arch: Architecture) -> tuple[DiagonalFlow | SquaresFlow, bool]:
 
 def _isotropic(loss: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, float, float]:
     """Minimiser, curvature and defect of a loss that must be k/2 |z - z*|^2 + constant."""
+    _require_quadratic(loss, shape)
     size = math.prod(shape)
     flat = lambda x: loss(jnp.reshape(x, shape))
-    far = np.linspace(-1.0, 2.0, size)
-    hessians = [np.asarray(jax.hessian(flat)(point)) for point in (np.zeros(size), far)]
-    curvature = float(np.trace(hessians[0])) / size
-    defect = max(float(np.linalg.norm(h - curvature * np.eye(size), 2)) for h in hessians)
+    hessian = np.asarray(jax.hessian(flat)(np.zeros(size)))
+    curvature = float(np.trace(hessian)) / size
+    defect = float(np.linalg.norm(hessian - curvature * np.eye(size), 2))
     if not (curvature > 0 and defect <= TOLERANCE * curvature):
         raise ConditionError(
             f"Argument `loss` must be quadratic with a Hessian k I for a closed form, but |H - k I| = {defect:.3g} "
@@ -365,6 +347,36 @@ def _isotropic(loss: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, float, fl
         )
     slope = np.asarray(jax.grad(flat)(np.zeros(size)))
     return np.reshape(-slope / curvature, shape), curvature, defect
+
+
+def _require_quadratic(loss: Any, shape: tuple[int, ...]) -> None:
+    """Raise unless a loss is a polynomial of degree 2, read off its program: third differences along a random line.
+
+    They are taken modulo a prime, where equality is exact, so that no branch of the loss can hide between two points.
+    """
+    found = "uses `{}`, which is none"
+    try:
+        program = read_program(lambda p: loss(p["z"]), {"z": shape}).program
+        ring, rng = NilpotentModular(DEFAULT_PRIME), np.random.default_rng(0)
+        point, direction = rng.integers(0, DEFAULT_PRIME, (2, 1, *shape))
+        values = [
+            int(np.ravel(jax.tree.leaves(program.evaluate(ring, {"z": ring.from_integers(moved)}))[0])[0])
+            for moved in ((point + step * direction) % DEFAULT_PRIME for step in range(4))
+        ]
+    except UnsupportedPrimitiveError as error:
+        found = found.format(error.primitive)
+    else:
+        third = values[3] - 3 * values[2] + 3 * values[1] - values[0]
+        if third % DEFAULT_PRIME == 0:
+            return
+        found = "is of higher degree"
+    raise ConditionError(
+        f"Argument `loss` must be a polynomial of degree 2 in z for a closed form, but {found}. Use `DiagonalFlow` or "
+        "`SquaresFlow`, which take every loss.",
+        measured=math.inf,
+        requirement="a quadratic loss",
+        remedy="Use `DiagonalFlow` or `SquaresFlow`.",
+    )
 
 
 def _hypotenuse(z):

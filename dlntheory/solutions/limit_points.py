@@ -13,8 +13,8 @@ from ..display.text import card, format_number, key_values
 from .riccati_frame import eigensystem
 from .scaled_range import numerical_null_space
 
-#: Singular values of $P_+^\top Q_0$ below this times $\|Q_0\|$ count as zero; exact saddles give 1e-16.
-TOLERANCE = 1e-12
+#: An entry of $P_+^\top Q_0$ counts as zero below this times that of $|P_+|^\top |Q_0|$: it is rounding then.
+TOLERANCE = 32 * float(np.finfo(float).eps)
 EPSILON = float(np.finfo(float).eps)
 
 
@@ -25,8 +25,9 @@ class Destination:
     Attributes:
         gram: (d + o, d + o) the limit of $M$.
         lost: singular values of the target that are never learned although the width allows it.
-        smallest: the singular value of $P_+^\top Q_0$, relative to $\|Q_0\|$, that decided: 0 up to rounding at a
-            saddle. $P_+$ holds the eigenvectors of $F$ with positive eigenvalues that the width can carry.
+        smallest: the singular value of $P_+^\top Q_0$, its rows divided by those of $|P_+|^\top |Q_0|$, that decided: 0
+            up to rounding at a saddle. $P_+$ holds the eigenvectors of $F$ with positive eigenvalues that the width can
+            carry.
         determinants: signs of $\det W(0)$ and $\det S$ where they decide (square, λ = 0), else `None`.
         escape: clock at which rounding, grown as $e^{f t}$, makes any integration learn a mode that the exact solution
             never learns; infinite where nothing is lost.
@@ -49,7 +50,7 @@ class Destination:
         if not self.is_saddle:
             return "converges to the best fit that its width allows"
         values = ", ".join(f"{value:.4g}" for value in self.lost[:6]) + (", …" if len(self.lost) > 6 else "")
-        why = f"smallest singular value of P_+^T Q0 / |Q0| = {self.smallest:.1e}"
+        why = f"smallest singular value of P_+^T Q0, relative to its rows, = {self.smallest:.1e}"
         if self.determinants is not None and self.determinants[0] * self.determinants[1] < 0:
             why += f"; det W(0) and det S have opposite signs, {self.determinants[0]:+d} and {self.determinants[1]:+d}"
         return f"converges to a saddle: singular values {values} of the target are never learned ({why})"
@@ -66,7 +67,7 @@ class Destination:
     def _facts(self) -> list[tuple[str, Any]]:
         rows = [
             ("verdict", self.message),
-            ("smallest of P_+^T Q0", f"{self.smallest:.2e} of |Q0| (zero below {TOLERANCE:.0e})"),
+            ("smallest of P_+^T Q0", f"{self.smallest:.2e} of its rows (zero below {TOLERANCE:.0e})"),
         ]
         if self.is_saddle:
             rows.append(
@@ -106,15 +107,17 @@ def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: floa
     for group in _groups(values[order]):
         members = order[group]
         expected = min(len(members), room)
-        found, free_here, seen = numerical_null_space(
-            vectors[:, members].T @ stacked @ free, TOLERANCE * size
+        # Row by row in units of its rounding: a component is small, and no saddle, if it is above that.
+        units = rounding(vectors[:, members], stacked)
+        left, free_here, seen = numerical_null_space(
+            (vectors[:, members].T @ stacked @ free) / units[:, None], math.sqrt(len(members))
         )
         if expected:
-            relative = seen[expected - 1] / size if size and len(seen) >= expected else 0.0
+            relative = seen[expected - 1] * TOLERANCE if len(seen) >= expected else 0.0
             smallest = min(smallest, float(relative))
-        basis = vectors[:, members] @ found
+        basis = vectors[:, members] @ np.linalg.qr(units[:, None] * left)[0]
         gram += 2.0 * float(np.mean(values[members])) * basis @ basis.T
-        missing = expected - found.shape[1]
+        missing = expected - left.shape[1]
         # Directions of an output or input that S does not use carry no part of the product.
         used = [float(singular[index]) for index in members if index < len(singular)]
         lost += used[: max(missing, 0)]
@@ -123,7 +126,7 @@ def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: floa
         free = free @ free_here
     escape = math.log(1.0 / EPSILON) / max(rates) if rates else math.inf
     determinants = None
-    if outputs == inputs and abs(lam) <= TOLERANCE * size**2:
+    if outputs == inputs and abs(lam) <= 1e-12 * size**2:
         start = stacked[inputs:] @ stacked[:inputs].T
         determinants = (_sign(start), _sign(target))
     return Destination(
@@ -133,6 +136,12 @@ def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: floa
         determinants=determinants,
         escape=escape,
     )
+
+
+def rounding(vectors: np.ndarray, stacked: np.ndarray) -> np.ndarray:
+    r"""(k,) what counts as zero in the rows of $P^\top Q_0$: a small multiple of the rounding of each."""
+    sizes = np.max(np.abs(vectors).T @ np.abs(stacked), axis=1, initial=0.0)
+    return TOLERANCE * np.where(sizes > 0, sizes, 1.0)
 
 
 def _groups(values: np.ndarray) -> list[np.ndarray]:

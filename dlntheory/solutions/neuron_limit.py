@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import real_number
 from .._errors import IntegrationError
 from ..display.text import one_line
 from ..losses.base import checked_array
@@ -76,7 +77,8 @@ def neuron_interpolation(
         targets: (n,), $y$.
         first: (d,), $w_0$.
         second: the number $a_0$.
-        sign: the sign of $a(\infty)$; by default that of $a_0$.
+        sign: the sign of $a(\infty)$; for $\delta \ge 0$ that of $a_0$, and may be left out. For $\delta < 0$ the
+            second layer may cross 0, and it must be given: `neuron_branch` has it for whitened data, a run for others.
 
     Raises:
         ValueError: shapes that do not fit, a rank below n, or no sign.
@@ -102,10 +104,17 @@ def neuron_interpolation(
         raise ValueError(
             f"Argument `inputs` must have rank {len(x)}, but has rank {np.linalg.matrix_rank(x)}."
         )
-    side = float(np.sign(second) if sign is None else np.sign(sign))
-    if side == 0:
-        raise ValueError("Argument `sign` must be given where `second` is 0, but is not.")
-    delta = float(second) ** 2 - float(start @ start)
+    second = real_number(second, "second")
+    delta = second**2 - float(start @ start)
+    may_cross = delta < -1e-12 * second**2 or second == 0
+    if sign is None and may_cross:
+        raise ValueError(
+            f"Argument `sign` must be given where the second layer may cross 0 (delta = {delta:.4g}, second = "
+            f"{second:.4g}), but is not. `neuron_branch` tells it for whitened data."
+        )
+    side = float(np.sign(second)) if sign is None else real_number(sign, "sign")
+    if side not in (-1.0, 1.0):
+        raise ValueError(f"Argument `sign` must be 1 or -1, but is {sign!r}.")
     nu = _newton(x, y, start, delta, side)
     w = start + x.T @ nu
     a = side * float(np.sqrt(delta + w @ w))

@@ -33,13 +33,17 @@ def neuron(t: Any, target: Any, first: Any, second: Any) -> tuple[jax.Array, jax
     The largest exponential is taken out of numerator and root. Pure: jit, vmap, grad.
 
     Args:
-        t: one time, at least 0.
+        t: one time, at least 0, or times (time,).
         target: (o, d), $S$; $(1, d)$ for the vector $\beta_*$ of a scalar output. Zero is allowed.
-        first: (d,), $w_0$.
-        second: (o,), $a_0$.
+        first: (d,), $w_0$, or the network's own $W_1$, (1, d).
+        second: (o,), $a_0$, or the network's own $W_2$, (o, 1).
 
     Returns:
-        $w(t)$ (d,) and $a(t)$ (o,); NaN for $t < 0$, which a traced function cannot refuse.
+        $w(t)$ (d,) and $a(t)$ (o,), with a leading axis of times if there are several; NaN for $t < 0$, which a traced
+        function cannot refuse.
+
+    Raises:
+        ValueError: shapes that do not fit.
 
     References:
         [kunin2024get] for the neuron; the closed form of both weights was derived here.
@@ -52,6 +56,19 @@ def neuron(t: Any, target: Any, first: Any, second: Any) -> tuple[jax.Array, jax
     """
     require_float64("neuron")
     t, target, first, second = (jnp.asarray(value, dtype=float) for value in (t, target, first, second))
+    first = first[0] if first.ndim == 2 and len(first) == 1 else first
+    second = second[:, 0] if second.ndim == 2 and second.shape[1] == 1 else second
+    if first.ndim != 1 or second.ndim != 1 or target.shape != (second.size, first.size) or t.ndim > 1:
+        raise ValueError(
+            "Arguments `target`, `first` and `second` must have shapes (o, d), (d,), (o,), and `t` at most one axis, "
+            f"but have {target.shape}, {first.shape}, {second.shape} and {t.shape}."
+        )
+    if t.ndim:
+        return jax.vmap(lambda time: _neuron(time, target, first, second))(t)
+    return _neuron(t, target, first, second)
+
+
+def _neuron(t, target, first, second):
     begin = jnp.concatenate([first, second])
     delta = jnp.sum(second**2) - jnp.sum(first**2)
     is_later = t > 0
@@ -147,13 +164,21 @@ class NeuronSolution(AbstractSolution):
         ['W1', 'W2']
     """
 
-    arch: Architecture
-    settings: Training
-    theta0: dict[str, jax.Array]
     target: np.ndarray
     layers: tuple[np.ndarray, np.ndarray]
     speed: float
     scales: tuple[float, float]
+
+    label = LABEL
+
+    statement = (
+        r"\begin{pmatrix} w \\ a \end{pmatrix}(t) = e^{Ft} q_0 \Big/ \sqrt{1 + q_0^\top \int_0^t e^{2Fs} ds\,"
+        r" q_0},\quad q_0 = [w_0; a_0],\quad F = \begin{pmatrix} -\delta/2 & S^\top \\ S & \delta/2 \end{pmatrix}"
+    )
+
+    source = "[kunin2024get] for the neuron; closed form of both weights derived here"
+
+    exactness = "exact at every time, for every start"
 
     def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any):
         require_float64("NeuronSolution")
@@ -170,43 +195,12 @@ class NeuronSolution(AbstractSolution):
                 f"Argument `training` must have no weight decay for the {LABEL} (the imbalance would decay), but has "
                 f"{float(settings.weight_decay):g}. A balanced start has a `RiccatiSolution`."
             )
-        self.arch, self.settings = arch, settings
-        self.theta0 = arch.check(theta0)
-        first, second = problem.layers(arch, self.theta0)
+        self.architecture, self.training = arch, settings
+        self.start = arch.check(theta0)
+        first, second = problem.layers(arch, self.start)
         self.layers = first[0], second[:, 0]
         self.target, self.speed = problem.target, problem.speed
         self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def start(self) -> dict[str, jax.Array]:
-        return self.theta0
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\begin{pmatrix} w \\ a \end{pmatrix}(t) = e^{Ft} q_0 \Big/ \sqrt{1 + q_0^\top \int_0^t e^{2Fs} ds\,"
-            r" q_0},\quad q_0 = [w_0; a_0],\quad F = \begin{pmatrix} -\delta/2 & S^\top \\ S & \delta/2 \end{pmatrix}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[kunin2024get] for the neuron; closed form of both weights derived here"
-
-    @property
-    def exactness(self) -> str:
-        return "exact at every time, for every start"
 
     @property
     def condition(self) -> Condition:
@@ -240,7 +234,7 @@ class NeuronSolution(AbstractSolution):
         """
         times = checked_times(ts) * self.speed
         first, second = _weights(times, self.target, *self.layers)
-        names = chain_of(self.arch, LABEL)
+        names = chain_of(self.architecture, LABEL)
         return {names[0]: self.scales[0] * first[:, None, :], names[1]: self.scales[1] * second[:, :, None]}
 
     def z(self, ts: Any) -> jax.Array:
@@ -250,4 +244,4 @@ class NeuronSolution(AbstractSolution):
 
 @eqx.filter_jit
 def _weights(ts, target, first, second):
-    return jax.vmap(lambda t: neuron(t, target, first, second))(ts)
+    return jax.vmap(lambda t: _neuron(t, target, first, second))(ts)

@@ -17,8 +17,8 @@ from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of
 from ..training import Training
 from .base import AbstractSolution
-from .limit_points import TOLERANCE, Destination, SaddleWarning, destination
-from .riccati_frame import frame, generator
+from .limit_points import Destination, SaddleWarning, destination, rounding
+from .riccati_frame import eigensystem, frame, generator
 from .scaled_range import scaled_range
 from .time_checks import checked_times
 from .whitened_problem import WhitenedProblem
@@ -136,9 +136,6 @@ class RiccatiSolution(AbstractSolution):
         True
     """
 
-    arch: Architecture
-    settings: Training
-    theta0: dict[str, jax.Array]
     target: np.ndarray
     stacked: np.ndarray
     lam: np.ndarray
@@ -149,6 +146,16 @@ class RiccatiSolution(AbstractSolution):
     measured: Condition = eqx.field(static=True)
     ending: Destination = eqx.field(static=True)
 
+    label = LABEL
+
+    statement = (
+        r"M(t) = e^{Ft} Q_0 \left[I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0\right]^{-1} Q_0^\top e^{Ft},\quad "
+        r"Q = [W_1^\top; W_2],\; M = QQ^\top,\; F = \begin{pmatrix} -\lambda/2 & S^\top \\ S & \lambda/2"
+        r" \end{pmatrix}"
+    )
+
+    source = "[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]; stable form derived here"
+
     def __init__(
         self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, tolerance: float = 1e-10
     ):
@@ -156,9 +163,9 @@ class RiccatiSolution(AbstractSolution):
         chain_of(arch, f"the {LABEL}", depth=2)
         settings = training if isinstance(training, Training) else Training(training)
         problem = WhitenedProblem.of(arch, settings)
-        self.arch, self.settings = arch, settings
-        self.theta0 = arch.check(theta0)
-        first, second = problem.layers(arch, self.theta0)
+        self.architecture, self.training = arch, settings
+        self.start = arch.check(theta0)
+        first, second = problem.layers(arch, self.start)
         self.measured, lam = _lambda_balance(first, second, tolerance)
         if not self.measured.holds:
             raise self.measured.error(LABEL)
@@ -175,37 +182,10 @@ class RiccatiSolution(AbstractSolution):
         self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
         self.ending = destination(self.target, self.stacked, lam, problem.decay)
         is_saddle = self.ending.is_saddle
-        self.floor = np.asarray(TOLERANCE * float(np.linalg.norm(self.stacked)) if is_saddle else 0.0)
+        vectors = np.asarray(eigensystem(self.target, lam, problem.decay)[1])
+        self.floor = rounding(vectors, self.stacked) if is_saddle else np.zeros(len(vectors))
         if is_saddle:
             warnings.warn(self._warning(), SaddleWarning, stacklevel=2)
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def start(self) -> dict[str, jax.Array]:
-        return self.theta0
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"M(t) = e^{Ft} Q_0 \left[I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0\right]^{-1} Q_0^\top e^{Ft},\quad "
-            r"Q = [W_1^\top; W_2],\; M = QQ^\top,\; F = \begin{pmatrix} -\lambda/2 & S^\top \\ S & \lambda/2"
-            r" \end{pmatrix}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]; stable form derived here"
 
     @property
     def exactness(self) -> str:

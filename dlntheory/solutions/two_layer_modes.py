@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .._precision import require_float64
+from ..reductions.guarded import guarded_sqrt
 
 
 def balanced_mode(t: Any, sigma: Any, s0: Any) -> jax.Array:
@@ -111,7 +112,7 @@ def unbalanced_mode(t: Any, sigma: Any, a0: Any, b0: Any) -> tuple[jax.Array, ja
     r"""Two layers without balance: the solution of $a' = b(\sigma - ab)$, $b' = a(\sigma - ab)$; then $s = ab$.
 
     $p = (a+b)^2$ and $q = (a-b)^2$ obey scalar Riccati equations whose solutions are quotients of non-negative terms,
-    so that nothing cancels at any imbalance $a^2 - b^2$, zero included.
+    so that nothing cancels at any imbalance $a^2 - b^2$, zero included: relative errors stay near rounding.
 
     Args:
         t: times, at least 0.
@@ -132,14 +133,12 @@ def unbalanced_mode(t: Any, sigma: Any, a0: Any, b0: Any) -> tuple[jax.Array, ja
         2.000000000000 8.000000000000
     """
     t, sigma, a0, b0 = _broadcast("unbalanced_mode", t, sigma, a0, b0)
-    difference = a0**2 - b0**2
-    p = _riccati(t, sigma, (a0 + b0) ** 2, difference**2)
-    q = _riccati(t, -sigma, (a0 - b0) ** 2, difference**2)
-    total, gap = jnp.sign(a0 + b0) * _root(p), jnp.sign(a0 - b0) * _root(q)
+    first, second = (a0 + b0) ** 2, (a0 - b0) ** 2
+    p, q, product = _modes(t, sigma, first, second, a0 * b0, ((a0 - b0) * (a0 + b0)) ** 2)
+    total, gap = jnp.sign(a0 + b0) * guarded_sqrt(p), jnp.sign(a0 - b0) * guarded_sqrt(q)
     a, b = (total + gap) / 2.0, (total - gap) / 2.0
-    # The smaller of the two would be a difference: take it from the conserved quantity.
+    # The smaller of the two would be a difference: take it from the product.
     a_is_large = jnp.abs(a) >= jnp.abs(b)
-    product = (p - q) / 4.0
     large = jnp.where(a_is_large, a, b)
     small = product / jnp.where(large != 0, large, 1.0)
     a, b = jnp.where(a_is_large, a, small), jnp.where(a_is_large, small, b)
@@ -175,15 +174,42 @@ def scalar_network(t: Any, sigma: Any, product0: Any, norms0: Any) -> tuple[jax.
     is_legal = (t >= 0) & (p0 >= 0) & (q0 >= 0)
     p0, q0 = jnp.where(is_legal, p0, 1.0), jnp.where(is_legal, q0, 1.0)
     # lambda_eff^2 as a product: n0^2 - 4 w0^2 would cancel.
-    p = _riccati(t, sigma, p0, p0 * q0)
-    q = _riccati(t, -sigma, q0, p0 * q0)
-    return jnp.where(is_legal, (p - q) / 4.0, jnp.nan), jnp.where(is_legal, (p + q) / 2.0, jnp.nan)
+    p, q, product = _modes(t, sigma, p0, q0, jnp.where(is_legal, w0, 0.0), p0 * q0)
+    return jnp.where(is_legal, product, jnp.nan), jnp.where(is_legal, (p + q) / 2.0, jnp.nan)
+
+
+def _modes(t, sigma, p0, q0, s0, squared):
+    r"""$p$, $q$ and $s = (p - q)/4$ of $p' = -p^2/2 + 2\sigma p + \lambda^2/2$ and $q$ likewise with $-\sigma$.
+
+    At large imbalance $p$ and $q$ are nearly equal and their difference has no digits. With $E = e^{-2\rho t}$,
+    $g = (1-E)/\rho$ and the denominators $d_p$, $d_q$ of both,
+    $$s\, d_p d_q = \sigma g\, [\tfrac12 (p_0 + q_0)(1 + E) + 2 \sigma g s_0 + \tfrac12 \lambda^2 g] + 4 E s_0,$$
+    where the bracket is a sum of non-negative terms. The two terms have different signs only where $s$ changes its own.
+    """
+    p, p_denominator, rho, growth, decay = _riccati(t, sigma, p0, squared)
+    q, q_denominator, *_ = _riccati(t, -sigma, q0, squared)
+    size = jnp.abs(sigma)
+    # 1 - |sigma|/rho without cancellation; (p0 + q0)/2 - 2 |s0| is the smaller of p0 and q0.
+    deficit = (squared / 4.0) / jnp.where(rho > 0, rho * (rho + size), 1.0)
+    opposed = jnp.minimum(p0, q0) + 2.0 * jnp.abs(s0) * deficit
+    opposed = opposed + decay * (0.5 * (p0 + q0) + 2.0 * jnp.abs(s0) * (1.0 - deficit))
+    aligned = 0.5 * (p0 + q0) * (1.0 + decay) + 2.0 * size * growth * jnp.abs(s0)
+    bracket = jnp.where(sigma * s0 < 0, opposed, aligned) + 0.5 * squared * growth
+    both = p_denominator * q_denominator
+    regular = (rho > 0) & (squared > 0) & (both > 0)
+    product = (sigma * growth * bracket + 4.0 * decay * s0) / jnp.where(regular, both, 1.0)
+    # Without imbalance one of p and q is 0 for ever, and the difference is exact.
+    return p, q, jnp.where(regular, product, (p - q) / 4.0)
 
 
 def _riccati(t, sigma, p0, squared):
-    r"""$p' = -p^2/2 + 2\sigma p + \lambda^2/2$ from $p_0 \ge 0$, with `squared` $= \lambda^2$."""
+    r"""$p' = -p^2/2 + 2\sigma p + \lambda^2/2$ from $p_0 \ge 0$, with `squared` $= \lambda^2$.
+
+    Returns:
+        $p$, its denominator, $\rho = \sqrt{\sigma^2 + \lambda^2/4}$, $g$ and $E$.
+    """
     # Near rho = 0 the square root has no derivative, but the solution has: it is that of squared = 0.
-    rho = _root(sigma**2 + squared / 4.0)
+    rho = guarded_sqrt(sigma**2 + squared / 4.0)
     larger = rho + jnp.abs(sigma)
     smaller = (squared / 4.0) / jnp.where(larger > 0, larger, 1.0)
     plus, minus = jnp.where(sigma >= 0, larger, smaller), jnp.where(sigma >= 0, smaller, larger)
@@ -197,7 +223,7 @@ def _riccati(t, sigma, p0, squared):
     # From p = 0 without imbalance the denominator can underflow; the numerator is 0 then, and stays.
     general = numerator / jnp.where((rho > 0) & (denominator > 0), denominator, 1.0)
     flat = p0 / (jnp.exp(-2.0 * sigma * t) + (p0 / 4.0) * _growth(sigma, t))
-    return jnp.where(rho > 0, general, flat)
+    return jnp.where(rho > 0, general, flat), denominator, rho, growth, decay
 
 
 def _growth(rate, t):
@@ -207,11 +233,6 @@ def _growth(rate, t):
     safe = jnp.where(is_small, 1.0, rate)
     series = 2.0 * t * (1.0 - x + 2.0 / 3.0 * x**2)
     return jnp.where(is_small, series, -jnp.expm1(-2.0 * jnp.where(is_small, 1.0, x)) / safe)
-
-
-def _root(x):
-    """The square root with derivative 0 at 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
 
 
 def _broadcast(name: str, *values: Any) -> list[jax.Array]:

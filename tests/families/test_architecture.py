@@ -50,10 +50,11 @@ def test_laws_of_one_data_set(inputs, laws):
     [
         ([1.0, 2.0], r"must have shape \(n, 3\), one sample a row, but has shape \(2,\)"),
         ([[1.0, 2.0]], r"must have shape \(n, 3\), one sample a row, but has shape \(1, 2\)"),
-        (np.zeros((0, 3)), r"must have shape \(n, 3\), one sample a row, but has shape \(0, 3\)"),
+        (np.zeros((0, 3)), r"must have entries, but has shape \(0, 3\)"),
+        (np.ma.masked_array(np.ones((2, 3)), mask=True), "must be an array without a mask"),
         ([[1.0, np.inf, 0.0]], "must be finite, but 1 of 3 entries are not"),
-        ([[1.0, 1j, 0.0]], "must be real numbers, but has dtype complex128"),
-        ([["a", "b", "c"]], "must be real numbers, but has dtype"),
+        ([[1.0, 1j, 0.0]], "must be an array of real numbers, but is"),
+        ([["a", "b", "c"]], "must be an array of real numbers, but is"),
     ],
 )
 def test_restricted_to_refuses_bad_inputs(inputs, message):

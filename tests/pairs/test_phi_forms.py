@@ -88,7 +88,7 @@ def test_a_frozen_factor_is_a_constant_for_every_reader(name):
     reading = read_program(arch)
     assert reading.frozen == frozen
     assert "test_phi_forms.py" in reading.cause
-    assert arch.symbolic().frozen == frozen
+    assert arch.symbolic().frozen == arch.frozen == frozen
     assert arch.chain is None
     if name != "entrywise":
         assert read_words(arch, allow_frozen=True).frozen == frozen
@@ -137,6 +137,7 @@ def test_another_derivative_is_refused_with_its_line_by_every_reader(name):
         dln.intrinsic,
         lambda a: dln.ImplicitFlow(a, theta),
         lambda a: dln.eliminate_parameters(a, theta),
+        lambda a: dln.mirror_potential(a, theta),
     ]
     for reader in readers:
         with pytest.raises(dln.UnsupportedPrimitiveError, match="derivative") as caught:

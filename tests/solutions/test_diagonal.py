@@ -10,6 +10,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 from scipy.optimize import linprog
 
+import dlntheory as dln
 from dlntheory import Architecture, ConditionError, SquaredLoss
 from dlntheory.solutions.diagonal_networks import (
     DiagonalSolution,
@@ -171,10 +172,28 @@ def test_refusals():
     with pytest.raises(ConditionError, match=r"\|H - k I\| = 0.0667") as caught:
         DiagonalSolution(PAIRS, theta, lambda z: 0.5 * jnp.sum(weights * (z - 1.0) ** 2))
     assert abs(caught.value.measured - 0.2 / 3) < 1e-12
-    with pytest.raises(ConditionError, match="must be quadratic"):
+    with pytest.raises(ConditionError, match="must be a polynomial of degree 2"):
         DiagonalSolution(PAIRS, theta, lambda z: jnp.sum(z**2 + z**4))
     with pytest.raises(ValueError, match="`ts` must be at least 0"):
         DiagonalSolution(PAIRS, theta, isotropic).z([-1.0])
     with pytest.raises(ValueError, match="`weight_decay` must be 0"):
         DiagonalSolution(PAIRS, theta, Training(isotropic, weight_decay=0.1))
     assert np.isnan(squares_from_dual(0.1, 0.0))
+
+
+def huber(z):
+    """Quadratic within 5 of 1, linear beyond: its Hessian is the identity wherever one happens to look near 1."""
+    r = jnp.abs(z - 1.0)
+    return jnp.sum(jnp.where(r < 5.0, 0.5 * r**2, 5.0 * r - 12.5))
+
+
+def test_losses_that_are_quadratic_at_some_points_only_are_refused():
+    arch = dln.Architecture(lambda p: p["u"] * p["v"], {"u": (1,), "v": (1,)}, name="pair")
+    theta0 = {"u": np.array([5.0]), "v": np.array([4.0])}
+    with pytest.raises(dln.ConditionError, match="must be a polynomial of degree 2"):
+        DiagonalSolution(arch, theta0, huber)
+    with pytest.raises(dln.ConditionError, match="is of higher degree"):
+        DiagonalSolution(arch, theta0, lambda z: jnp.sum(z**2 + z**3 * (z - 1.0) ** 3))
+    run = dln.solve(dln.GradientFlow(arch, huber), theta0, 0.02, ts=2, rtol=1e-10)
+    assert run.z[-1, 0] == pytest.approx(16.27, abs=0.01)
+    assert DiagonalSolution(arch, theta0, dln.SquaredLoss.from_target([1.0])).curvature == pytest.approx(1.0)

@@ -17,6 +17,7 @@ from dlntheory.solutions.two_layer_modes import (
     unbalanced_mode,
     wright_omega,
 )
+from dlntheory.solutions.wide_networks import wide_product
 
 SIGMAS = (3.0, 2.0, 1.0, 1e-13, 0.0, -1.5)
 
@@ -229,3 +230,43 @@ def test_learning_times_and_the_next_mode():
 def test_bad_values_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("size", [1e4, 1e7, 1e12])
+def test_no_digits_are_lost_at_large_imbalance(size):
+    """s' = (1 - s) sqrt(size^4 + 4 s^2) from 0: s = 1 - 1/e at the time 1/size^2, up to s^2/size^4."""
+    a, b = unbalanced_mode(1 / size**2, 1.0, size, 0.0)
+    w, _ = scalar_network(1 / size**2, 1.0, 0.0, size**2)
+    wide = wide_product(1 / size**2, jnp.ones((1, 1)), size**2, 0.0)
+    for value in (a * b, w, wide[0, 0]):
+        assert float(value) == pytest.approx(1 - np.exp(-1), rel=1e-14 + size**-4)
+
+
+def test_unbalanced_modes_have_the_digits_that_their_arguments_have():
+    """Against the same formula in 60 digits, at random sizes over ten orders of magnitude."""
+    import mpmath
+
+    def exact(t, sigma, a, b):
+        with mpmath.workdps(60):
+            t, sigma, a, b = map(mpmath.mpf, (t, sigma, a, b))
+            square = (a * a - b * b) ** 2
+            rho = mpmath.sqrt(sigma**2 + square / 4)
+            e = mpmath.exp(-2 * rho * t)
+
+            def p(s, start):
+                top = start * ((rho + s) + e * (rho - s)) + square / 2 * (1 - e)
+                return top / ((rho - s) + e * (rho + s) + start / 2 * (1 - e))
+
+            return (p(sigma, (a + b) ** 2) - p(-sigma, (a - b) ** 2)) / 4
+
+    rng = np.random.default_rng(0)
+    points = [
+        (10.0 ** rng.uniform(-12, 3), *(rng.normal(size=3) * 10.0 ** rng.uniform(-5, 5, size=3)))
+        for _ in range(200)
+    ]
+    found = np.prod(unbalanced_mode(*np.transpose(points)), axis=0)
+    for point, value in zip(points, found, strict=True):
+        right = exact(*point)
+        moved = [exact(*(x * (1 + 1e-12 * (i == j)) for j, x in enumerate(point))) for i in range(4)]
+        condition = sum(abs(other - right) for other in moved) / abs(right) / 1e-12
+        assert abs(value - right) <= 4e-15 * max(1, condition) * abs(right)

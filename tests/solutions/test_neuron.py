@@ -197,3 +197,22 @@ def test_symbolic_residual_vanishes_in_one_dimension():
     found = compiled(0.7, np.array([[1.3, 0.0, 0.0]]), np.array([0.2, 0.0, 0.0]), np.array([np.sqrt(0.54)]))
     assert float(found[0][0]) == pytest.approx(float(w.subs(at)), rel=1e-12)
     assert float(found[1][0]) == pytest.approx(float(a.subs(at)), rel=1e-12)
+
+
+def test_the_sign_of_an_interpolating_neuron_is_given_where_it_decides():
+    with pytest.raises(ValueError, match="`sign` must be given where the second layer may cross 0"):
+        neuron_interpolation(np.eye(1, 3), np.ones(1), np.ones(3), 0.5)
+    assert neuron_interpolation(np.eye(1, 3), np.ones(1), np.ones(3), 0.5, sign=1).second > 0
+
+
+def test_neuron_takes_many_times_and_the_matrices_of_the_network():
+    arch = dln.linear_network((3, 1, 2))
+    theta = dln.gaussian(arch, jax.random.key(0))
+    target, ts = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3))), jnp.asarray([0.0, 0.5, 2.0])
+    w, a = neuron(ts, target, theta["W1"], theta["W2"])
+    assert (w.shape, a.shape) == ((3, 3), (3, 2))
+    one = neuron(0.5, target, theta["W1"][0], theta["W2"][:, 0])
+    assert np.allclose(w[1], one[0], rtol=1e-14)
+    assert np.allclose(a[1], one[1], rtol=1e-14)
+    with pytest.raises(ValueError, match="must have shapes"):
+        neuron(0.5, target, theta["W2"], theta["W1"])

@@ -337,7 +337,7 @@ def test_off_balance_it_refuses_with_an_honest_error_estimate():
     for size in (3e-7, 5e-4, 5e-2):
         theta0 = {**base, "W1": base["W1"] + size * shift}
         with pytest.raises(
-            dln.ConditionError, match=r"off by .* expect an absolute error .* `GramFlow`"
+            dln.ConditionError, match=r"(?s)off by .* `GramFlow`.* expect an absolute error"
         ) as refused:
             RiccatiSolution(arch, theta0, loss)
         stacked = np.concatenate([theta0["W1"].T, theta0["W2"]])
@@ -446,3 +446,16 @@ def test_it_reads():
     assert "Q_0" in solution._repr_latex_()
     assert float(solution.z([1e6])[0, 0, 0]) == pytest.approx(2.0, rel=1e-15)
     assert "verdict" in str(solution.destination)
+
+
+@pytest.mark.parametrize("small", [1e-13, 1e-20])
+def test_a_small_component_is_no_saddle(small):
+    """Two modes of their own: s' = 2 s (sigma - s) from small^2 for the weaker one."""
+    arch = dln.linear_network((2, 2, 2))
+    layer = np.diag([1.0, small])
+    solution = RiccatiSolution(
+        arch, {"W1": layer, "W2": layer}, dln.SquaredLoss.from_target(np.diag([2.0, 1.0]))
+    )
+    grown = small**2 * np.exp(2 * 35.0)
+    assert not solution.destination.is_saddle
+    assert solution.z([35.0])[0, 1, 1] == pytest.approx(grown / (1 + grown), rel=1e-12)

@@ -130,7 +130,7 @@ def fifty_neurons_become_37_numbers(hidden: tuple[int, int]) -> Evidence:
     closures = [find_closure(linear_network((3, width, 4))) for width in hidden]
     assert closures[0].system is not None  # two layers always close
     assert closures[1].system is not None
-    first, second = (closure.system.lines() for closure in closures)
+    first, second = closures[0].system.lines(), closures[1].system.lines()
     saved = all(closure.sizes.state < closure.sizes.parameters for closure in closures)
     curves = Curves(
         "hidden width",

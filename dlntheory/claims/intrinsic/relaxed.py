@@ -31,7 +31,8 @@ def _loss(shape: tuple[int, ...]) -> LogCosh:
 def _full_against(reduced, theta0) -> Evidence:
     """The reduction against the full flow of the layers, in NumPy alone."""
     layers = [np.asarray(theta0[name]) for name in reduced.architecture.chain]
-    full = chain_products(chain_flow(layers, reduced.training.loss.gradient, TIMES))
+    loss = _loss(reduced.architecture.output_shape)
+    full = chain_products(chain_flow(layers, loss.gradient, TIMES))
     return same_flow(TIMES, full, output_along(reduced, theta0, TIMES))
 
 

@@ -3,10 +3,14 @@ r"""Two layers $Z = U V^\top$: on which level sets of $S = U^\top U - V^\top V$ 
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import sympy
 
+from ..._checks import integer, real_number
 from ...display.text import card, key_values, latex_text, text_table
 from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank
 
@@ -75,7 +79,15 @@ class TwoLayerLevelSet:
         ]
 
 
-def two_layer_level_set(n: int, m: int, r: int, eigenvalues: Sequence[float]) -> TwoLayerLevelSet:
+def two_layer_level_set(
+    n: int,
+    m: int,
+    r: int,
+    eigenvalues: Sequence[Any],
+    *,
+    tolerance: float = 1e-10,
+    scale: float | None = None,
+) -> TwoLayerLevelSet:
     r"""Whether $\dot Z = -K(Z)[\nabla f(Z)]$ on the level set $U^\top U - V^\top V = S$ of $Z = U V^\top$.
 
     With p positive, q negative and k zero eigenvalues, and $k_e = \min(k, n-p, m-q)$ neurons of eigenvalue 0 alive,
@@ -87,7 +99,10 @@ def two_layer_level_set(n: int, m: int, r: int, eigenvalues: Sequence[float]) ->
         n: rows of U, the outputs.
         m: rows of V, the inputs.
         r: the hidden width.
-        eigenvalues: the r eigenvalues of S in any order; those equal as floats count as equal.
+        eigenvalues: the r eigenvalues of S in any order: exact numbers (integers, fractions, SymPy), which are compared
+            as they are, or floats, which carry rounding where they were measured.
+        tolerance: floats count as zero, or as equal, within this times `scale`.
+        scale: the size of $|U|^2$ and $|V|^2$, by default 1 or the largest eigenvalue; give it for small weights.
 
     Returns:
         A `TwoLayerLevelSet`; `is_empty` if $p > n$ or $q > m$.
@@ -105,23 +120,31 @@ def two_layer_level_set(n: int, m: int, r: int, eigenvalues: Sequence[float]) ->
         >>> two_layer_level_set(3, 1, 2, [0.7, 0.7]).reason
         'm < p < n: the positive directions that Z does not see are not determined'
     """
-    if min(n, m, r) < 1:
-        raise ValueError(f"Arguments `n`, `m` and `r` must be at least 1, but are {n}, {m} and {r}.")
-    values = np.asarray(eigenvalues, dtype=np.float64)
-    if values.shape != (r,) or not np.all(np.isfinite(values)):
+    n, m, r = (integer(size, name) for size, name in ((n, "n"), (m, "m"), (r, "r")))
+    tolerance = real_number(tolerance, "tolerance", minimum=0)
+    given = list(eigenvalues) if isinstance(eigenvalues, (Sequence, np.ndarray)) else []
+    if len(given) != r:
         raise ValueError(
             f"Argument `eigenvalues` must hold {r} finite numbers, one for each hidden neuron, but is {eigenvalues!r}."
         )
-    positive, negative = values[values > 0], values[values < 0]
+    is_exact = all(_is_exact(value) for value in given)
+    values = given if is_exact else [real_number(value, "eigenvalues") for value in given]
+    largest = max(abs(float(value)) for value in values)
+    size = max(1.0, largest) if scale is None else real_number(scale, "scale", above=0)
+    near = 0 if is_exact else tolerance * size
+    positive, negative = [v for v in values if v > near], [v for v in values if v < -near]
     p, q = len(positive), len(negative)
-    empty, case, reason = _classified(
-        n,
-        m,
-        (p, q, r - p - q),
-        bool(np.all(positive == positive[:1])),
-        bool(np.all(negative == negative[:1])),
-    )
+    equal = [not side or bool(max(side) - min(side) <= near) for side in (positive, negative)]
+    empty, case, reason = _classified(n, m, (p, q, r - p - q), *equal)
     return TwoLayerLevelSet(n, m, r, (p, q, r - p - q), empty, bool(case), case, reason)
+
+
+def _is_exact(value: Any) -> bool:
+    """An integer, a fraction or a SymPy number, which is compared as it is."""
+    if isinstance(value, (bool, np.bool_)):
+        return False
+    is_symbolic = isinstance(value, sympy.Expr) and bool(value.is_real) and not value.has(sympy.Float)
+    return isinstance(value, (numbers.Rational, np.integer)) or is_symbolic
 
 
 def _classified(

@@ -14,6 +14,7 @@ from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.progress import waiting
 from ...display.text import card, key_values
+from ...exact.reading import CUTS, DerivativeError
 from ..base import FormError
 from ..entrywise.chain import ScalarChainFlow
 from ..entrywise.diagonal import DiagonalFlow
@@ -124,10 +125,11 @@ def _found(arch: Architecture, checked: Mapping[str, Any]) -> AbstractPotential 
             answer = build(arch, checked)
         except FormError:
             continue
+        except DerivativeError:
+            raise
         except UnsupportedPrimitiveError as error:
-            return _tested(
-                arch, checked, None, f"φ is no polynomial ({error.primitive}): no closed form is known"
-            )
+            what = "is no polynomial" if error.primitive not in CUTS else "freezes a factor"
+            return _tested(arch, checked, None, f"φ {what} ({error.primitive}): no closed form is known")
         if answer is not None:
             return answer
     try:

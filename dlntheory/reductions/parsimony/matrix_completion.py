@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, real_number
 from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...display.displayed import Displayed
@@ -279,25 +280,12 @@ def _check(
             f"Argument `entries` must be ObservedEntries, but is {type(entries).__name__}: use "
             "`ObservedEntries.from_mask(target, mask)`."
         )
-    largest = (min(entries.shape) - 1) // 2
-    if not isinstance(rank, (int, np.integer)) or not 1 <= rank <= largest:
-        raise ValueError(
-            f"Argument `rank` must lie between 1 and {largest} (twice the rank must fit into {entries.shape}), but is "
-            f"{rank!r}."
-        )
-    for argument, value in (
-        ("learning_rate", learning_rate),
-        ("scale", scale),
-        ("tolerance", tolerance),
-    ):
-        if not (math.isfinite(float(value)) and float(value) > 0):
-            raise ValueError(f"Argument `{argument}` must be a finite positive number, but is {value}.")
-    if not (math.isfinite(float(discrepant_rate)) and float(discrepant_rate) >= 0):
-        raise ValueError(
-            f"Argument `discrepant_rate` must be a finite number of at least 0, but is {discrepant_rate}."
-        )
+    # Twice the rank must fit into the matrix.
+    integer(rank, "rank", maximum=(min(entries.shape) - 1) // 2)
+    for argument, value in (("learning_rate", learning_rate), ("scale", scale), ("tolerance", tolerance)):
+        real_number(value, argument, above=0)
+    real_number(discrepant_rate, "discrepant_rate", minimum=0)
     for argument, value in (("depth", depth), ("steps", steps), ("save_every", save_every)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"Argument `{argument}` must be a positive integer, but is {value!r}.")
+        integer(value, argument)
     if kernel not in get_args(Kernel):
         raise ValueError(f"Argument `kernel` must be one of {list(get_args(Kernel))}, but is {kernel!r}.")

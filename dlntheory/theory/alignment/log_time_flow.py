@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import real_number
 from ..._precision import require_float64
 from ...display.displayed import Displayed
 from ...training import GradientFlow, Trajectory, solve
@@ -157,8 +158,7 @@ def log_time_flow(
         raise ValueError(f"Argument `method` must be one of {list(METHODS)}, but is {method!r}.")
     if clock not in ("log_t", *CLOCKS):
         raise ValueError(f"Argument `clock` must be one of {['log_t', *CLOCKS]}, but is {clock!r}.")
-    if not (np.isfinite(s_max) and s_max > 0):
-        raise ValueError(f"Argument `s_max` must be a positive number, but is {s_max}.")
+    s_max = real_number(s_max, "s_max", above=0)
     admissible = is_admissible(problem, weights)
     if not admissible:
         warnings.warn(

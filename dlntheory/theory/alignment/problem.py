@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from ..._checks import integer
 from ..._precision import require_float64
 from ...architecture import Architecture
 from ...display.displayed import Displayed
@@ -130,9 +131,8 @@ class SeparableProblem(Displayed):
         Raises:
             ValueError: a depth below 1 or a width below 1.
         """
-        if not isinstance(depth, (int, np.integer)) or isinstance(depth, bool) or depth < 1:
-            raise ValueError(f"Argument `depth` must be an integer of at least 1, but is {depth!r}.")
-        return linear_network((self.dimension, *[hidden] * (int(depth) - 1), 1))
+        hidden, depth = integer(hidden, "hidden"), integer(depth, "depth")
+        return linear_network((self.dimension, *[hidden] * (depth - 1), 1))
 
     def __repr__(self) -> str:
         n, d = self.signed_inputs.shape

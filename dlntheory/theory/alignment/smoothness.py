@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._checks import integer, is_traced, real_array
+from ..._checks import integer, is_traced, real_array, real_number
 from ..._precision import require_float64
 from ...architecture import Architecture
 from .problem import SeparableProblem
@@ -100,10 +100,7 @@ def largest_hessian_norm(
         PrecisionError: JAX is in float32 mode.
     """
     require_float64("largest_hessian_norm")
-    if not (np.isfinite(radius) and radius >= 1.0):
-        raise ValueError(f"Argument `radius` must be a number of at least 1, but is {radius}.")
-    if points < 2:
-        raise ValueError(f"Argument `points` must be at least 2, but is {points}.")
+    radius, points = real_number(radius, "radius", minimum=1), integer(points, "points", minimum=2)
     keys = jax.random.split(key, points)
     make = [_random_point, partial(_aligned_point, problem.signed_inputs)]
     vectors = [

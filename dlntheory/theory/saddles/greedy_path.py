@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, integers, real_number
 from ..._errors import IntegrationError
 from ..._precision import require_float64
 from ...display.displayed import Displayed
@@ -159,13 +160,10 @@ def greedy_low_rank(
     """
     require_float64("greedy_low_rank")
     layers = check_depth(depth)
-    rows, columns = (int(side) for side in shape)
-    widest = min(rows, columns) if k_max is None else int(k_max)
+    rows, columns = integers(shape, "shape", at_least=2)[:2]
+    widest = min(rows, columns) if k_max is None else integer(k_max, "k_max")
     for name, value in {"eps": eps, "tol": tol, "gtol": gtol, "t_max": t_max}.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"Argument `{name}` must be a positive number, but is {value}.")
-    if min(rows, columns, widest) < 1:
-        raise ValueError(f"Arguments `shape` and `k_max` must be positive, but are {shape} and {k_max}.")
+        real_number(value, name, above=0)
     arch = linear_network((columns, *[widest] * (layers - 1), rows))
     flow = GradientFlow(arch, cost)
     weights = {name: np.zeros(size) for name, size in arch.shapes.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import real_number
 from ...display.displayed import Displayed
 from .path_integration import PathRun, largest_jump
 
@@ -106,8 +107,7 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
     """
     from scipy.signal import find_peaks
 
-    if not (np.isfinite(prominence) and prominence > 0):
-        raise ValueError(f"Argument `prominence` must be a positive number, but is {prominence}.")
+    prominence = real_number(prominence, "prominence", above=0)
     loss, norms = run.loss, run.gradient_norm
     drop = float(loss[0] - loss[-1])
     if drop <= 0:

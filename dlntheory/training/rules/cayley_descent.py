@@ -82,7 +82,7 @@ class CayleyDescent(AbstractIteration):
 
     def monitors(self, state: State) -> dict[str, Any]:
         gradient = jax.grad(self.training.loss)(self.output(state))
-        return {"norm of eta G / 2": 0.5 * self.learning_rate * jnp.linalg.norm(gradient, 2)}
+        return {"half of |eta G|": 0.5 * self.learning_rate * jnp.linalg.norm(gradient, 2)}
 
     def conserved(self, state: State) -> dict[str, Any]:
         return chain_imbalances(self.architecture, self.training, state)

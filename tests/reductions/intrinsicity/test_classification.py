@@ -1,7 +1,11 @@
 """The classification of two-layer level sets: exactly, at points whose level set is checked, and by a second route."""
 
+from fractions import Fraction
+
+import jax
 import numpy as np
 import pytest
+import sympy
 
 import dlntheory as dln
 from dlntheory.exact.linear_algebra import DEFAULT_PRIME
@@ -152,3 +156,22 @@ def test_metric_of_one_input_and_one_output():
     s = np.outer(u, u) - np.outer(v, v)
     found = np.sqrt(2 * np.trace(s @ s) - np.trace(s) ** 2 + 4 * (u @ v) ** 2)
     assert abs(found - (u @ u + v @ v)) < 1e-13
+
+
+@pytest.mark.parametrize("lam", [0.7, 0.0])
+def test_measured_eigenvalues_are_taken_with_their_rounding(lam):
+    arch = dln.linear_network((3, 2, 3))
+    theta = dln.lambda_balanced(arch, jax.random.key(0), lam)
+    w1, w2 = np.asarray(theta["W1"]), np.asarray(theta["W2"])
+    found = two_layer_level_set(3, 3, 2, np.linalg.eigvalsh(w2.T @ w2 - w1 @ w1.T))
+    assert found.case == ("b" if lam else "a")
+
+
+def test_exact_eigenvalues_are_compared_exactly():
+    close = [Fraction(1), Fraction(1) + Fraction(1, 10**20)]
+    assert not two_layer_level_set(3, 3, 2, close).is_intrinsic
+    assert two_layer_level_set(3, 3, 2, [float(value) for value in close]).is_intrinsic
+    assert two_layer_level_set(3, 3, 2, [sympy.sqrt(2), sympy.sqrt(2)]).is_intrinsic
+    assert not two_layer_level_set(3, 3, 2, [1e-12, 2e-12], scale=1e-6).is_intrinsic
+    with pytest.raises(ValueError, match="eigenvalues"):
+        two_layer_level_set(3, 3, 2, [1.0, float("nan")])

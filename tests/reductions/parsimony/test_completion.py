@@ -162,7 +162,7 @@ def test_entries_are_checked_and_print_themselves():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rank": 20}, "`rank` must lie between 1 and 19"),
+        ({"rank": 20}, "`rank` must be a positive integer and at most 19"),
         ({"learning_rate": -1.0}, "`learning_rate` must be a finite positive number, but is -1"),
         ({"discrepant_rate": -0.1}, "`discrepant_rate` must be a finite number of at least 0, but is -0.1"),
         ({"depth": 0}, "`depth` must be a positive integer, but is 0"),

@@ -118,7 +118,7 @@ def test_constants_of_the_bounds():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"radius": 0.5}, "`radius` must be a number of at least 1"),
+        ({"radius": 0.5}, "`radius` must be a finite number of at least 1"),
         ({"radius": 1.0, "points": 1}, "`points`"),
     ],
 )

@@ -252,7 +252,7 @@ def test_start_above_the_risk_of_zero_is_warned_about(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"s_max": -1.0}, "`s_max` must be a positive number"),
+        ({"s_max": -1.0}, "`s_max` must be a finite positive number"),
         ({"s_max": 2e6}, "`t1` must be at most 1e\\+06"),
         ({"method": "euler"}, "`method` must be one of"),
         ({"clock": "t"}, "`clock` must be one of \\['log_t', 'risk', 'risk_normalised'\\]"),

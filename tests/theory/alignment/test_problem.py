@@ -244,7 +244,7 @@ def test_where_neither_sign_will_do_the_slope_at_zero_decides():
 @pytest.mark.parametrize("loss", ["exponential", "logistic"])
 def test_large_random_starts_become_admissible_without_vanishing(loss):
     for seed in range(30):
-        data = dln.data.simplex_margin(jax.random.key(seed), 4, 30, 0.3)
+        data = dln.data.simplex_margin(jax.random.key(seed), 30, 4, 0.3)
         problem = SeparableProblem(data.inputs, data.targets, loss)
         start = admissible_start(problem, problem.network(2, 6), jax.random.key(seed), scale=0.8)
         w = (start["W2"] @ start["W1"])[0]

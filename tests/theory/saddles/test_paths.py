@@ -138,7 +138,7 @@ def test_detector_on_a_made_up_run():
     assert plateaus(_made_up(ts, z, noisy, settled)).ranks == (0, 1)
     with pytest.raises(ValueError, match="recorded closely enough"):
         plateaus(_made_up(ts[::50], z[::50], norms[::50], loss[::50]))
-    with pytest.raises(ValueError, match="`prominence` must be a positive number"):
+    with pytest.raises(ValueError, match="`prominence` must be a finite positive number"):
         plateaus(_made_up(ts, z, norms, loss), prominence=0.0)
 
 
@@ -180,7 +180,7 @@ def test_width_k_description_follows_the_path(deep, greedy, cost):
 def test_greedy_refuses_what_it_cannot_do(cost):
     with pytest.raises(IntegrationError, match="not stationary at t_max = 10"):
         greedy_low_rank(cost, (3, 3), 3, t_max=10.0)
-    with pytest.raises(ValueError, match="`eps` must be a positive number"):
+    with pytest.raises(ValueError, match="`eps` must be a finite positive number"):
         greedy_low_rank(cost, (3, 3), 3, eps=0.0)
     with pytest.raises(ValueError, match="`depth`"):
         greedy_low_rank(cost, (3, 3), 1)
