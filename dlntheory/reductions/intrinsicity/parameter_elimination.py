@@ -80,8 +80,8 @@ class Relation:
     def __call__(self, z: float | Sequence[float] | np.ndarray) -> float:
         r"""$k$ at $z$, on the branch of the start, which is followed along the straight line from $z_0$.
 
-        Not jit-compatible. The eliminated variables are followed, as other branches may cross the one of the start; that
-        $R(k, z, c) = 0$ holds is checked.
+        Not jit-compatible. The eliminated variables are followed, as other branches may cross the one of the start;
+        that $R(k, z, c) = 0$ holds is checked.
 
         Args:
             z: a number, or one for each symbol of `outputs`.
