@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 
 import numpy as np
+from jax.extend import core
 
 from .._errors import UnsupportedPrimitiveError
 from .linear_algebra import DEFAULT_PRIME
@@ -15,6 +16,9 @@ from .rings.base import DivisionByZeroInRing
 from .rings.multidual import NilpotentModular
 from .traced import TracedMap
 from .words.reading import WordForm, read_words
+
+#: `dimension_numbers` of a matrix product: the last axis of the left factor meets the first of the right one.
+_MATRIX_PRODUCT = (((1,), (0,)), ((), ()))
 
 
 @functools.lru_cache(maxsize=256)
@@ -30,6 +34,9 @@ def is_product(traced: TracedMap, names: tuple[str, ...]) -> bool:
     Raises:
         UnsupportedPrimitiveError: φ is neither polynomial nor rational, or JAX's derivative is not that of its value.
     """
+    written = _written_product(traced)
+    if written is not None:
+        return written == names
     reading = read_program(traced)
     first, last = names[0], names[-1]
     shape = (traced.shapes[last][0], traced.shapes[first][1])
@@ -44,6 +51,31 @@ def is_product(traced: TracedMap, names: tuple[str, ...]) -> bool:
     for name in names[1:]:
         product = ring.matmul(theta[name][:, :, None], product)
     return bool(np.all(reading.program.evaluate(ring, theta) == product[:, :, 0]))
+
+
+def _written_product(traced: TracedMap) -> tuple[str, ...] | None:
+    """The factors, first one rightmost, of a φ whose code is nothing but products of matrices; else `None`.
+
+    Such a φ needs no arithmetic: deep or wide networks are recognised at once.
+    """
+    jaxpr = traced.jaxpr.jaxpr
+    factors = {
+        variable: (name,)
+        for variable, (name, shape) in zip(jaxpr.invars, traced.shapes.items(), strict=True)
+        if len(shape) == 2
+    }
+    for eqn in jaxpr.eqns:
+        is_product = (
+            eqn.primitive.name == "dot_general" and eqn.params["dimension_numbers"] == _MATRIX_PRODUCT
+        )
+        if not is_product or any(
+            isinstance(atom, core.Literal) or atom not in factors for atom in eqn.invars
+        ):
+            return None
+        left, right = eqn.invars
+        factors[eqn.outvars[0]] = factors[right] + factors[left]
+    (output,) = jaxpr.outvars
+    return None if isinstance(output, core.Literal) else factors.get(output)
 
 
 @functools.lru_cache(maxsize=256)
@@ -62,6 +94,9 @@ def recognised_chain(traced: TracedMap) -> tuple[str, ...] | None:
     columns[traced.output_shape[0]] += 1
     if rows != columns:
         return None
+    written = _written_product(traced)
+    if written is not None:
+        return written if sorted(written) == sorted(shapes) else None
     try:
         form = read_words(traced)
         if not isinstance(form, WordForm) or len(form.words) != 1:

@@ -32,6 +32,7 @@ from .unsupported import source_line
 #: Primitives whose derivative need not be that of their value.
 CUTS = ("stop_gradient", "custom_jvp_call", "custom_vjp_call")
 _ATTEMPTS = 6
+_MAX_PRODUCTS = 10_000_000
 #: Numbers in the largest array that a comparison of several factors at once may form.
 _BATCH_NUMBERS = 4_000_000
 # Central differences with this step are right to about 1e-10 relative to φ.
@@ -136,7 +137,10 @@ def require_derivative(
 @functools.lru_cache(maxsize=128)
 def _read(traced: TracedMap) -> Reading:
     program = traced.program
-    frozen = _frozen(traced)
+    # Where no operation has a derivative of its own, JAX's is that of the value; large networks are spared the
+    # arithmetic.
+    is_honest = program.products > _MAX_PRODUCTS and _first_cut(traced.jaxpr.jaxpr) is None
+    frozen = frozenset() if is_honest else _frozen(traced)
     return Reading(traced, program, frozen, _cause(traced) if frozen else "")
 
 

@@ -36,8 +36,7 @@ def limit_events(dynamics: AbstractFlow, state0: State, is_batched: bool = False
         ConditionError: a monitor is below its level already.
     """
     limits = dynamics.limits()
-    monitors = jax.vmap(dynamics.monitors) if is_batched else dynamics.monitors
-    values = monitors(state0) if limits else {}
+    values = _monitored(dynamics, state0, is_batched) if limits else {}
     for limit in limits:
         found = float(np.min(np.asarray(values[limit.monitor])))
         if not found > limit.stop_below:
@@ -48,6 +47,12 @@ def limit_events(dynamics: AbstractFlow, state0: State, is_batched: bool = False
                 tolerance=limit.stop_below,
             )
     return tuple(LimitReached(limit) for limit in limits)
+
+
+@eqx.filter_jit
+def _monitored(dynamics: AbstractFlow, state: State, is_batched: bool) -> dict[str, Any]:
+    """The monitors of a state, compiled once for all starts of a flow."""
+    return (jax.vmap(dynamics.monitors) if is_batched else dynamics.monitors)(state)
 
 
 def check_limits(dynamics: AbstractFlow, raw: RawRun, user_events: int) -> tuple[RawRun, str | None]:

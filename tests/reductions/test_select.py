@@ -1,5 +1,7 @@
 """`reduce` and `try_reductions`: which reduction is chosen, for whom, and what is said when there is none."""
 
+import logging
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -227,3 +229,25 @@ def test_momentum_is_not_reduced_by_a_reduction_of_gradient_flow():
         reduction.reduces(dln.MomentumFlow(arch, loss, friction=0.5))
     with pytest.raises(dln.NotApplicableError, match="must train the network"):
         reduction.reduces(dln.GradientFlow(dln.linear_network((3, 9, 2)), loss))
+
+
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (lambda: dln.linear_network((3, 8, 2)), dln.gaussian),
+        (lambda: dln.linear_network((2, 2, 2, 2)), lambda a, key: dln.lambda_balanced(a, key, [0.3, -0.2])),
+        (lambda: dln.relu_network((2, 3, 1), bias=True), dln.gaussian),
+    ],
+    ids=["two layers", "relaxed balanced", "path products"],
+)
+def test_a_second_seed_compiles_nothing(make, start, caplog):
+    starts = []
+    for seed in (0, 1):
+        arch = make()
+        starts.append((arch, {name: np.asarray(w) for name, w in start(arch, jax.random.key(seed)).items()}))
+    reduce(*starts[0])
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        reduce(*starts[1])
+        jax.jit(lambda x: x + 1.0)(0.5)
+    compiled = [record.message for record in caplog.records if record.message.startswith("Compiling")]
+    assert len(compiled) == 1, "only the function that is compiled to see that compilations are seen"

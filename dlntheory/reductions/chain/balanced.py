@@ -8,6 +8,7 @@ from typing import Any, Self
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import integer, real_number
 from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...laws.balancedness import imbalances
@@ -77,7 +78,7 @@ class BalancedFlow(AbstractChainFlow):
     ):
         chain_of(arch, f"the {self.label}")
         self.rank = np.asarray(checked_rank(arch, rank))
-        self.tolerance = float(tolerance)
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
@@ -121,11 +122,7 @@ class BalancedFlow(AbstractChainFlow):
 def checked_rank(arch: Architecture, rank: int | None) -> int:
     """A rank that a chain can have; by default the largest, its smallest width."""
     smallest = min(widths_of(arch))
-    if rank is not None and not 1 <= rank <= smallest:
-        raise ValueError(
-            f"Argument `rank` must lie between 1 and the smallest width {smallest}, but is {rank}."
-        )
-    return smallest if rank is None else rank
+    return smallest if rank is None else integer(rank, "rank", maximum=smallest)
 
 
 def balanced_rank(arch: Architecture, theta0: Mapping[str, Any], label: str) -> int:

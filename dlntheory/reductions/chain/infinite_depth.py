@@ -234,7 +234,7 @@ class BalancedLimitFlow(AbstractDepthLimit):
                 f"Argument `arch` must have at least two layers, equal input and output width and no narrower one "
                 f"between for the {self.label}, but {arch.name} has widths {'-'.join(map(str, widths))}."
             )
-        self.tolerance = float(tolerance)
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
         super().__init__(arch, loss, rates=rates)
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import real_number
 from ...architecture import Architecture
 from ...training import Training
 from ..base import Condition, chain_of, widths_of
@@ -100,12 +101,9 @@ class MixedBalancedFlow(AbstractChainFlow):
         tolerance: float = 1e-10,
     ):
         chain_of(arch, f"the {LABEL}", depth=2)
-        if not (np.isfinite(float(kappa)) and float(kappa) > 0):
-            raise ValueError(
-                f"Argument `kappa` must be a finite positive number (0 is `BalancedFlow`), but is {kappa}."
-            )
-        self.kappa = np.asarray(float(kappa))
-        self.tolerance = float(tolerance)
+        # 0 is `BalancedFlow`.
+        self.kappa = np.asarray(real_number(kappa, "kappa", above=0.0))
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod

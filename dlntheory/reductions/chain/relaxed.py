@@ -10,11 +10,13 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import real_number
 from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...initial.balance import checked_lam
 from ...training import Limit, State, Training
 from ..base import Condition, chain_of, widths_of
+from .balanced import checked_rank
 from .base import AbstractChainFlow, rescaled_layers
 from .null_values import merged_offsets, null_spread, null_values, product_rank
 from .relaxed_operator import relaxed_operator
@@ -104,8 +106,8 @@ class RelaxedBalancedFlow(AbstractChainFlow):
         found = null_values(widths_of(arch), self.lambdas)
         self.offsets, self.left, self.right = found.offsets, found.left, found.right
         self.is_stratum = found.is_stratum
-        self.rank = np.asarray(_checked_rank(rank, min(widths_of(arch)), found.multiplicity))
-        self.tolerance = float(tolerance)
+        self.rank = np.asarray(_checked_rank(arch, rank, found.multiplicity))
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
@@ -242,13 +244,8 @@ class RelaxedBalancedFlow(AbstractChainFlow):
         return (Limit(DROP, warn_below=1e-3, stop_below=1e-8, advice=advice),)
 
 
-def _checked_rank(rank: int | None, smallest: int, multiplicity: int) -> int:
-    if rank is None:
-        return smallest
-    if not 1 <= rank <= smallest:
-        raise ValueError(
-            f"Argument `rank` must lie between 1 and the smallest width {smallest}, but is {rank}."
-        )
+def _checked_rank(arch: Architecture, rank: int | None, multiplicity: int) -> int:
+    smallest, rank = min(widths_of(arch)), checked_rank(arch, rank)
     if rank < smallest and multiplicity == 1:
         raise ValueError(
             f"Argument `rank` must be the smallest width {smallest} unless the smallest offset is repeated (the rank "

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._checks import real_number
 from ...architecture import Architecture
 from ...training import Limit, State, Training
 from ..base import CLOSED_FORM_MORE, AbstractReduction, Condition, FormError, chain_of
@@ -93,7 +94,7 @@ class SingularValueFlow(AbstractReduction):
                 f"Argument `arch` must have at least two layers for the {LABEL}, but {arch.name} has one."
             )
         self.rank = checked_rank(arch, rank)
-        self.tolerance = float(tolerance)
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod

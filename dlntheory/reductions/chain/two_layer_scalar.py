@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..._checks import real_number
 from ...architecture import Architecture
 from ...training import Training
 from ..base import Condition, FormError, chain_of, widths_of
@@ -67,10 +68,8 @@ class TwoLayerScalarFlow(AbstractChainFlow):
         tolerance: float = 1e-10,
     ):
         _check(arch)
-        if not (np.isfinite(float(level)) and float(level) >= 0):
-            raise ValueError(f"Argument `level` must be a finite number of at least 0, but is {level}.")
-        self.level = np.asarray(float(level))
-        self.tolerance = float(tolerance)
+        self.level = np.asarray(real_number(level, "level", minimum=0.0))
+        self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod

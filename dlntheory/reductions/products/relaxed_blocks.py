@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..._checks import real_array
 from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...families.linear import linear_network
@@ -77,6 +78,7 @@ class RelaxedBlocksFlow(AbstractReduction):
     ):
         self.form = _independent(arch)
         count = len(self.form.components)
+        lambdas = real_array(lambdas, "lambdas", ndim=1).tolist()
         if len(lambdas) != count or len(ranks or [None] * count) != count:
             raise ValueError(
                 f"Arguments `lambdas` and `ranks` must hold one number for each of the {count} products of "

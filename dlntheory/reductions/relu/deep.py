@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +90,15 @@ class DeepPathFlow(AbstractReduction):
                 "`ImplicitFlow`, which solves for the weights by Gauss-Newton steps, or the full flow."
             )
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
+    @classmethod
+    def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
+        if len(lifting_of(arch, f"the {cls.label}").weights) == 2:
+            raise FormError(
+                f"Argument `arch` must have more than one hidden layer for the {cls.label} to be tried, but "
+                f"{arch.name} has one: see `TwoLayerPathFlow`."
+            )
+        return cls(arch, loss)
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)

@@ -85,7 +85,7 @@ def test_refusals():
     assert DeepPathFlow(ARCH, max_paths=60).max_paths == 60
     with pytest.raises(FormError, match="has 60 "):
         DeepPathFlow(ARCH, max_paths=59)
-    with pytest.raises(ValueError, match="at least 1, but is 0"):
+    with pytest.raises(ValueError, match="`max_paths` must be a positive integer, but is 0"):
         DeepPathFlow(ARCH, max_paths=0)
     theta0 = start(1)
     theta0["W2"] = np.array(theta0["W2"])
