@@ -17,7 +17,7 @@ from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of
 from ..training import Training
 from .base import AbstractSolution
-from .limit_points import Destination, SaddleWarning, destination, rounding
+from .limit_points import LimitPoint, SaddleWarning, limit_point, rounding
 from .riccati_frame import eigensystem, frame, generator
 from .scaled_range import scaled_range
 from .time_checks import checked_times
@@ -113,7 +113,7 @@ class RiccatiSolution(AbstractSolution):
 
     Validity:
         Exact at every time. Weight decay needs λ = 0 (otherwise the imbalance decays and $F$ depends on time).
-        `destination` says where it ends. At a saddle a `SaddleWarning` is given, and components of the start that are
+        `limit_point` says where it ends. At a saddle a `SaddleWarning` is given, and components of the start that are
         0 up to rounding are kept at 0, so that the values stay right where any integration leaves the saddle.
         The individual weights are *not* functions of $M$: $Q(t) = e^{Ft} Q_0\, C(t)$ with the linear equation
         $\dot C = -\frac12 K^{-1} \dot K C$ for the hidden rotation, $K = I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0$.
@@ -144,7 +144,7 @@ class RiccatiSolution(AbstractSolution):
     scales: tuple[float, float]
     floor: np.ndarray
     measured: Condition = eqx.field(static=True)
-    ending: Destination = eqx.field(static=True)
+    ending: LimitPoint = eqx.field(static=True)
 
     label = LABEL
 
@@ -180,7 +180,7 @@ class RiccatiSolution(AbstractSolution):
         self.target, self.stacked = problem.target, _narrow(np.concatenate([first.T, second]))
         self.lam, self.decay, self.speed = np.asarray(lam), np.asarray(problem.decay), problem.speed
         self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
-        self.ending = destination(self.target, self.stacked, lam, problem.decay)
+        self.ending = limit_point(self.target, self.stacked, lam, problem.decay)
         is_saddle = self.ending.is_saddle
         vectors = np.asarray(eigensystem(self.target, lam, problem.decay)[1])
         self.floor = rounding(vectors, self.stacked) if is_saddle else np.zeros(len(vectors))
@@ -196,7 +196,7 @@ class RiccatiSolution(AbstractSolution):
         return self.measured
 
     @property
-    def destination(self) -> Destination:
+    def limit_point(self) -> LimitPoint:
         """The limit and whether it is a saddle; its times divided by `speed` are gradient-flow times."""
         return self.ending
 
