@@ -472,7 +472,7 @@ def _evaluate(solution: AbstractSolution, full: Trajectory, t0: float, timing: b
         seconds.append(time.perf_counter() - begin)
     if not (np.all(np.isfinite(z)) and np.all(np.isfinite(loss))):
         raise IntegrationError(
-            f"The {solution.label} is not finite at a save in t = {times[0]:g} to {times[-1]:g}."
+            f"The {solution.label} is not finite at a save time in t = {times[0]:g} to {times[-1]:g}."
         )
     return Trajectory(
         label=solution.label,
