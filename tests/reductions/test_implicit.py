@@ -296,12 +296,12 @@ def test_residual_and_accuracy_are_what_they_say():
     assert float(off.vector[0]) == pytest.approx(0.2, rel=1e-13)
     assert float(off.residual) == pytest.approx(np.sqrt(0.8) / 2, rel=1e-13)
     assert float(off.remaining) < 1e-14
-    left = flow.anchored({"z": jnp.asarray([1.0, 0.0])})
+    left = flow.rebased({"z": jnp.asarray([1.0, 0.0])})
     assert (left.is_accurate, "4.5e-01" in left.failure) == (False, True)
-    reached = flow.anchored({"z": jnp.asarray([1.5, 3.0])})
+    reached = flow.rebased({"z": jnp.asarray([1.5, 3.0])})
     assert (reached.is_accurate, reached.failure) == (True, None)
     assert float(reached.dynamics.anchor[0]) == pytest.approx(1.5, rel=1e-13)
     # So far off that eight steps do not converge: neither residual nor steps are at rounding.
     cubic = dln.Architecture(lambda p: p["u"] ** 9, {"u": ()}, name="power")
     slow = ImplicitFlow(cubic, {"u": 1.0}, lambda z: z**2)
-    assert not slow.anchored({"z": jnp.asarray(1e-7)}).is_accurate
+    assert not slow.rebased({"z": jnp.asarray(1e-7)}).is_accurate
