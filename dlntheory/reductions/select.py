@@ -181,7 +181,7 @@ def try_reductions(
 @functools.cache
 def _import_all() -> None:
     """Import every module of this package, so that a new file is found without an import of its own."""
-    package = importlib.import_module(__package__)
+    package = importlib.import_module("..reductions", __package__)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
 
@@ -265,13 +265,15 @@ def reduce(
         remedy = "write φ with operations that are exact over every ring"
     else:
         remedy = "give the closure further observables, `find_closure(arch, hints=[...])`"
-    tried = [one for one in report.attempts if not one.is_of_other_form]
-    nearest = min(
-        (one for one in tried if isinstance(one.error, ConditionError) and one.error.tolerance),
-        key=lambda one: one.error.measured / one.error.tolerance,
-        default=None,
-    )
-    near = "" if nearest is None else f"\nNearest: {nearest.name}, {nearest.answer}."
+    off = [
+        (one.error, one)
+        for one in report.attempts
+        if isinstance(one.error, ConditionError) and one.error.tolerance
+    ]
+    near = ""
+    if off:
+        _, nearest = min(off, key=lambda pair: pair[0].measured / pair[0].tolerance)
+        near = f"\nNearest: {nearest.name}, {nearest.answer}."
     raise NoReductionError(
         f"No known reduction applies to {arch.name} at this start: use the full flow, `GradientFlow(arch, loss)`, or "
         f"{remedy}.{near}\nEquations in z alone: {told}\n"
