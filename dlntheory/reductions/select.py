@@ -277,7 +277,8 @@ def reduce(
     raise NoReductionError(
         f"No known reduction applies to {arch.name} at this start: use the full flow, `GradientFlow(arch, loss)`, or "
         f"{remedy}.{near}\nEquations in z alone: {told}\n"
-        f"All {len(report.attempts)} attempts and their reasons are in `.details`.",
+        f"All {len(report.attempts)} attempts and their reasons are in `.details`, the numbers of the test in "
+        "`.intrinsic`.",
         details=report,
         intrinsic=verdict,
         remedy="`GradientFlow(arch, loss)`",
@@ -287,7 +288,7 @@ def reduce(
 def _intrinsicity(
     arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None
 ) -> tuple[str, Any]:
-    """Whether z can have equations of its own, in words with the numbers of the test, and the result of `intrinsic`."""
+    """Whether z can have equations of its own, in words, and the result of `intrinsic`."""
     if arch.size > MAX_VERDICT:
         later = "`intrinsic(arch, theta0)` says whether there can be any."
         return f"not tested above {MAX_VERDICT} parameters; {later}", None
@@ -295,4 +296,4 @@ def _intrinsicity(
         found = intrinsic(arch, theta0, time_limit=time_limit, progress=progress)
     except UnsupportedPrimitiveError as error:
         return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`).", None
-    return f"{found.answer}, since {found.reason} ({found.numbers()}).", found
+    return f"{found.answer}, since {found.reason}.", found
