@@ -17,7 +17,7 @@ from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of
 from ..training import Training
 from .base import AbstractSolution
-from .limit_points import Destination, SaddleWarning, destination, rounding
+from .limit_points import LimitPoint, SaddleWarning, limit_point, rounding
 from .riccati_frame import eigensystem, frame, generator
 from .scaled_range import scaled_range
 from .time_checks import checked_times
@@ -113,7 +113,7 @@ class RiccatiSolution(AbstractSolution):
 
     Validity:
         Exact at every time. Weight decay needs λ = 0 (otherwise the imbalance decays and $F$ depends on time).
-        `destination` says where it ends. At a saddle a `SaddleWarning` is given, and components of the start that are
+        `limit_point` says where it ends. At a saddle a `SaddleWarning` is given, and components of the start that are
         0 up to rounding are kept at 0, so that the values stay right where any integration leaves the saddle.
         The individual weights are *not* functions of $M$: $Q(t) = e^{Ft} Q_0\, C(t)$ with the linear equation
         $\dot C = -\frac12 K^{-1} \dot K C$ for the hidden rotation, $K = I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0$.
@@ -136,9 +136,6 @@ class RiccatiSolution(AbstractSolution):
         True
     """
 
-    arch: Architecture
-    settings: Training
-    theta0: dict[str, jax.Array]
     target: np.ndarray
     stacked: np.ndarray
     lam: np.ndarray
@@ -147,7 +144,17 @@ class RiccatiSolution(AbstractSolution):
     scales: tuple[float, float]
     floor: np.ndarray
     measured: Condition = eqx.field(static=True)
-    ending: Destination = eqx.field(static=True)
+    ending: LimitPoint = eqx.field(static=True)
+
+    label = LABEL
+
+    statement = (
+        r"M(t) = e^{Ft} Q_0 \left[I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0\right]^{-1} Q_0^\top e^{Ft},\quad "
+        r"Q = [W_1^\top; W_2],\; M = QQ^\top,\; F = \begin{pmatrix} -\lambda/2 & S^\top \\ S & \lambda/2"
+        r" \end{pmatrix}"
+    )
+
+    source = "[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]; stable form derived here"
 
     def __init__(
         self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, tolerance: float = 1e-10
@@ -156,9 +163,9 @@ class RiccatiSolution(AbstractSolution):
         chain_of(arch, f"the {LABEL}", depth=2)
         settings = training if isinstance(training, Training) else Training(training)
         problem = WhitenedProblem.of(arch, settings)
-        self.arch, self.settings = arch, settings
-        self.theta0 = arch.check(theta0)
-        first, second = problem.layers(arch, self.theta0)
+        self.architecture, self.training = arch, settings
+        self.start = arch.check(theta0)
+        first, second = problem.layers(arch, self.start)
         self.measured, lam = _lambda_balance(first, second, tolerance)
         if not self.measured.holds:
             raise self.measured.error(LABEL)
@@ -173,40 +180,12 @@ class RiccatiSolution(AbstractSolution):
         self.target, self.stacked = problem.target, _narrow(np.concatenate([first.T, second]))
         self.lam, self.decay, self.speed = np.asarray(lam), np.asarray(problem.decay), problem.speed
         self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
-        self.ending = destination(self.target, self.stacked, lam, problem.decay)
+        self.ending = limit_point(self.target, self.stacked, lam, problem.decay)
         is_saddle = self.ending.is_saddle
         vectors = np.asarray(eigensystem(self.target, lam, problem.decay)[1])
         self.floor = rounding(vectors, self.stacked) if is_saddle else np.zeros(len(vectors))
         if is_saddle:
             warnings.warn(self._warning(), SaddleWarning, stacklevel=2)
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def start(self) -> dict[str, jax.Array]:
-        return self.theta0
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"M(t) = e^{Ft} Q_0 \left[I + Q_0^\top \int_0^t e^{2Fs} ds\, Q_0\right]^{-1} Q_0^\top e^{Ft},\quad "
-            r"Q = [W_1^\top; W_2],\; M = QQ^\top,\; F = \begin{pmatrix} -\lambda/2 & S^\top \\ S & \lambda/2"
-            r" \end{pmatrix}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]; stable form derived here"
 
     @property
     def exactness(self) -> str:
@@ -217,7 +196,7 @@ class RiccatiSolution(AbstractSolution):
         return self.measured
 
     @property
-    def destination(self) -> Destination:
+    def limit_point(self) -> LimitPoint:
         """The limit and whether it is a saddle; its times divided by `speed` are gradient-flow times."""
         return self.ending
 
