@@ -15,6 +15,7 @@ from .harness import Row, table
 #: Name on the command line and the module in this folder; `import` first, while nothing is loaded here yet.
 SUBJECTS = {
     "import": "importing",
+    "compiling": "compiling",
     "diffrax": "against_diffrax",
     "scipy": "against_others",
     "reduction": "reduction",

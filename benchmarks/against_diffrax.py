@@ -16,7 +16,7 @@ from . import problem
 from .harness import Row, paired
 
 ROUNDS = 25
-LIMIT = 1.10
+LIMIT = 1.05
 
 
 def rows() -> list[Row]:

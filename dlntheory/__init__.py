@@ -13,6 +13,7 @@ from ._errors import (
     NoReductionError as NoReductionError,
     NotApplicableError as NotApplicableError,
     PrecisionError as PrecisionError,
+    SaddleWarning as SaddleWarning,
     UnsupportedPrimitiveError as UnsupportedPrimitiveError,
 )
 from ._version import __version__ as __version__

@@ -119,6 +119,47 @@ def test_open_search_is_labelled_and_writes_nothing(capsys, model, tmp_path):
     assert not (tmp_path / "closed.py").exists()
 
 
+def test_a_file_that_cannot_be_written_is_found_before_the_search(capsys, model, tmp_path):
+    (tmp_path / "folder.py").mkdir()
+    for name in ("folder.py", "missing/closed.py"):
+        arguments = (
+            "closure",
+            f"{model}:phi",
+            "--shapes",
+            "U=3x2",
+            "V=2x2",
+            "--no-verdict",
+            "--python",
+            name,
+        )
+        status, out, err = called(capsys, *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "`--python` must name a file that can be written" in err
+
+
+def test_a_full_disk_loses_no_result(capsys, model, monkeypatch):
+    from dlntheory.cli import closure
+
+    def full_disk(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(closure, "write_text", full_disk)
+    arguments = (
+        "closure",
+        f"{model}:phi",
+        "--shapes",
+        "U=3x2",
+        "V=2x2",
+        "--no-verdict",
+        "--python",
+        "closed.py",
+    )
+    status, out, err = called(capsys, *arguments)
+    assert status == 2
+    assert "Z' = -(G B + A G)" in out
+    assert "No space left on device" in err
+
+
 def test_assumed_balance_closes_three_layers(capsys, model):
     arguments = ("closure", f"{model}:three", "--shapes", "C=2x3", "B=3x3", "A=3x2", "--no-verdict")
     status, out, _ = called(capsys, *arguments, "--balanced", "2=0.5", "--json")

@@ -27,7 +27,7 @@ WIDE = ("symbols",)
 #: Results that carry no text of the user's.
 NAMELESS = {
     *("Lie rank", "law", "words", "symbols", "loss", "logistic loss", "completion loss", "whitened problem"),
-    *("margin", "bias", "sensing", "destination", "interpolation limit", "active subspaces", "distances"),
+    *("margin", "bias", "sensing", "limit point", "interpolation limit", "active subspaces", "distances"),
     *(
         "level set with a metric",
         "two-layer table",

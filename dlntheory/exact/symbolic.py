@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import sympy
 
+from ..display.displayed import Displayed
 from ..display.latex import latex_name
-from ..display.text import card
 from .program import Program
 from .reading import read_program
 from .rings.base import Expressions, Rationals
@@ -22,7 +22,7 @@ _MAX_PRINTED_TERMS = 300
 
 
 @dataclass(frozen=True, eq=False)
-class SymbolicMap:
+class SymbolicMap(Displayed):
     """A polynomial or rational map with names: what `symbolic_map` returns.
 
     Attributes:
@@ -72,11 +72,11 @@ class SymbolicMap:
     def __repr__(self) -> str:
         return f"SymbolicMap({self._summary()})"
 
-    def _repr_html_(self) -> str:
-        return card("φ with symbols", formulas=self._shown())
+    def _title(self) -> str:
+        return "φ with symbols"
 
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self._shown()}$"
+    def _formulas(self) -> list[str]:
+        return [self._shown()]
 
     def _shown(self) -> str:
         if self.printed_terms <= _MAX_PRINTED_TERMS:

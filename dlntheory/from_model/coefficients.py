@@ -98,7 +98,7 @@ def from_model(
     A model that is a polynomial in its input x depends on the parameters through the coefficients of that polynomial,
     $z_{o,a}$: linear networks, quadratic activations, linear attention, gated linear units, polynomial networks. A
     plain ReLU network (layers $\mathrm{relu}(Wh + b)$, the last one linear) depends on them through the products of
-    weights along paths. A symbolic verb: not for jit.
+    weights along paths. Not jit-compatible (symbolic).
 
     Args:
         model: `model(params, x)` for one sample x, an ordinary JAX function.

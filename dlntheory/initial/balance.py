@@ -25,7 +25,7 @@ def balanced(arch: Architecture, key: jax.Array, *, scale: float = 1.0, product:
     $Q_L = U$, and only the hidden bases are random. Without it, the rank is the narrowest width $k$ and
     $a_i^2$ is uniform in [0.5, 1.5], rescaled so that the root mean square of $a_1, …, a_k$ is `scale`.
 
-    Pure apart from its checks: goes through `jax.vmap` over keys, and over `scale`.
+    Compatible with `jax.vmap` over keys, and over `scale`.
 
     Args:
         arch: a chain of matrices, for example from `linear_network`.
@@ -103,7 +103,7 @@ def lambda_balanced(
     determine $s_{l,i}$, and may contradict each other. Every λ-balanced chain has this form (`index_chains`),
     so a refusal is a proof.
 
-    Pure apart from its checks: goes through `jax.vmap` over keys, and over `scale`.
+    Compatible with `jax.vmap` over keys, and over `scale`.
 
     Args:
         arch: a chain of L matrices, for example from `linear_network`.

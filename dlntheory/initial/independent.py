@@ -18,7 +18,7 @@ def gaussian(
 ) -> Params:
     r"""Independent Gaussian entries of standard deviation `scale`, or $\text{scale}/\sqrt{\text{fan-in}}$.
 
-    Pure apart from its checks: goes through `jax.vmap` over keys, or over one scale.
+    Compatible with `jax.vmap` over keys, or over one scale.
 
     Args:
         arch: any architecture.

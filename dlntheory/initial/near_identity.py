@@ -126,7 +126,8 @@ def near_identity_product(
 ) -> np.ndarray:
     r"""The product in the limit of infinite depth, $z = R(1) \exp(S_0 + \frac12 \bar c\, I)$.
 
-    $\bar c = \int_0^1 (1 - s) \lambda(s)\, ds$. A host verb: $R$ and $\bar c$ are computed by SciPy to about 1e-13.
+    $\bar c = \int_0^1 (1 - s) \lambda(s)\, ds$. Not jit-compatible (runs on the host): $R$ and
+    $\bar c$ are computed by SciPy to about 1e-13.
 
     Args:
         symmetric: $S_0$ (d, d).

@@ -27,7 +27,7 @@ def imbalances(
         rates: learning rate $e_l > 0$ of a factor by name; factors not named have rate 1.
 
     Returns:
-        L - 1 symmetric arrays, of shape (d_l, d_l). Pure: goes through jit, vmap and grad.
+        L - 1 symmetric arrays, of shape (d_l, d_l). Jit-compatible.
 
     Raises:
         ValueError: `arch` declares no chain, or a rate names no factor of it.

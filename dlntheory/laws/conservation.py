@@ -236,7 +236,7 @@ def conservation_laws(
 
 
 def laws_to_build_on(arch: Architecture, *, progress: bool | None = None, **options: Any) -> ConservationLaws:
-    """`conservation_laws` for a computation that needs all of the search: Ctrl-C goes through instead of ending it.
+    """`conservation_laws` for a computation that needs the whole search: Ctrl-C is not caught.
 
     Raises:
         KeyboardInterrupt: the user stopped the search.

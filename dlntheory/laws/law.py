@@ -28,6 +28,7 @@ from .matrix_terms import (
     value_shape,
     value_triangle,
 )
+from .monomials import gradients_of_terms
 from .printing import latex_polynomial, latex_sum, text_sum
 
 IDENTITY = "identity in Q[theta]"
@@ -160,7 +161,7 @@ class Law:
                 f"Argument `point` must have shape ({self.dimension},), but has shape {point.shape}."
             )
         if self.terms is not None:
-            return _gradients_of_terms(self.terms, self.blocks, point, prime)
+            return gradients_of_terms(self.terms, self.blocks, point, prime)
         rows = np.zeros((self.size, self.dimension), dtype=np.int64)
         for row, entry in zip(rows, self.polynomials, strict=True):
             if self.is_rational:
@@ -365,34 +366,6 @@ def _explicit(blocks: Blocks, kind: str, entries: tuple[Any, ...], verified: str
         entries=entries,
         verified=verified,
     )
-
-
-def _gradients_of_terms(terms, blocks: Blocks, point: np.ndarray, prime: int) -> np.ndarray:
-    dimension = len(point)
-    padded = np.append(point, 1)
-    rows: np.ndarray | None = None
-    for term in terms:
-        indices, signs = indexed(term, blocks)
-        entries, _, degree = indices.shape
-        if rows is None:
-            rows = np.zeros((entries, dimension + 1), dtype=np.int64)
-        coefficient = term.coefficient.numerator * pow(term.coefficient.denominator, -1, prime)
-        weights = (signs.astype(np.int64) * (coefficient % prime)) % prime
-        values = padded[indices]
-        for place in range(degree):
-            product = np.broadcast_to(weights, values.shape[:2])
-            for other in range(degree):
-                if other != place:
-                    product = product * values[:, :, other] % prime
-            where = np.broadcast_to(np.arange(entries)[:, None], product.shape)
-            # Fewer than 2**31 residues are added before the reduction.
-            if term.form == "gram" and not term.time:
-                # One factor of each summand: within a row no coordinate occurs twice, and plain addition is faster.
-                rows[where, indices[:, :, place]] += product
-            else:
-                np.add.at(rows, (where, indices[:, :, place]), product)
-    assert rows is not None
-    return rows[:, :dimension] % prime
 
 
 def _values(polynomials: Sequence[SparsePolynomial], flat: jax.Array) -> jax.Array:

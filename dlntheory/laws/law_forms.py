@@ -12,12 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..display.latex import latex_name
 from ..exact.float_fractions import object_array
 from ..exact.rings.polynomials import SparsePolynomial
 from .law import Law
 from .matrix_terms import TIME
 from .number_types import Numbers
-from .printing import latex_name, latex_polynomial, latex_sum
+from .printing import latex_polynomial, latex_sum
 
 _MAX_SHOWN = 12
 

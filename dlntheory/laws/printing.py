@@ -1,25 +1,18 @@
-"""How laws are written: canonical scale and order, plain text and LaTeX in the names of the factors, tables."""
+"""How laws are written: canonical scale and order, plain text and LaTeX in the names of the factors."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
-from sympy.printing.latex import translate
 
-from ..display.text import latex_escaped, text_table
+from ..display.latex import latex_name
 from ..exact.rings.polynomials import SparsePolynomial, monomial_order
 from .matrix_terms import TIME, Blocks, Term
 
-if TYPE_CHECKING:
-    from .law import Law
-
-_ORDER = ("linear", "matrix", "noether", "diagonal", "norm", "polynomial", "rational")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -47,17 +40,6 @@ def minimal_span_basis(rows: Sequence[Sequence[Fraction]]) -> list[list[Fraction
             ratio = basis[i][last] / basis[ending[-1]][last]
             basis[i] = [a - ratio * b for a, b in zip(basis[i], basis[ending[-1]], strict=True)]
     return basis
-
-
-def sorted_laws(laws: Sequence[Law]) -> tuple[Law, ...]:
-    """Linear before matrix before diagonal before norm before sparse polynomial; otherwise as they come."""
-    return tuple(sorted(laws, key=lambda law: _ORDER.index(law.kind)))
-
-
-def table(laws: Sequence[Law]) -> str:
-    """An aligned table of laws: formula, kind, independent entries, their rank, and how each was verified."""
-    rows = [(law.name, law.kind, law.size, law.rank, law.verified) for law in laws]
-    return text_table(rows, ("law", "kind", "entries", "rank", "verified"))
 
 
 def text_sum(terms: Sequence[Term], shapes: Shapes) -> str:
@@ -105,20 +87,6 @@ def latex_polynomial(polynomial: SparsePolynomial, blocks: Blocks) -> str:
         factors = [base if count == 1 else f"{{{base}}}^{{{count}}}" for base, count in powers]
         parts.append((Fraction(int(value.p), int(value.q)), " ".join(factors) or "1", False))
     return _joined(parts, r"\,") or "0"
-
-
-def latex_name(name: str, index: tuple[int, ...] = ()) -> str:
-    r"""A factor's name in LaTeX: `W1` is $W_{1}$, its velocity `W1'` $\dot{W}_{1}$, Greek names are set as such."""
-    stem, velocity = (name[:-1], True) if name.endswith("'") else (name, False)
-    match = re.fullmatch(r"(.*?)_?(\d+)", stem)
-    base, number = match.groups() if match and match.group(1) else (stem, "")
-    base = translate(base) if base.isalnum() else rf"\mathrm{{{latex_escaped(base)}}}"
-    if len(base) > 1 and not base.startswith("\\"):
-        base = rf"\mathrm{{{base}}}"
-    if velocity:
-        base = rf"\dot{{{base}}}"
-    below = number + (("," if number else "") + ",".join(str(i + 1) for i in index) if index else "")
-    return base + (f"_{{{below}}}" if below else "")
 
 
 def _joined(

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import SQUARABLE, choice, real_array
-from ..display.text import card, key_values
+from ..display.displayed import Displayed
 
 Reduction = Literal["mean", "sum"]
 
 
-class AbstractLoss(eqx.Module):
+class AbstractLoss(Displayed, eqx.Module):
     """A loss $f(z)$ of the end-to-end map $z$: a pure scalar function whose data are the leaves of a pytree.
 
     Every subclass is final. Losses built from data of equal shape have equal tree structure, so a function
@@ -36,12 +36,6 @@ class AbstractLoss(eqx.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.conventions})"
-
-    def __str__(self) -> str:
-        return key_values([("loss", type(self).__name__), *self._facts()])
-
-    def _repr_html_(self) -> str:
-        return card(type(self).__name__, facts=self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
         leaves = {

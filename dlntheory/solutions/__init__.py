@@ -17,9 +17,9 @@ from .diagonal_networks import (
     squares_from_dual as squares_from_dual,
 )
 from .limit_points import (
-    Destination as Destination,
+    LimitPoint as LimitPoint,
     SaddleWarning as SaddleWarning,
-    destination as destination,
+    limit_point as limit_point,
 )
 from .neuron_limit import neuron_interpolation as neuron_interpolation, neuron_potential as neuron_potential
 from .neuron_solution import (

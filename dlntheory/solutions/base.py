@@ -3,58 +3,49 @@
 from __future__ import annotations
 
 import abc
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 
 from ..architecture import Architecture
 from ..citations import in_words
-from ..display.text import card, format_number, key_values
+from ..display.displayed import Displayed
+from ..display.text import format_number
 from ..reductions.base import Condition
 from ..training import Training
 
 
-class AbstractSolution(eqx.Module):
+class AbstractSolution(Displayed, eqx.Module):
     """$z(t)$ as a formula: evaluated at any times at once, without integrating anything. Every subclass is final.
 
     It is made for one start and one loss; whoever makes it has measured the condition, so an object that exists holds.
     `compare(flow, solution, theta0, t1)` puts it beside the full flow.
+
+    Methods are jit-compatible in the way of Equinox: `eqx.filter_jit(solution.z)`, or `jax.jit` of a function that
+    calls it, `jax.jit(lambda ts: solution.z(ts))`; a bound method that holds arrays has no hash, so that JAX refuses
+    `jax.jit(solution.z)`. `jax.vmap` and `jax.jacfwd` take `solution.z` as it is.
+
+    Class variables:
+        label: a short name for tables and legends.
+        statement: the formula in LaTeX.
+        source: where the formula comes from.
+        exactness: exact, or asymptotic and to which order, in words; a property where it depends on the start.
+
+    Attributes:
+        architecture: the network whose training this describes.
+        training: loss and factors.
+        start: the parameters from which this trajectory starts, by factor name.
     """
 
-    @property
-    @abc.abstractmethod
-    def label(self) -> str:
-        """A short name for tables and legends."""
+    architecture: Architecture
+    training: Training
+    start: dict[str, jax.Array]
 
-    @property
-    @abc.abstractmethod
-    def architecture(self) -> Architecture:
-        """The network whose training this describes."""
-
-    @property
-    @abc.abstractmethod
-    def training(self) -> Training:
-        """Loss and factors."""
-
-    @property
-    @abc.abstractmethod
-    def start(self) -> dict[str, jax.Array]:
-        """The parameters from which this trajectory starts, by factor name."""
-
-    @property
-    @abc.abstractmethod
-    def statement(self) -> str:
-        """The formula in LaTeX."""
-
-    @property
-    @abc.abstractmethod
-    def source(self) -> str:
-        """Where the formula comes from."""
-
-    @property
-    @abc.abstractmethod
-    def exactness(self) -> str:
-        """Exact, or asymptotic and to which order, in words."""
+    label: ClassVar[str]
+    statement: ClassVar[str]
+    source: ClassVar[str]
+    exactness: ClassVar[Any]
 
     @property
     @abc.abstractmethod
@@ -63,7 +54,7 @@ class AbstractSolution(eqx.Module):
 
     @abc.abstractmethod
     def z(self, ts) -> jax.Array:
-        """(time, *shape of z) the end-to-end map at times (time,) in gradient-flow time. Pure: jit, vmap, grad.
+        """(time, *shape of z) the end-to-end map at times (time,) in gradient-flow time. Pure.
 
         Negative times give NaN, which a traced function cannot refuse.
         """
@@ -71,13 +62,11 @@ class AbstractSolution(eqx.Module):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.architecture.name})"
 
-    def __str__(self) -> str:
-        title = ("solution", f"{self.label} of {self.architecture.name}")
-        return key_values([title, ("formula", self.statement), *self._facts()])
+    def _title(self) -> str:
+        return f"{self.label} of {self.architecture.name}"
 
-    def _repr_html_(self) -> str:
-        title = f"{self.label} of {self.architecture.name}"
-        return card(title, formulas=self.statement, facts=self._facts())
+    def _formulas(self) -> tuple[str, ...]:
+        return (self.statement,)
 
     def _facts(self) -> list[tuple[str, str]]:
         condition = self.condition
@@ -91,6 +80,3 @@ class AbstractSolution(eqx.Module):
             ("loss", self.training.conventions),
             ("source", in_words(self.source)),
         ]
-
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.statement}$"

@@ -1,4 +1,4 @@
-r"""One balanced mode of any depth: when it is learned, in closed form, and which mode comes next. Host functions."""
+r"""One balanced mode of any depth: when it is learned, in closed form, and which comes next. Not jit-compatible."""
 
 from __future__ import annotations
 

@@ -223,6 +223,7 @@ class DiagonalSolution(AbstractSolution):
         arch: an architecture of one of these forms; the roles are read off its exact polynomials.
         theta0: the start, any signs, no balance.
         training: a quadratic function of $z$ whose Hessian is a multiple of the identity, or `Training` with it.
+        check: check the values of `theta0`; without it solutions can be made inside `vmap`, `jit` and `grad`.
 
     Raises:
         ValueError: φ is of neither form, a malformed start, weight decay or layer rates.
@@ -241,9 +242,6 @@ class DiagonalSolution(AbstractSolution):
         [2. 0.]
     """
 
-    arch: Architecture
-    settings: Training
-    theta0: dict[str, jax.Array]
     scale: np.ndarray
     offset: np.ndarray
     sigma: np.ndarray
@@ -254,55 +252,39 @@ class DiagonalSolution(AbstractSolution):
     curvature: float = eqx.field(static=True)
     is_square: bool = eqx.field(static=True)
 
-    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any):
+    label = "modes of a diagonal network"
+
+    source = "[saxe2014exact]; [woodworth2020kernel]"
+
+    exactness = "exact for quadratic losses whose Hessian is a multiple of the identity, from every start"
+
+    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, check: bool = True):
         require_float64("DiagonalSolution")
         form, self.is_square = _form(arch)
-        self.arch = arch
-        self.settings = training if isinstance(training, Training) else Training(training)
-        self.settings.check(arch)
-        if self.settings.is_decaying or self.settings.rates:
+        self.architecture = arch
+        self.training = training if isinstance(training, Training) else Training(training)
+        self.training.check(arch)
+        if self.training.is_decaying or self.training.rates:
             raise NotApplicableError(
                 f"Arguments `weight_decay` and `rates` must be 0 and 1 for the {self.label}, but are those of "
-                f"«{self.settings.conventions}»: use `DiagonalFlow`, which takes both."
+                f"«{self.training.conventions}»: use `DiagonalFlow`, which takes both."
             )
-        self.theta0 = arch.check(theta0)
+        self.start = arch.check(theta0) if check else dict(theta0)
         self.scale, self.offset = form.scale, form.offset
-        u, v = (np.asarray(role) for role in form.roles(self.theta0))
-        minimiser, self.curvature, self.defect = _isotropic(self.settings.loss, arch.output_shape)
+        u, v = form.roles(self.start)
+        # The loss is known even where a start is traced.
+        with jax.ensure_compile_time_eval():
+            minimiser, self.curvature, self.defect = _isotropic(self.training.loss, arch.output_shape)
         self.sigma = (minimiser - self.offset) / self.scale
         factor = 2.0 if self.is_square else 1.0
         self.clock = factor * self.curvature * self.scale**2
         self.first, self.second = (u + v, u - v) if self.is_square else (u, v)
 
     @property
-    def label(self) -> str:
-        return "modes of a diagonal network"
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def start(self) -> dict[str, jax.Array]:
-        return self.theta0
-
-    @property
     def statement(self) -> str:
         if self.is_square:
             return r"\dot z = -4k \sqrt{z^2 + 4 u^2 \odot v^2} \odot (z - z^*)"
         return r"\dot z = -k \sqrt{4 z^2 + (u^2 - v^2)^2} \odot (z - z^*)"
-
-    @property
-    def source(self) -> str:
-        return "[saxe2014exact]; [woodworth2020kernel]"
-
-    @property
-    def exactness(self) -> str:
-        return "exact for quadratic losses whose Hessian is a multiple of the identity, from every start"
 
     @property
     def condition(self) -> Condition:
@@ -313,8 +295,8 @@ class DiagonalSolution(AbstractSolution):
         )
 
     def z(self, ts) -> jax.Array:
-        times = jnp.reshape(checked_times(ts), (-1,) + (1,) * len(self.arch.output_shape))
-        shape = (times.shape[0], *self.arch.output_shape)
+        times = jnp.reshape(checked_times(ts), (-1,) + (1,) * len(self.architecture.output_shape))
+        shape = (times.shape[0], *self.architecture.output_shape)
         spread = lambda x: jnp.broadcast_to(jnp.asarray(x)[None], shape)
         clock = jnp.broadcast_to(times, shape) * spread(self.clock)
         value = _products(clock, spread(self.sigma), spread(self.first), spread(self.second))

@@ -1,4 +1,4 @@
-r"""Where the two-layer flow on whitened data ends: at the best fit, or at a saddle. Host functions."""
+r"""Where the two-layer flow on whitened data ends: at the best fit, or at a saddle. Not jit-compatible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPSILON = float(np.finfo(float).eps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Destination:
+class LimitPoint:
     r"""The limit $t \to \infty$ and whether it is the best fit. Everything in the units of `WhitenedProblem`.
 
     Attributes:
@@ -56,7 +56,7 @@ class Destination:
         return f"converges to a saddle: singular values {values} of the target are never learned ({why})"
 
     def __repr__(self) -> str:
-        return f"Destination({self.message})"
+        return f"LimitPoint({self.message})"
 
     def __str__(self) -> str:
         return key_values(self._facts())
@@ -76,7 +76,7 @@ class Destination:
         return rows
 
 
-def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: float = 0.0) -> Destination:
+def limit_point(target: np.ndarray, stacked: np.ndarray, lam: float, decay: float = 0.0) -> LimitPoint:
     r"""The limit of $M(t)$, from the subspace that $e^{Ft}$ turns the columns of $Q_0$ into.
 
     Eigenspaces of $F$ are visited from the largest eigenvalue down; each takes the directions in which the columns
@@ -129,7 +129,7 @@ def destination(target: np.ndarray, stacked: np.ndarray, lam: float, decay: floa
     if outputs == inputs and abs(lam) <= 1e-12 * size**2:
         start = stacked[inputs:] @ stacked[:inputs].T
         determinants = (_sign(start), _sign(target))
-    return Destination(
+    return LimitPoint(
         gram=gram,
         lost=tuple(lost),
         smallest=0.0 if not math.isfinite(smallest) and not size else float(smallest),

@@ -144,6 +144,7 @@ class NeuronSolution(AbstractSolution):
         arch: a chain of widths $(d, 1, o)$.
         theta0: any start.
         training: a `SquaredLoss` with input covariance $kI$, or `Training` with layer rates.
+        check: check the values of `theta0`; without it solutions can be made inside `vmap`, `jit` and `grad`.
 
     Validity:
         Exact at every time for every start: with one neuron the imbalance is a number.
@@ -164,15 +165,23 @@ class NeuronSolution(AbstractSolution):
         ['W1', 'W2']
     """
 
-    arch: Architecture
-    settings: Training
-    theta0: dict[str, jax.Array]
     target: np.ndarray
     layers: tuple[np.ndarray, np.ndarray]
     speed: float
     scales: tuple[float, float]
 
-    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any):
+    label = LABEL
+
+    statement = (
+        r"\begin{pmatrix} w \\ a \end{pmatrix}(t) = e^{Ft} q_0 \Big/ \sqrt{1 + q_0^\top \int_0^t e^{2Fs} ds\,"
+        r" q_0},\quad q_0 = [w_0; a_0],\quad F = \begin{pmatrix} -\delta/2 & S^\top \\ S & \delta/2 \end{pmatrix}"
+    )
+
+    source = "[kunin2024get] for the neuron; closed form of both weights derived here"
+
+    exactness = "exact at every time, for every start"
+
+    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, check: bool = True):
         require_float64("NeuronSolution")
         chain_of(arch, f"the {LABEL}", depth=2)
         if widths_of(arch)[1] != 1:
@@ -187,43 +196,12 @@ class NeuronSolution(AbstractSolution):
                 f"Argument `training` must have no weight decay for the {LABEL} (the imbalance would decay), but has "
                 f"{float(settings.weight_decay):g}. A balanced start has a `RiccatiSolution`."
             )
-        self.arch, self.settings = arch, settings
-        self.theta0 = arch.check(theta0)
-        first, second = problem.layers(arch, self.theta0)
+        self.architecture, self.training = arch, settings
+        self.start = arch.check(theta0) if check else dict(theta0)
+        first, second = problem.layers(arch, self.start)
         self.layers = first[0], second[:, 0]
         self.target, self.speed = problem.target, problem.speed
         self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
-
-    @property
-    def label(self) -> str:
-        return LABEL
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.arch
-
-    @property
-    def training(self) -> Training:
-        return self.settings
-
-    @property
-    def start(self) -> dict[str, jax.Array]:
-        return self.theta0
-
-    @property
-    def statement(self) -> str:
-        return (
-            r"\begin{pmatrix} w \\ a \end{pmatrix}(t) = e^{Ft} q_0 \Big/ \sqrt{1 + q_0^\top \int_0^t e^{2Fs} ds\,"
-            r" q_0},\quad q_0 = [w_0; a_0],\quad F = \begin{pmatrix} -\delta/2 & S^\top \\ S & \delta/2 \end{pmatrix}"
-        )
-
-    @property
-    def source(self) -> str:
-        return "[kunin2024get] for the neuron; closed form of both weights derived here"
-
-    @property
-    def exactness(self) -> str:
-        return "exact at every time, for every start"
 
     @property
     def condition(self) -> Condition:
@@ -257,7 +235,7 @@ class NeuronSolution(AbstractSolution):
         """
         times = checked_times(ts) * self.speed
         first, second = _weights(times, self.target, *self.layers)
-        names = chain_of(self.arch, LABEL)
+        names = chain_of(self.architecture, LABEL)
         return {names[0]: self.scales[0] * first[:, None, :], names[1]: self.scales[1] * second[:, :, None]}
 
     def z(self, ts: Any) -> jax.Array:

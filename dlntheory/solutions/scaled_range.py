@@ -17,8 +17,8 @@ def scaled_range(z: Any, scales: Any, floor: Any = 0.0) -> tuple[jax.Array, jax.
     of scales: all entries are then at most 1 in size. The rows are sorted by size before a Householder factorisation,
     which makes small rows as accurate, relative to themselves, as large ones.
 
-    Fixed shapes and one counted loop of length h: goes through jit, vmap and grad (with respect to `z`; the scales are
-    constants of the derivative).
+    Fixed shapes and one counted loop of length h: compatible with jit, vmap and grad (with respect to `z`; the scales
+    are constants of the derivative).
 
     Args:
         z: (n, h).

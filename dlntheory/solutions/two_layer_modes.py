@@ -1,7 +1,7 @@
 r"""One mode of a deep linear network on whitened data, in closed form: every sign, no cancellation, no overflow.
 
-All functions here are pure JAX: they broadcast, and go through jit, vmap and grad. Time is gradient-flow time for the
-loss $\frac12 (s - \sigma)^2$ of one mode; `WhitenedProblem` gives $\sigma$ and the clock of a real loss.
+All functions here are pure JAX: they broadcast, and are compatible with jit, vmap and grad. Time is gradient-flow
+time for the loss $\frac12 (s - \sigma)^2$ of one mode; `WhitenedProblem` gives $\sigma$ and the clock of a real loss.
 """
 
 from __future__ import annotations

@@ -54,8 +54,12 @@ def start_of(rule: AbstractTrainingRule, theta0: Any, *, check: bool = True) -> 
     arch = rule.architecture
     shape = batch_shape(arch, theta0)
     if not shape:
-        checked = rule.check_start(theta0) if check else arch.check(theta0)
-        state = {name: jnp.asarray(leaf) for name, leaf in rule.initial(checked).items()}
+        # Through the class: to bind a method of a module takes longer than all else here.
+        checked = type(rule).check_start(rule, theta0) if check else arch.check(theta0)
+        state = {
+            name: leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+            for name, leaf in type(rule).initial(rule, checked).items()
+        }
         return Start(state, ())
     named = arch.named(theta0)
     flat = {name: np.asarray(named[name]).reshape(-1, *own) for name, own in arch.shapes.items()}

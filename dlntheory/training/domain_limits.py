@@ -35,7 +35,7 @@ def limit_events(dynamics: AbstractFlow, state0: State, is_batched: bool = False
     Raises:
         ConditionError: a monitor is below its level already.
     """
-    limits = dynamics.limits()
+    limits = type(dynamics).limits(dynamics)
     values = _monitored(dynamics, state0, is_batched) if limits else {}
     for limit in limits:
         found = float(np.min(np.asarray(values[limit.monitor])))
@@ -68,11 +68,10 @@ def check_limits(dynamics: AbstractFlow, raw: RawRun, user_events: int) -> tuple
     Returns:
         The run, with a failure if it left the domain, and a text or `None`.
     """
-    warnings = []
+    warnings, limits = [], type(dynamics).limits(dynamics)
     if raw.event is not None and raw.event >= user_events:
-        limit = dynamics.limits()[raw.event - user_events]
-        raw = dataclasses.replace(raw, event=None, failure=_failure(limit))
-    for limit in dynamics.limits():
+        raw = dataclasses.replace(raw, event=None, failure=_failure(limits[raw.event - user_events]))
+    for limit in limits:
         # Of a batch the lowest member counts.
         values = (
             np.asarray(raw.rows["monitors"][limit.monitor])

@@ -55,7 +55,7 @@ class LawChange(Displayed):
 
     Example:
         >>> import dlntheory as dln
-        >>> arch = dln.Architecture(lambda p: p["U"] @ p["V"].T, {"U": (2, 1), "V": (3, 1)})
+        >>> arch = dln.Architecture(lambda p: p["U"] @ p["V"].T, {"U": (2, 2), "V": (3, 2)})
         >>> law = dln.conservation_laws(arch).laws[0]
         >>> law.change(dln.GradientDescent(arch, lambda z: (z**2).sum(), 0.5)).right_side
         '\\eta^2 \\bigl(G_{U}^\\top G_{U} - G_{V}^\\top G_{V}\\bigr)'

@@ -10,6 +10,7 @@ Two facts, each an invariant of the flow that cannot change sign or rank in fini
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -27,7 +28,7 @@ MAX_ENTRIES = 10_000
 TOLERANCE = 1e-14
 
 
-def warn_of_saddle(flow: AbstractFlow, theta0: Any, start: Start) -> None:
+def warn_of_saddle(flow: AbstractFlow, start: Start) -> None:
     """Warn if rounding errors decide where the flow from a start ends. Not jit-compatible."""
     reason = saddle_reason(flow, start)
     if reason is not None:
@@ -35,7 +36,7 @@ def warn_of_saddle(flow: AbstractFlow, theta0: Any, start: Start) -> None:
             f"Rounding errors decide where this run ends: {reason}. In exact arithmetic the flow ends at a saddle; in "
             "floating point it leaves it after a time that depends on the machine. Change the start a little, "
             "or its sign; "
-            "`dlntheory verify --only determinant-trap` shows the theorem.",
+            "`dlntheory verify --only determinant-trap` shows the theorem; `check=False` leaves this warning out.",
             SaddleWarning,
         )
 
@@ -66,9 +67,15 @@ def saddle_reason(flow: AbstractFlow, start: Start) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=16)
+def _decomposed(content: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """The singular value decomposition of a target, kept: this runs at every call of `solve`."""
+    return tuple(np.linalg.svd(np.frombuffer(content).reshape(shape), full_matrices=False))
+
+
 def _lost_rank(layers: Any, target: np.ndarray) -> str | None:
     first, second = layers
-    left, singular, right = np.linalg.svd(target, full_matrices=False)
+    left, singular, right = _decomposed(target.tobytes(), target.shape)
     rank = min(len(first), int(np.sum(singular > TOLERANCE * singular[0]))) if singular[0] > 0 else 0
     size = max(np.linalg.norm(first), np.linalg.norm(second))
     if rank == 0 or size == 0:

@@ -89,7 +89,8 @@ def solve(
             its own order and shows in the drift of conserved quantities. Not with a stiff method, nor with events.
         save_states: keep the state at every save time; by default if that takes at most 0.5 GB. The last one is always
             kept.
-        check: check `theta0` against the condition of a reduction. `False` lets you see what goes wrong without it.
+        check: check `theta0` against the condition of a reduction, and warn of starts from which rounding decides.
+            `False` lets you see what goes wrong without it.
         max_steps: upper bound on solver steps.
         progress: show a bar over the time of the run; by default on a terminal and in a notebook, after two seconds.
         allow_float32: run in float32 with tolerances of at least 1e-5 and mark the result.
@@ -167,7 +168,8 @@ def solve(
     if save_states is None:
         save_states = number_count(state0, len(ts)) <= MAX_RECORDED
     label = method if isinstance(method, str) else type(method).__name__
-    warn_of_saddle(dynamics, theta0, start)
+    if check:
+        warn_of_saddle(dynamics, start)
 
     def run(moving: AbstractFlow, state: State, times: np.ndarray, begin: float) -> RawRun:
         shared: dict[str, Any] = {

@@ -97,6 +97,31 @@ def test_claims_of_this_version_are_sound_in_form():
     assert {one.paper for one in selected} == {paper.key for paper in papers() if _has_module(paper)}
 
 
+#: Identities, counts and bounds, which have no hypothesis to break; everything else must break one.
+PREDICTIONS = {
+    "alignment-bounded",
+    "clocks-agree",
+    "closure-counts-and-ranks",
+    "completion-two-layers",
+    "decay-thresholds",
+    "equilibrium-reference-measures",
+    "escape-direction",
+    "langevin-equilibrium-scalar",
+    "langevin-equilibrium-two-by-two",
+    "metric-of-a-chain-by-elimination",
+    "neuron-branch",
+    "norm-gap-bounded",
+    "norm-imbalance-identity",
+    "riccati-stable-form",
+    "tied-factors-in-z-alone",
+    "two-layer-level-sets",
+}
+
+
+def test_controls_break_a_hypothesis_where_there_is_one():
+    assert {one.id for one in claims() if one.breaks == "prediction"} == PREDICTIONS
+
+
 def test_import_is_light():
     code = "import sys, dlntheory.claims; print(sys.modules.keys() & {'matplotlib', 'xarray', 'tqdm'})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

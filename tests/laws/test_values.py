@@ -100,6 +100,9 @@ def test_term_counts_are_those_of_sums_without_cancellation():
     # The gradient by W1 has two terms an entry, that by W2 too; a sum over the outputs adds them up.
     chain = GradientSystem(linear_network((2, 2, 2)))
     assert check_constants(chain) == sum(len(part.terms) for part in expand(chain).components) == 16
+    # A sum of sums counts the terms of its parts, not the parts: 2 x 2 x 2 paths from each entry of W1, and so on.
+    deep = GradientSystem(linear_network((2, 2, 2, 2)))
+    assert check_constants(deep) == sum(len(part.terms) for part in expand(deep).components) == 48
 
 
 @pytest.mark.slow

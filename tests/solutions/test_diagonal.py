@@ -172,7 +172,7 @@ def test_refusals():
     with pytest.raises(ConditionError, match=r"\|H - k I\| = 0.0667") as caught:
         DiagonalSolution(PAIRS, theta, lambda z: 0.5 * jnp.sum(weights * (z - 1.0) ** 2))
     assert abs(caught.value.measured - 0.2 / 3) < 1e-12
-    with pytest.raises(ConditionError, match="must be quadratic"):
+    with pytest.raises(ConditionError, match="must be a polynomial of degree 2"):
         DiagonalSolution(PAIRS, theta, lambda z: jnp.sum(z**2 + z**4))
     with pytest.raises(ValueError, match="`ts` must be at least 0"):
         DiagonalSolution(PAIRS, theta, isotropic).z([-1.0])

@@ -10,7 +10,7 @@ from systems.reference import chain_flow
 from systems.riccati import exact_gram
 
 import dlntheory as dln
-from dlntheory.solutions.limit_points import SaddleWarning, destination
+from dlntheory.solutions.limit_points import SaddleWarning, limit_point
 from dlntheory.solutions.riccati_frame import eigensystem, generator
 from dlntheory.solutions.riccati_solution import RiccatiSolution, riccati_gram
 from dlntheory.solutions.scaled_range import scaled_range
@@ -226,19 +226,19 @@ def test_the_sign_of_the_determinant_decides_between_the_target_and_a_saddle(hid
     ts = np.array([12.0, 24.0, 72.0, 84.0, 1e5])
     for seed in range(6):
         good = RiccatiSolution(arch, signed_start(arch, seed, 1, target), loss)
-        assert not good.destination.is_saddle
-        assert 1e-4 < good.destination.smallest < 1
+        assert not good.limit_point.is_saddle
+        assert 1e-4 < good.limit_point.smallest < 1
         assert np.max(np.abs(np.asarray(good.z([200.0])[0]) - target)) < 1e-13
         with pytest.warns(
             SaddleWarning, match="singular values 0.5 of the target are never learned .* opposite"
         ):
             bad = RiccatiSolution(arch, signed_start(arch, seed, -1, target), loss)
-        assert bad.destination.is_saddle
-        assert bad.destination.smallest < 1e-14
-        assert bad.destination.lost == pytest.approx((0.5,))
-        assert bad.destination.determinants is not None
-        assert np.prod(bad.destination.determinants) == -1
-        assert bad.destination.escape == pytest.approx(np.log(2**52) / 0.5)
+        assert bad.limit_point.is_saddle
+        assert bad.limit_point.smallest < 1e-14
+        assert bad.limit_point.lost == pytest.approx((0.5,))
+        assert bad.limit_point.determinants is not None
+        assert np.prod(bad.limit_point.determinants) == -1
+        assert bad.limit_point.escape == pytest.approx(np.log(2**52) / 0.5)
         z = np.asarray(bad.z(ts))
         losses = [float(loss(one)) for one in z]
         # Rounding would fit the last mode from t = 72 on; the solution stays at the saddle.
@@ -260,7 +260,7 @@ def test_with_imbalance_the_determinant_may_change_its_sign():
     for seed in range(6):
         theta0 = dln.lambda_balanced(arch, jax.random.key(seed), 0.6)
         solution = RiccatiSolution(arch, theta0, dln.SquaredLoss.from_target(target))
-        assert solution.destination.determinants is None
+        assert solution.limit_point.determinants is None
         assert np.max(np.abs(np.asarray(solution.z([80.0])[0]) - target)) < 1e-14
 
 
@@ -274,7 +274,7 @@ def test_limits_are_the_positive_part_or_the_best_fit_of_the_rank():
     ]:
         target = rng.standard_normal((outputs, inputs))
         stacked = start_of((inputs, hidden, outputs), lam)
-        ending = destination(target, stacked, lam)
+        ending = limit_point(target, stacked, lam)
         assert not ending.is_saddle
         late = grams(target, stacked, lam)[-1]
         assert np.max(np.abs(late - ending.gram)) < 2e-14
@@ -291,19 +291,19 @@ def test_limits_are_the_positive_part_or_the_best_fit_of_the_rank():
 
 def test_starts_that_cannot_learn_a_mode_are_named():
     target = np.diag([2.0, 1.0])
-    zero = destination(target, np.zeros((4, 2)), 0.0)
+    zero = limit_point(target, np.zeros((4, 2)), 0.0)
     assert zero.is_saddle
     assert zero.lost == (2.0, 1.0)
     assert not np.any(zero.gram)
     one = np.array([[1.0, 0], [0, 0], [1.0, 0], [0, 0]])  # aligned with the first mode, nothing in the second
-    ending = destination(target, one, 0.0)
+    ending = limit_point(target, one, 0.0)
     assert ending.lost == (1.0,)
     assert ending.smallest == 0.0
     assert "1 of the target" in str(ending)
     np.testing.assert_allclose(ending.gram[2:, :2], np.diag([2.0, 0.0]), atol=1e-15)
     # Weight decay above a singular value makes it unwanted: nothing is lost.
-    assert not destination(target, one, 0.0, decay=1.5).is_saddle
-    assert not destination(np.zeros((2, 2)), np.ones((4, 2)), 0.0).is_saddle
+    assert not limit_point(target, one, 0.0, decay=1.5).is_saddle
+    assert not limit_point(np.zeros((2, 2)), np.ones((4, 2)), 0.0).is_saddle
 
 
 def test_the_kernel_moves_as_the_inverse_square_of_the_imbalance():
@@ -445,7 +445,7 @@ def test_it_reads():
     assert "converges to the best fit" in str(solution)
     assert "Q_0" in solution._repr_latex_()
     assert float(solution.z([1e6])[0, 0, 0]) == pytest.approx(2.0, rel=1e-15)
-    assert "verdict" in str(solution.destination)
+    assert "verdict" in str(solution.limit_point)
 
 
 @pytest.mark.parametrize("small", [1e-13, 1e-20])
@@ -457,5 +457,5 @@ def test_a_small_component_is_no_saddle(small):
         arch, {"W1": layer, "W2": layer}, dln.SquaredLoss.from_target(np.diag([2.0, 1.0]))
     )
     grown = small**2 * np.exp(2 * 35.0)
-    assert not solution.destination.is_saddle
+    assert not solution.limit_point.is_saddle
     assert solution.z([35.0])[0, 1, 1] == pytest.approx(grown / (1 + grown), rel=1e-12)

@@ -24,7 +24,7 @@ from dlntheory.reductions.mirror.mirror_potentials import EntropyScalars, Mirror
 from dlntheory.reductions.mirror.potential_search import NoPotential
 from dlntheory.reductions.parsimony.matrix_completion import Completion
 from dlntheory.reductions.select import ReductionAttempt, ReductionReport
-from dlntheory.solutions.limit_points import Destination
+from dlntheory.solutions.limit_points import LimitPoint
 from dlntheory.theory import alignment, landscape, saddles
 from dlntheory.theory.alignment.report import AlignmentReport, Finding, Outcome
 from dlntheory.theory.geometry.langevin import LangevinReport
@@ -195,7 +195,7 @@ def _reductions(name, factors):
         "level set with a metric": two_layer_level_set(2, 2, 2, [0.0, 0.0]),
         "two-layer table": two_layer_table(1),
         "solution": _Solution(chain, _NamedLoss(name), name),
-        "destination": Destination(np.eye(2), (0.5,), 1e-9, (1, -1), 10.0),
+        "limit point": LimitPoint(np.eye(2), (0.5,), 1e-9, (1, -1), 10.0),
         "sensing": solutions.CommutingSensing(np.eye(2)[None], np.ones(1), 0.1),
         "interpolation limit": solutions.InterpolationLimit(np.ones(2), np.ones(1), 1e-3, 1e-9, 5),
         "whitened problem": solutions.WhitenedProblem.of(chain, dln.Training(white)),

@@ -67,7 +67,7 @@ def determinant_trap(sign: float) -> Evidence:
     skew = 0.2 * rng.standard_normal((3, 3))
     rotation = np.linalg.solve(np.eye(3) + skew - skew.T, np.eye(3) - skew + skew.T)
     theta0 = balanced_with_product(arch, rotation @ product)
-    run = solve(GradientFlow(arch, SquaredLoss.from_target(target)), theta0, 24.0, **TIGHT)
+    run = solve(GradientFlow(arch, SquaredLoss.from_target(target)), theta0, 24.0, check=False, **TIGHT)
     predicted, measured = 0.5 * 0.5**2, float(run.loss[-1])
     curves = Curves(
         TIME,

@@ -8,7 +8,7 @@ import numpy as np
 from ...families import linear_network
 from ...initial import lambda_balanced
 from ...losses import SquaredLoss
-from ...solutions.limit_points import destination
+from ...solutions.limit_points import limit_point
 from ...solutions.neuron_limit import neuron_interpolation
 from ...solutions.neuron_solution import neuron, neuron_branch
 from ...solutions.riccati_solution import RiccatiSolution, riccati_gram
@@ -114,7 +114,7 @@ def riccati_saddle_verdict(sign: float) -> Evidence:
         first, second = _start(0.0, 0.7, seed)
         if np.linalg.det(second @ first) * np.linalg.det(target) * sign < 0:
             first[:, 0] *= -1
-        ending = destination(target, np.concatenate([first.T, second]), 0.0)
+        ending = limit_point(target, np.concatenate([first.T, second]), 0.0)
         smallest.append(ending.smallest)
         w1, w2 = _flow(first, second, target, 20.0)
         for name, z in zip(losses, (w2 @ w1, ending.gram[3:, :3]), strict=True):

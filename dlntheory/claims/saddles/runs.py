@@ -53,9 +53,11 @@ def path(depth: int, alpha: float) -> PathRun:
 
 
 @lru_cache(maxsize=8)
-def greedy(depth: int, eps: float = 1e-3, modes: tuple[float, ...] = MODES) -> GreedyPath:
-    """The greedy path to the target."""
-    return greedy_low_rank(SquaredLoss.from_target(target(modes)), (3, 3), depth, eps=eps)
+def greedy(depth: int, eps: float = 1e-3, stretch: float = 1.0) -> GreedyPath:
+    """The greedy path to the target; the first input direction may be stretched, which whitened data do not have."""
+    root = np.diag([stretch, 1.0, 1.0])
+    loss = SquaredLoss(root, root @ target().T, reduction="sum")
+    return greedy_low_rank(loss, (3, 3), depth, eps=eps)
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...display.text import card
+from ...display.displayed import Displayed
 from ..linear_algebra import DEFAULT_PRIME
 from ..program import Program
 from ..reading import read_program
@@ -76,7 +76,7 @@ class Block:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class WordForm:
+class WordForm(Displayed):
     r"""φ as words: $z = c + \sum_{\text{blocks}} \sum_w c_w w$, read off its jaxpr and checked at a random point.
 
     Attributes:
@@ -158,11 +158,11 @@ class WordForm:
         shape = " x ".join(map(str, self.shape))
         return f"WordForm(z {shape}: {len(self.words)} words in {', '.join(self.letters)})"
 
-    def _repr_html_(self) -> str:
-        return card("φ as words", formulas=self.latex())
+    def _title(self) -> str:
+        return "φ as words"
 
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.latex()}$"
+    def _formulas(self) -> list[str]:
+        return [self.latex()]
 
     def __str__(self) -> str:
         flat = self.constant.ravel()

@@ -10,7 +10,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,12 @@ import numpy as np
 from ...display.progress import waiting, whole_runs
 from ...display.text import Formula, card, format_number, key_values, text_table
 from ...exact.linear_algebra import DEFAULT_PRIME
-from ...exact.rings.polynomials import SparsePolynomial
 from ...exact.row_space import RowSpace
 from ..deadline import UNLIMITED, Deadline
 from ..law import NOT_VERIFIED, RANDOM_POINTS, Law
-from ..matrix_terms import Term
 from ..systems import AbstractSystem
 from .lie_rank import LieRank, lie_rank, random_point, usable_primes
+from .records import law_of_record, law_record
 from .verification import require, verify
 
 _UNPROVED = (RANDOM_POINTS, NOT_VERIFIED)
@@ -116,7 +114,7 @@ class Certificate:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return plain | {
             "blocks": [[name, list(shape)] for name, shape in self.blocks],
-            "laws": [_law_record(law) for law in self.laws],
+            "laws": [law_record(law) for law in self.laws],
             "lie": dataclasses.asdict(self.lie),
         }
 
@@ -132,7 +130,7 @@ class Certificate:
             lie = dict(record["lie"])
             lie |= {key: tuple(lie[key]) for key in ("ranks", "primes")}
             lie["points"] = tuple(map(tuple, lie["points"]))
-            laws = tuple(_law_of_record(law, blocks) for law in record["laws"])
+            laws = tuple(law_of_record(law, blocks) for law in record["laws"])
             return cls(**{**record, "blocks": blocks, "laws": laws, "lie": LieRank(**lie)})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -251,7 +249,7 @@ def certify_verified(
 
 
 def check(certificate: Certificate, system: AbstractSystem, *, progress: bool | None = None) -> Check:
-    """Check a certificate: both ranks are computed and every law is verified again; Ctrl-C goes through.
+    """Check a certificate: both ranks are computed and every law is verified again. Ctrl-C is not caught.
 
     Args:
         certificate: as `certify` or `Certificate.from_dict` gave it.
@@ -390,50 +388,3 @@ def assembled(
 
 def _laws(count: int, which: str = "") -> str:
     return f"{count} {which}law" + ("" if count == 1 else "s")
-
-
-def _law_record(law: Law) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "kind": law.kind,
-        "name": law.name,
-        "statement": law.statement,
-        "verified": law.verified,
-    }
-    if law.terms is not None:
-        record["terms"] = [
-            dataclasses.asdict(term) | {"coefficient": str(term.coefficient)} for term in law.terms
-        ]
-    else:
-        record["entries"] = [
-            [_polynomial_record(part) for part in (entry if law.is_rational else (entry,))]
-            for entry in law.polynomials
-        ]
-    return record
-
-
-def _law_of_record(record: Mapping[str, Any], blocks: tuple[tuple[str, tuple[int, ...]], ...]) -> Law:
-    plain = {key: record[key] for key in ("kind", "name", "statement", "verified")}
-    if "terms" in record:
-        terms = tuple(
-            Term(
-                coefficient=Fraction(term["coefficient"]),
-                form=term["form"],
-                blocks=tuple(term["blocks"]),
-                batch=tuple(term["batch"]),
-                axes=tuple(term["axes"]),
-                time=term["time"],
-            )
-            for term in record["terms"]
-        )
-        return Law(**plain, blocks=blocks, terms=terms)
-    entries = [tuple(map(_polynomial_of_record, parts)) for parts in record["entries"]]
-    rational = record["kind"] == "rational"
-    return Law(**plain, blocks=blocks, entries=tuple(parts if rational else parts[0] for parts in entries))
-
-
-def _polynomial_record(polynomial: SparsePolynomial) -> list[list[Any]]:
-    return [[list(monomial), str(value)] for monomial, value in polynomial.terms.items()]
-
-
-def _polynomial_of_record(terms: Sequence[Sequence[Any]]) -> SparsePolynomial:
-    return SparsePolynomial({tuple(monomial): Fraction(value) for monomial, value in terms})

@@ -18,7 +18,8 @@ from ...exact import NilpotentModular
 from ...exact.linear_algebra import DEFAULT_PRIME, modular_nullspace, modular_rank, pivot_columns, reconstruct
 from ..deadline import UNLIMITED, Deadline
 from ..law import Law, law_of_terms
-from ..matrix_terms import Blocks, Term, indexed, value_shape, value_triangle
+from ..matrix_terms import Blocks, Term, value_shape, value_triangle
+from ..monomials import rates_of_term
 from ..printing import canonical, minimal_span_basis
 from ..proof.verification import sample_fields
 from ..systems import AbstractSystem, MomentumSystem, velocity_name
@@ -201,7 +202,7 @@ def _independent(family: Family, blocks: Blocks, points: np.ndarray, prime: int)
     ordered = sorted(family, key=lambda term: term.blocks[-1] != velocity_name(term.blocks[0]))
     directions = np.roll(points, 1, axis=0)
     entries = np.arange(min(len(value_triangle(family[0], blocks)), _POSITIONS))
-    rates = [_rates(term, blocks, points, directions, prime, entries).ravel() for term in ordered]
+    rates = [rates_of_term(term, blocks, points, directions, prime, entries).ravel() for term in ordered]
     kept = {ordered[column] for column in pivot_columns(np.stack(rates, axis=1), prime)}
     return [term for term in family if term in kept]
 
@@ -220,7 +221,7 @@ def _kernel(
         entries = len(value_triangle(family[0], blocks))
     rows = len(family) + _SPARE
     chosen = rng.choice(entries, size=min(entries, _POSITIONS), replace=False)
-    rates = [_rates(term, blocks, points[:rows], fields[:rows], prime, chosen) for term in family]
+    rates = [rates_of_term(term, blocks, points[:rows], fields[:rows], prime, chosen) for term in family]
     matrix = np.stack(rates).reshape(len(family), -1).T
     combinations = []
     for vector in modular_nullspace(matrix, prime):
@@ -228,24 +229,6 @@ def _kernel(
         if None not in fractions:
             combinations.append(fractions)
     return combinations
-
-
-def _rates(
-    term: Term, blocks: Blocks, points: np.ndarray, fields: np.ndarray, prime: int, chosen: np.ndarray | None
-) -> np.ndarray:
-    """Derivatives of entries of a term along the fields, (points, entries), modulo a prime."""
-    indices, signs = indexed(term, blocks, chosen)
-    pad = np.ones((len(points), 1), dtype=np.int64)
-    x, dx = np.concatenate([points, pad], axis=1), np.concatenate([fields, 0 * pad], axis=1)
-    total = np.zeros((len(points), len(indices)), dtype=np.int64)
-    degree = indices.shape[2]
-    for place in range(degree):
-        product = dx[:, indices[:, :, place]]
-        for other in range(degree):
-            if other != place:
-                product = product * x[:, indices[:, :, other]] % prime
-        total += (product * signs).sum(axis=2) % prime
-    return total % prime
 
 
 def _holds(
@@ -262,7 +245,7 @@ def _holds(
     total = 0
     for term in terms:
         value = term.coefficient.numerator * pow(term.coefficient.denominator, -1, prime) % prime
-        total = total + value * _rates(term, blocks, points, fields, prime, chosen) % prime
+        total = total + value * rates_of_term(term, blocks, points, fields, prime, chosen) % prime
     return not np.any(total % prime)
 
 

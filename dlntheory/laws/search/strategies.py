@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from ...exact.linear_algebra import DEFAULT_PRIME
 from ...exact.row_space import RowSpace
 from ..deadline import UNLIMITED, Deadline, OutOfTimeError
 from ..law import Law
-from ..printing import sorted_laws
 from ..proof.verification import check_constants, expand, verify
 from ..systems import AbstractSystem
 from .gram_ansatz import gram_laws
@@ -21,6 +20,12 @@ from .rational_laws import rational_laws
 
 FORMS = ("auto", "gram", "polynomial", "rational")
 RATIONAL_DEGREE = 3
+_ORDER = ("linear", "matrix", "noether", "diagonal", "norm", "polynomial", "rational")
+
+
+def sorted_laws(laws: Sequence[Law]) -> tuple[Law, ...]:
+    """Linear before matrix before diagonal before norm before sparse polynomial; otherwise as they come."""
+    return tuple(sorted(laws, key=lambda law: _ORDER.index(law.kind)))
 
 
 class Collection:

@@ -219,10 +219,10 @@ def _open_words(arch: Architecture, form: WordForm, found: OpenWords, has_rules:
         if factor is not None:
             degrees[factor] = degrees.get(factor, 0) + 1
     text = powers_text(found.offending)
-    reason = f"words do not close within {found.reason}: {text} is asked for next"
+    reason = f"words do not close within {found.reason}: {text} is required next"
     if ")^" in text:
         reason += (
-            ", and each power asks for a higher one: no finite word closure; the number of observables grows with the "
+            ", and each power requires a higher one: no finite word closure; the number of observables grows with the "
             "width"
         )
         if not has_rules:

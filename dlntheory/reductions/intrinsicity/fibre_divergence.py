@@ -77,8 +77,8 @@ def fibre_divergence(
     r"""Train from `theta0` and from other points of its fibre, and compare $z(t)$.
 
     A cheaper check than `ImplicitFlow` of the same property: where the dynamics of $z$ is intrinsic on the level set,
-    there is one $z(t)$. A host verb. Ctrl-C returns the companions that are done, with `interrupted` set; before the
-    first one it goes through.
+    there is one $z(t)$. Not jit-compatible. Ctrl-C returns the companions that are done, with `interrupted` set;
+    before the first one `KeyboardInterrupt` is raised.
 
     Args:
         flow: the full flow, with unit rates and without weight decay.

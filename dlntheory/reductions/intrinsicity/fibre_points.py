@@ -56,7 +56,7 @@ def fibre_companions(
     r"""Other parameters with the same $z$ and the same values of all laws as `theta0`.
 
     Found by Gauss-Newton from random starts. Where the dynamics of $z$ is intrinsic, full flows from any two points
-    of one fibre have one $z(t)$; see `fibre_divergence`. A host verb; Ctrl-C goes through.
+    of one fibre have one $z(t)$; see `fibre_divergence`. Not jit-compatible; Ctrl-C is raised.
 
     Args:
         arch: the architecture.

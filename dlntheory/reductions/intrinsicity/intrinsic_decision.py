@@ -62,7 +62,7 @@ def intrinsic(
     gradients in place of $\ker\partial h$; then in floats on special level sets, and by comparing $M$ at different
     points of one fibre.
 
-    A host verb.
+    Not jit-compatible (runs on the host).
 
     Args:
         arch: the architecture; φ polynomial or rational.
@@ -79,7 +79,7 @@ def intrinsic(
     Returns:
         An `IntrinsicityResult`. `"not intrinsic"` is only said with complete laws, or by the law-free test. After
         Ctrl-C it is undecided, with `interrupted` set, the laws and the tests that were finished; before anything is
-        known about the laws the interrupt goes through.
+        known about the laws `KeyboardInterrupt` is raised.
 
     Raises:
         ValueError: a law that is not conserved, malformed `theta0` or `level_sets`.

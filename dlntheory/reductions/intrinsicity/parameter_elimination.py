@@ -78,10 +78,10 @@ class Relation:
         return None if self._sparse is None else len(self._sparse.terms)
 
     def __call__(self, z: float | Sequence[float] | np.ndarray) -> float:
-        r"""$k$ at $z$, on the branch of the start, which is followed along the straight line from $z_0$. A host verb.
+        r"""$k$ at $z$, on the branch of the start, which is followed along the straight line from $z_0$.
 
-        The eliminated variables are followed, as other branches may cross the one of the start; that
-        $R(k, z, c) = 0$ holds is checked.
+        Not jit-compatible. The eliminated variables are followed, as other branches may cross the one of the start;
+        that $R(k, z, c) = 0$ holds is checked.
 
         Args:
             z: a number, or one for each symbol of `outputs`.
@@ -194,7 +194,7 @@ def eliminate_parameters(
     Parameters are eliminated from $z = \varphi(\theta)$, $h(\theta) = c$ and $k = M_{ij}(\theta)$. Scalar chains and
     differences of powers are first written in one or two unknowns and eliminated by resultants; anything else by a
     lexicographic Gröbner basis, which is for tiny φ only. The elimination runs in a process of its own, which is killed
-    at the time limit. A host verb.
+    at the time limit. Not jit-compatible.
 
     Args:
         arch: the architecture, with polynomial φ.
@@ -208,7 +208,7 @@ def eliminate_parameters(
 
     Returns:
         A `Relation`; with status `"open"` and a reason if the time limit was hit or no relation came out. Ctrl-C ends
-        the elimination in the same way, with `interrupted` set; while laws are still searched for it goes through.
+        the elimination in the same way, with `interrupted` set; while laws are still searched for it is raised.
 
     Raises:
         FormError: `"resultant"` was asked for a φ of another form (a `ValueError`).

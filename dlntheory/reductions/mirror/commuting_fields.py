@@ -135,7 +135,8 @@ def symmetry_defect(arch: Architecture, theta: Mapping[str, Any]) -> SymmetryDef
     r"""The defect of total symmetry of $\partial_k (K^{-1})_{ij}$ at θ, where $K^{-1}$ would be a Hessian.
 
     $\partial_k M$ is the derivative of $M = \partial\varphi\,\partial\varphi^\top$ along
-    $\partial\varphi^\top M^{-1} e_k$, which moves $z$ in direction $e_k$ and stays where training can get. A host verb.
+    $\partial\varphi^\top M^{-1} e_k$, which moves $z$ in direction $e_k$ and stays where training can get.
+    Not jit-compatible.
 
     Args:
         arch: the architecture; φ any twice differentiable function, of at most a few hundred outputs.

@@ -63,7 +63,7 @@ def kkt_residual(
     r"""The KKT residual of a run: how far $\nabla\Phi(z_\infty) - \nabla\Phi(z_0)$ is from the range of $A^\top$.
 
     Along the (warped) mirror flow of any $f(z) = g(Az)$ it stays in that range; where $A z_\infty = b$, this is
-    the optimality condition of the convex problem $\min_{Az = b} D_\Phi(z, z_0)$. A host verb.
+    the optimality condition of the convex problem $\min_{Az = b} D_\Phi(z, z_0)$. Not jit-compatible.
 
     Args:
         potential: an `AbstractPotential` from `mirror_potential`; it knows $z_0$.

@@ -22,7 +22,9 @@ from . import scalar_potentials as scalar
 class AbstractPotential(eqx.Module):
     r"""A potential $\Phi$ such that training obeys $\frac{d}{dt} \nabla\Phi(z) = -\omega(z)\,\nabla f(z)$.
 
-    $\omega = 1$ for a mirror flow. Methods take $z$ in the shape of $\varphi(\theta)$ and go through jit, vmap, grad.
+    $\omega = 1$ for a mirror flow. Methods take $z$ in the shape of $\varphi(\theta)$. They are compatible with vmap
+    and grad, and with jit in the way of Equinox: `eqx.filter_jit(potential.gradient)`, or `jax.jit` of a function that
+    calls it.
     """
 
     arch: eqx.AbstractVar[Architecture]

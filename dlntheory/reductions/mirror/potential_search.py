@@ -85,7 +85,7 @@ def mirror_potential(
     $z = u v$ with a scalar $u$ has a warped one, $\frac{d}{dt}\nabla Q(z) = -|u|\,\nabla f(z)$. Their form is read off
     the exact polynomials of φ. For any other φ two tests say what stands in the way.
 
-    A host verb; Ctrl-C goes through, since half of a test says nothing.
+    Not jit-compatible. Ctrl-C is raised, since half of a test says nothing.
 
     Args:
         arch: the architecture.

@@ -301,7 +301,17 @@ def _settled(flow: EscapeFlow, theta0: dict[str, np.ndarray], speed: float, pair
     rate = min(speed, depth ** (-(depth - 2) / 2) * pair.gap)
     length = 25.0 / rate
     for _ in range(4):
-        run = solve(flow, theta0, length, ts=2, method="dopri8", rtol=1e-11, atol=1e-13, save_states=False)
+        run = solve(
+            flow,
+            theta0,
+            length,
+            ts=2,
+            method="dopri8",
+            rtol=1e-11,
+            atol=1e-13,
+            save_states=False,
+            check=False,
+        )
         final = run.final
         turning = flow.velocity(0.0, {name: jnp.asarray(leaf) for name, leaf in final.items()})
         moving = max(float(jnp.max(jnp.abs(turning[name]))) for name in flow.architecture.shapes)

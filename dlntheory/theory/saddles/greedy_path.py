@@ -262,6 +262,8 @@ def _stationary(
         atol=min(1e-10 * eps, 1e-13),
         stop=SteadyState(rtol=0.0, atol=level),
         save_states=True,
+        # From one saddle to the next: that the start has no component along later modes is meant.
+        check=False,
         progress=False,
     )
     if run.stats.stopped_by is None:

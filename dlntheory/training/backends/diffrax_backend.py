@@ -56,6 +56,11 @@ SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {
 }
 
 
+@functools.cache
+def _named_solver(name: str) -> diffrax.AbstractSolver:
+    return SOLVERS[name]()
+
+
 def solver_of(method: Any) -> diffrax.AbstractSolver | None:
     """The solver of a name, or the diffrax solver that was given; `None` for anything else.
 
@@ -63,7 +68,7 @@ def solver_of(method: Any) -> diffrax.AbstractSolver | None:
         ValueError: a solver without error estimate, which cannot choose its steps.
     """
     if isinstance(method, str):
-        return SOLVERS[method]() if method in SOLVERS else None
+        return _named_solver(method) if method in SOLVERS else None
     if not isinstance(method, diffrax.AbstractSolver):
         return None
     if not isinstance(method, diffrax.AbstractAdaptiveSolver):
@@ -91,30 +96,32 @@ class RawRun:
     note: str | None = None
 
 
-class _Settings(eqx.Module):
+# Plain tuples and dataclasses, not modules: to make a module takes a tenth of a millisecond, at every call of `solve`.
+@dataclasses.dataclass(frozen=True)
+class _Settings:
     """What decides the compiled program; everything else is traced."""
 
-    clock: Clock = eqx.field(static=True)
-    step_to_ts: bool = eqx.field(static=True)
-    save_states: bool = eqx.field(static=True)
-    is_batched: bool = eqx.field(static=True)
+    clock: Clock
+    step_to_ts: bool
+    save_states: bool
+    is_batched: bool
 
 
-class _Arguments(eqx.Module):
+class _Arguments(NamedTuple):
     dynamics: AbstractFlow
     solver: diffrax.AbstractSolver
     events: tuple[AbstractEvent, ...]
     monitor: LawMonitor | None
 
 
-class _Point(eqx.Module):
+class _Point(NamedTuple):
     """A time and the state at it."""
 
     t: Any
     state: State
 
 
-class _Outcome(eqx.Module):
+class _Outcome(NamedTuple):
     """What leaves the compiled program: everything the host asks for, computed inside it."""
 
     ts: Any
@@ -309,8 +316,8 @@ def integrate(
 
 
 @functools.lru_cache(maxsize=1024)
-def _form(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], dtype: Any) -> Checkpoint:
-    """Shapes and types of the checkpoint of a run: known before its program is compiled."""
+def _zeros(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], dtype: Any) -> Checkpoint:
+    """A checkpoint of zeros: shapes and types are known before the program of a run is compiled."""
     number = jax.ShapeDtypeStruct((), dtype)
 
     def make(grid: Any, one: Any, state: State) -> Checkpoint:
@@ -318,18 +325,18 @@ def _form(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], dt
         return blank_checkpoint(_clipped(controller, grid) if step_to_ts else controller, solver, state, one)
 
     state = {name: jax.ShapeDtypeStruct(shape, kind) for name, shape, kind in shapes}
-    return eqx.filter_eval_shape(make, jax.ShapeDtypeStruct((count,), dtype), number, state)
+    form = eqx.filter_eval_shape(make, jax.ShapeDtypeStruct((count,), dtype), number, state)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), form)
 
 
 def _blank(solver: Any, step_to_ts: bool, state: State, count: int) -> Checkpoint:
     shapes = tuple((name, leaf.shape, leaf.dtype) for name, leaf in state.items())
     arguments = (solver, step_to_ts, count, shapes, jnp.result_type(float))
     try:
-        form = _form(*arguments)
+        return _zeros(*arguments)
     except TypeError:
         # A solver that holds arrays has no hash.
-        form = _form.__wrapped__(*arguments)
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), form)
+        return _zeros.__wrapped__(*arguments)
 
 
 def run_diffrax(
@@ -429,7 +436,7 @@ class _Done(NamedTuple):
         return self.accepted + self.rejected
 
     def and_then(self, out: _Outcome, saves: int, max_steps: int) -> _Done:
-        """Add a part, of a run of so many saves."""
+        """Append a chunk, of a run with so many save times."""
         ts, rows = np.asarray(out.ts), jax.tree.map(np.asarray, out.rows)
         accepted, rejected = self.accepted + int(out.accepted), self.rejected + int(out.rejected)
         goes_on = bool(out.is_paused) and accepted + rejected < max_steps

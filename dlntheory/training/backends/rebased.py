@@ -40,7 +40,7 @@ class AbstractRebased(AbstractFlow):
 
     @abc.abstractmethod
     def rebased(self, state: State) -> Rebasing:
-        """The same dynamics with the base point moved to a state, and whether that succeeded. A host verb."""
+        """The same dynamics with the base point moved to a state, and whether that succeeded. Not jit-compatible."""
 
 
 def run_rebased(

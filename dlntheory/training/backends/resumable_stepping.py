@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -35,7 +35,7 @@ class ChunkLength:
         self.steps = max(1, int(min(max(fitting, self.steps / 8), self.steps * 8)))
 
 
-class Checkpoint(eqx.Module):
+class Checkpoint(NamedTuple):
     """Where a paused run goes on, beside time and state.
 
     Attributes:

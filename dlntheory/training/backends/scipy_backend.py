@@ -87,7 +87,7 @@ def run_stiff(
     every_step: bool = False,
     tell: ProgressCallback,
 ) -> RawRun:
-    """Integrate with LSODA, with BDF where LSODA gives up, or with Radau on request. A host verb; see `solve`.
+    """Integrate with LSODA, with BDF where LSODA gives up, or with Radau on request. See `solve`.
 
     Raises:
         ValueError: more than 1000 numbers in the state, for which a dense Jacobian is too expensive.

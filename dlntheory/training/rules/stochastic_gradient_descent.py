@@ -40,7 +40,7 @@ class StochasticGradientDescent(AbstractDescent):
 
     Example:
         >>> import dlntheory as dln, jax
-        >>> data = dln.data.linear_teacher(jax.random.key(0), 3, 2, 20)
+        >>> data = dln.data.linear_teacher(jax.random.key(0), 20, 3, 2)
         >>> arch = dln.linear_network((3, 4, 2))
         >>> StochasticGradientDescent(arch, data, 0.1, batch_size=5, key=jax.random.key(1)).label
         'stochastic gradient descent'
