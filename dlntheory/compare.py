@@ -47,7 +47,7 @@ class Comparison(Displayed):
             \|z_{\text{full}}\|_F$.
         loss_error: (time,) $|f_{\text{full}} - f_{\text{red}}| / \max_t |f_{\text{full}}|$.
         statement: the reduced equation or the formula in LaTeX, if the second one is a reduction or a closed form.
-        source: where it comes from.
+        source: where it comes from, with BibTeX keys in brackets.
         interrupted: whether the user ended it early: the errors are over the times of `reduced`, and the wall times
             those of single runs.
         step_error: where steps are compared with a flow at $t = k\eta$: the part of `error` that is due to the size of
@@ -298,7 +298,7 @@ def compare(
         error=_error(left, left, right),
         loss_error=_loss_error(left, right),
         statement=reduced.statement if is_stated else "",
-        source=in_words(reduced.source) if is_stated else "",
+        source=reduced.source if is_stated else "",
         interrupted=interrupted,
         step_error=step_error,
         flow_error=flow_error,
