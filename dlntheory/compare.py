@@ -289,7 +289,9 @@ def compare(
             f"Argument `stop` must end both runs at one save time, but they have {len(left)} and {len(right)}."
         )
     is_stated = isinstance(reduced, AbstractReduction | AbstractSolution)
-    is_split = between is not None and len(between) == len(left)
+    step_error = flow_error = None
+    if between is not None and len(between) == len(left):
+        step_error, flow_error = _error(left, left, between), _error(left, between, right)
     return Comparison(
         full=left,
         reduced=right,
@@ -298,8 +300,8 @@ def compare(
         statement=reduced.statement if is_stated else "",
         source=reduced.source if is_stated else "",
         interrupted=interrupted,
-        step_error=_error(left, left, between) if is_split else None,
-        flow_error=_error(left, between, right) if is_split else None,
+        step_error=step_error,
+        flow_error=flow_error,
     )
 
 

@@ -181,7 +181,7 @@ def try_reductions(
 @functools.cache
 def _import_all() -> None:
     """Import every module of this package, so that a new file is found without an import of its own."""
-    package = importlib.import_module(__package__)
+    package = importlib.import_module("..reductions", __package__)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
 
@@ -265,17 +265,20 @@ def reduce(
         remedy = "write φ with operations that are exact over every ring"
     else:
         remedy = "give the closure further observables, `find_closure(arch, hints=[...])`"
-    tried = [one for one in report.attempts if not one.is_of_other_form]
-    nearest = min(
-        (one for one in tried if isinstance(one.error, ConditionError) and one.error.tolerance),
-        key=lambda one: one.error.measured / one.error.tolerance,
-        default=None,
-    )
-    near = "" if nearest is None else f"\nNearest: {nearest.name}, {nearest.answer}."
+    off = [
+        (one.error, one)
+        for one in report.attempts
+        if isinstance(one.error, ConditionError) and one.error.tolerance
+    ]
+    near = ""
+    if off:
+        _, nearest = min(off, key=lambda pair: pair[0].measured / pair[0].tolerance)
+        near = f"\nNearest: {nearest.name}, {nearest.answer}."
     raise NoReductionError(
         f"No known reduction applies to {arch.name} at this start: use the full flow, `GradientFlow(arch, loss)`, or "
         f"{remedy}.{near}\nEquations in z alone: {told}\n"
-        f"All {len(report.attempts)} attempts and their reasons are in `.details`.",
+        f"All {len(report.attempts)} attempts and their reasons are in `.details`, the numbers of the test in "
+        "`.intrinsic`.",
         details=report,
         intrinsic=verdict,
         remedy="`GradientFlow(arch, loss)`",
@@ -285,7 +288,7 @@ def reduce(
 def _intrinsicity(
     arch: Architecture, theta0: Mapping[str, Any], time_limit: float, progress: bool | None
 ) -> tuple[str, Any]:
-    """Whether z can have equations of its own, in words with the numbers of the test, and the result of `intrinsic`."""
+    """Whether z can have equations of its own, in words, and the result of `intrinsic`."""
     if arch.size > MAX_VERDICT:
         later = "`intrinsic(arch, theta0)` says whether there can be any."
         return f"not tested above {MAX_VERDICT} parameters; {later}", None
@@ -293,4 +296,4 @@ def _intrinsicity(
         found = intrinsic(arch, theta0, time_limit=time_limit, progress=progress)
     except UnsupportedPrimitiveError as error:
         return f"not decided, since phi has no exact kernel test (it uses `{error.primitive}`).", None
-    return f"{found.answer}, since {found.reason} ({found.numbers()}).", found
+    return f"{found.answer}, since {found.reason}.", found

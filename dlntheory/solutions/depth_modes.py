@@ -88,15 +88,18 @@ def depth_mode(t: Any, sigma: float, s0: float, depth: float) -> np.ndarray:
     start, last = (start, last) if sign > 0 else (max(start, 1e-12), last)
     clock = lambda x: float(depth_mode_time(value(x), sigma, s0, depth))
     end = clock(last) if start < last else 0.0
-    result, nearby = np.empty(times.shape), start + 1e-12 * abs(start)
+    # Before this the change of s is rounding in the clock, and its first-order term is exact to rounding.
+    nearby = start + 1e-12 * max(1.0, abs(start))
+    first = clock(nearby) if start < last else 0.0
+    speed = depth * s0 ** (2.0 - 2.0 / depth) * (sigma - s0)
+    result = np.empty(times.shape)
     for place, time in np.ndenumerate(times):
         if time == 0:
             result[place] = s0
         elif time >= end:
             result[place] = sigma
-        elif time <= clock(nearby):
-            # Earlier than the bracket: to rounding the mode has not moved.
-            result[place] = s0
+        elif time <= first:
+            result[place] = s0 + speed * time
         else:
             root: Any = brentq(lambda x, time=time: clock(x) - time, nearby, last, xtol=1e-13)
             result[place] = value(root)

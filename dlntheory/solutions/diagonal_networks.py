@@ -227,6 +227,7 @@ class DiagonalSolution(AbstractSolution):
         arch: an architecture of one of these forms; the roles are read off its exact polynomials.
         theta0: the start, any signs, no balance.
         training: a quadratic function of $z$ whose Hessian is a multiple of the identity, or `Training` with it.
+        check: check the values of `theta0`; without it solutions can be made inside `vmap`, `jit` and `grad`.
 
     Raises:
         ValueError: φ is of neither form, a malformed start, weight decay or layer rates.
@@ -261,7 +262,7 @@ class DiagonalSolution(AbstractSolution):
 
     exactness = "exact for quadratic losses whose Hessian is a multiple of the identity, from every start"
 
-    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any):
+    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, check: bool = True):
         require_float64("DiagonalSolution")
         form, self.is_square = _form(arch)
         self.architecture = arch
@@ -272,10 +273,12 @@ class DiagonalSolution(AbstractSolution):
                 f"Arguments `weight_decay` and `rates` must be 0 and 1 for the {self.label}, but are those of "
                 f"«{self.training.conventions}»: use `DiagonalFlow`, which takes both."
             )
-        self.start = arch.check(theta0)
+        self.start = arch.check(theta0) if check else dict(theta0)
         self.scale, self.offset = form.scale, form.offset
-        u, v = (np.asarray(role) for role in form.roles(self.start))
-        minimiser, self.curvature, self.defect = _isotropic(self.training.loss, arch.output_shape)
+        u, v = form.roles(self.start)
+        # The loss is known even where a start is traced.
+        with jax.ensure_compile_time_eval():
+            minimiser, self.curvature, self.defect = _isotropic(self.training.loss, arch.output_shape)
         self.sigma = (minimiser - self.offset) / self.scale
         factor = 2.0 if self.is_square else 1.0
         self.clock = factor * self.curvature * self.scale**2

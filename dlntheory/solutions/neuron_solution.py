@@ -153,6 +153,7 @@ class NeuronSolution(AbstractSolution):
         arch: a chain of widths $(d, 1, o)$.
         theta0: any start.
         training: a `SquaredLoss` with input covariance $kI$, or `Training` with layer rates.
+        check: check the values of `theta0`; without it solutions can be made inside `vmap`, `jit` and `grad`.
 
     Validity:
         Exact at every time for every start: with one neuron the imbalance is a number.
@@ -189,7 +190,7 @@ class NeuronSolution(AbstractSolution):
 
     exactness = "exact at every time, for every start"
 
-    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any):
+    def __init__(self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, check: bool = True):
         require_float64("NeuronSolution")
         chain_of(arch, f"the {LABEL}", depth=2)
         if widths_of(arch)[1] != 1:
@@ -205,7 +206,7 @@ class NeuronSolution(AbstractSolution):
                 f"{float(settings.weight_decay):g}. A balanced start has a `RiccatiSolution`."
             )
         self.architecture, self.training = arch, settings
-        self.start = arch.check(theta0)
+        self.start = arch.check(theta0) if check else dict(theta0)
         first, second = problem.layers(arch, self.start)
         self.layers = first[0], second[:, 0]
         self.target, self.speed = problem.target, problem.speed

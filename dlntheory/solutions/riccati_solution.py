@@ -24,6 +24,12 @@ from .time_checks import checked_times
 from .whitened_problem import WhitenedProblem
 
 LABEL = "Riccati solution"
+_UNMEASURED = Condition(
+    requirement="W_2^T W_2 - W_1 W_1^T is a multiple of the identity",
+    measured=0.0,
+    tolerance=0.0,
+    explanation="not measured (`check=False`)",
+)
 
 
 def riccati_gram(t: Any, target: Any, stacked: Any, lam: Any = 0.0, decay: Any = 0.0) -> jax.Array:
@@ -110,6 +116,9 @@ class RiccatiSolution(AbstractSolution):
         training: a `SquaredLoss` with input covariance $kI$, or `Training` with weight decay and layer rates.
         tolerance: largest $\|C - \lambda I\|_F / \max_l \|W_l\|_F^2$ that passes, $C$ the imbalance, $\lambda$ its
             mean eigenvalue.
+        check: measure the condition and the limit point. Without it nothing is looked at, so that solutions can be made
+            inside `vmap`, `jit` and `grad`: `jax.vmap(lambda theta: RiccatiSolution(arch, theta, loss,
+            check=False).z(ts))`. The start must be λ-balanced all the same, and components at rounding grow.
 
     Validity:
         Exact at every time. Weight decay needs λ = 0 (otherwise the imbalance decays and $F$ depends on time).
@@ -137,14 +146,14 @@ class RiccatiSolution(AbstractSolution):
     """
 
     target: np.ndarray
-    stacked: np.ndarray
-    lam: np.ndarray
+    stacked: Any
+    lam: Any
     decay: np.ndarray
     speed: float
     scales: tuple[float, float]
     floor: np.ndarray
     measured: Condition = eqx.field(static=True)
-    ending: LimitPoint = eqx.field(static=True)
+    ending: LimitPoint | None = eqx.field(static=True)
 
     label = LABEL
 
@@ -157,15 +166,30 @@ class RiccatiSolution(AbstractSolution):
     source = "[fukumizu1998effect]; [braun2022exact]; [domine2025lazy]; stable form derived here"
 
     def __init__(
-        self, arch: Architecture, theta0: Mapping[str, Any], training: Any, *, tolerance: float = 1e-10
+        self,
+        arch: Architecture,
+        theta0: Mapping[str, Any],
+        training: Any,
+        *,
+        tolerance: float = 1e-10,
+        check: bool = True,
     ):
         require_float64("RiccatiSolution")
         chain_of(arch, f"the {LABEL}", depth=2)
         settings = training if isinstance(training, Training) else Training(training)
         problem = WhitenedProblem.of(arch, settings)
         self.architecture, self.training = arch, settings
-        self.start = arch.check(theta0)
+        self.target, self.decay, self.speed = problem.target, np.asarray(problem.decay), problem.speed
+        self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
+        self.start = arch.check(theta0) if check else dict(theta0)
         first, second = problem.layers(arch, self.start)
+        if not check:
+            self.measured, self.ending = _UNMEASURED, None
+            imbalance = jnp.trace(second.T @ second) - jnp.trace(first @ first.T)
+            self.lam = imbalance / len(first) * (0.0 if problem.decay else 1.0)
+            self.stacked = _narrow(jnp.concatenate([first.T, second]))
+            self.floor = np.zeros(sum(self.target.shape))
+            return
         self.measured, lam = _lambda_balance(first, second, tolerance)
         if not self.measured.holds:
             raise self.measured.error(LABEL)
@@ -177,9 +201,7 @@ class RiccatiSolution(AbstractSolution):
                 tolerance=self.measured.tolerance,
             )
         lam = 0.0 if problem.decay else lam
-        self.target, self.stacked = problem.target, _narrow(np.concatenate([first.T, second]))
-        self.lam, self.decay, self.speed = np.asarray(lam), np.asarray(problem.decay), problem.speed
-        self.scales = (float(np.sqrt(problem.rates[0])), float(np.sqrt(problem.rates[1])))
+        self.lam, self.stacked = np.asarray(lam), _narrow(np.concatenate([first.T, second]))
         self.ending = limit_point(self.target, self.stacked, lam, problem.decay)
         is_saddle = self.ending.is_saddle
         vectors = np.asarray(eigensystem(self.target, lam, problem.decay)[1])
@@ -189,6 +211,8 @@ class RiccatiSolution(AbstractSolution):
 
     @property
     def exactness(self) -> str:
+        if self.ending is None:
+            return "exact at every time if the start is lambda-balanced, which was not measured"
         return f"exact at every time; {self.ending.message}"
 
     @property
@@ -197,7 +221,15 @@ class RiccatiSolution(AbstractSolution):
 
     @property
     def limit_point(self) -> LimitPoint:
-        """The limit and whether it is a saddle; its times divided by `speed` are gradient-flow times."""
+        """The limit and whether it is a saddle; its times divided by `speed` are gradient-flow times.
+
+        Raises:
+            ValueError: the solution was made with `check=False`.
+        """
+        if self.ending is None:
+            raise ValueError(
+                "Argument `check` must be True for the limit point, which was not computed, but is False."
+            )
         return self.ending
 
     def gram(self, ts: Any) -> jax.Array:
@@ -219,7 +251,7 @@ class RiccatiSolution(AbstractSolution):
 
     def limit_gram(self) -> np.ndarray:
         r"""(d + o, d + o) $M(\infty)$: $2F_+$ restricted to what the start can reach."""
-        return self.ending.gram * self._weights()
+        return self.limit_point.gram * self._weights()
 
     def kernel(self, ts: Any) -> jax.Array:
         r"""(time, o d, o d) the tangent kernel of $z$ as a matrix on its entries.
@@ -277,16 +309,16 @@ class RiccatiSolution(AbstractSolution):
 
     def _warning(self) -> str:
         return (
-            f"The solution {self.ending.message}. It is kept there; an integration in float64 leaves the saddle by "
-            f"rounding at about t = {self.ending.escape / self.speed:.4g}."
+            f"The solution {self.limit_point.message}. It is kept there; an integration in float64 leaves the saddle "
+            f"by rounding at about t = {self.limit_point.escape / self.speed:.4g}."
         )
 
 
-def _narrow(stacked: np.ndarray) -> np.ndarray:
+def _narrow(stacked: Any) -> Any:
     """A start with the same $Q_0 Q_0^\\top$ and at most d + o columns: wider networks cost no more."""
     if stacked.shape[1] <= stacked.shape[0]:
         return stacked
-    return np.linalg.qr(stacked.T).R.T
+    return jnp.linalg.qr(stacked.T)[1].T if isinstance(stacked, jax.Array) else np.linalg.qr(stacked.T).R.T
 
 
 def _lambda_balance(first: np.ndarray, second: np.ndarray, tolerance: float) -> tuple[Condition, float]:

@@ -7,7 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
 from .._errors import ConditionError
 from ..architecture import Architecture
@@ -66,7 +68,9 @@ class WhitenedProblem:
                 f"{type(loss).__name__}. For any other loss use a reduction."
             )
         training.check(arch)
-        covariance = np.asarray(loss.input_covariance)
+        # The loss is known even where a start is traced.
+        with jax.ensure_compile_time_eval():
+            covariance, correlation = np.asarray(loss.input_covariance), np.asarray(loss.correlation)
         curvature = float(np.trace(covariance)) / len(covariance)
         defect = float(np.linalg.norm(covariance - curvature * np.eye(len(covariance)), 2))
         if defect > TOLERANCE * curvature:
@@ -89,7 +93,7 @@ class WhitenedProblem:
                 )
             decay = float(training.weight_decay) * rates[0] / speed
         return cls(
-            target=np.asarray(loss.correlation) / (curvature * amplitude),
+            target=correlation / (curvature * amplitude),
             speed=speed,
             amplitude=amplitude,
             rates=rates,
@@ -97,11 +101,11 @@ class WhitenedProblem:
             conventions=training.conventions,
         )
 
-    def layers(self, arch: Architecture, theta: Mapping[str, Any]) -> list[np.ndarray]:
-        r"""$V_l = W_l/\sqrt{e_l}$, first layer first."""
+    def layers(self, arch: Architecture, theta: Mapping[str, Any]) -> list[Any]:
+        r"""$V_l = W_l/\sqrt{e_l}$, first layer first; traced arrays stay traced."""
         assert arch.chain is not None  # checked by `of`
         return [
-            np.asarray(theta[name]) / math.sqrt(rate)
+            (theta[name] if isinstance(theta[name], Tracer) else np.asarray(theta[name])) / math.sqrt(rate)
             for name, rate in zip(arch.chain, self.rates, strict=True)
         ]
 

@@ -97,4 +97,6 @@ def _has_time_axis(arch: Architecture, params: Any, count: int) -> bool:
         named = arch.named(params, "params")
     except ValueError:
         return False
-    return all(np.shape(named.get(name)) == (count, *shape) for name, shape in arch.shapes.items())
+    return all(
+        name in named and np.shape(named[name]) == (count, *shape) for name, shape in arch.shapes.items()
+    )

@@ -93,7 +93,8 @@ def states_at(
 
 def _states_after(rule: AbstractIteration, state: State, steps: np.ndarray, derivative: str) -> State:
     gaps = np.diff(steps, prepend=0)
-    kind = {"reverse": "checkpointed", "forward": "lax", "both": "bounded"}[derivative]
+    kinds: dict[str, Any] = {"reverse": "checkpointed", "forward": "lax", "both": "bounded"}
+    kind = kinds[derivative]
     most = max(int(gaps.max()), 1)
 
     def stretch(carry: Any, gap: Any) -> Any:

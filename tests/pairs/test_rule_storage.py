@@ -20,8 +20,6 @@ TARGET = np.array([[1.0, 0.0, 0.5], [0.0, 2.0, 0.0]])
 MORE = {
     "learning_rate": 0.05,
     "metric": {"W1": "theta"},
-    "batch_size": 1,
-    "key": jax.random.key(0),
     "radius": 0.01,
 }
 

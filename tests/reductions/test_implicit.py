@@ -286,3 +286,22 @@ def test_the_counterexample_disagrees():
     flow = dln.GradientFlow(arch, loss)
     both = dln.compare(flow, reduced, theta0, 1.0, rtol=1e-11, ts=8, timing=False, check=False)
     assert both.max_error > 1e-6
+
+
+def test_residual_and_accuracy_are_what_they_say():
+    """φ = (u, 2u): of z = (1, 0) the nearest point is u = 0.2, which leaves (0.8, -0.4), relative to 1 + |z| = 2."""
+    arch = dln.Architecture(lambda p: jnp.stack([p["u"], 2.0 * p["u"]]), {"u": ()}, name="line")
+    flow = ImplicitFlow(arch, {"u": 1.0}, lambda z: jnp.sum(z**2))
+    off = implicit._solve(flow, jnp.asarray([1.0, 0.0]))
+    assert float(off.vector[0]) == pytest.approx(0.2, rel=1e-13)
+    assert float(off.residual) == pytest.approx(np.sqrt(0.8) / 2, rel=1e-13)
+    assert float(off.remaining) < 1e-14
+    left = flow.rebased({"z": jnp.asarray([1.0, 0.0])})
+    assert (left.is_accurate, "4.5e-01" in left.failure) == (False, True)
+    reached = flow.rebased({"z": jnp.asarray([1.5, 3.0])})
+    assert (reached.is_accurate, reached.failure) == (True, None)
+    assert float(reached.dynamics.anchor[0]) == pytest.approx(1.5, rel=1e-13)
+    # So far off that eight steps do not converge: neither residual nor steps are at rounding.
+    cubic = dln.Architecture(lambda p: p["u"] ** 9, {"u": ()}, name="power")
+    slow = ImplicitFlow(cubic, {"u": 1.0}, lambda z: z**2)
+    assert not slow.rebased({"z": jnp.asarray(1e-7)}).is_accurate

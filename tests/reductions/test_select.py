@@ -98,24 +98,25 @@ def test_no_reduction_says_why_with_numbers_and_what_would():
     first, *rest = str(caught.value).splitlines()
     assert "GradientFlow(arch, loss)" in first
     assert "lambda_balanced(arch, key, lam)" in first
-    assert len(str(caught.value)) < 1200
+    assert len(str(caught.value)) < 800
     for words in (
         "Nearest: relaxed balanced flow, off by",
         "Equations in z alone: intrinsic on level sets, since at generic points M changes in 2 of the 2 directions",
+    ):
+        assert words in "\n".join(rest)
+    for words in (
         "12 parameters, rank dphi 4, rank dh 6, fibre of 2 dimensions with rank dM 2 (exact mod",
         "h = 0.7 I: |dM v|/|M| = ",
         "h = h(theta0): |dM v|/|M| = ",
     ):
-        assert words in "\n".join(rest)
+        assert words in caught.value.intrinsic.numbers()
     answers = {one.name: one.answer for one in caught.value.details.attempts}
     assert answers["balanced end-to-end flow"].startswith("off by")
     assert answers["closed system"].startswith("open")
-    assert answers["implicit reduced flow"].startswith("off by")
-    assert caught.value.intrinsic.is_intrinsic is not True
-    with pytest.raises(
-        dln.NoReductionError, match=r"(?s)alone: not intrinsic, .*law-free: dim L 6"
-    ) as caught:
+    assert "by 6.1e-01" in answers["implicit reduced flow"], "K is a branch at this start"
+    with pytest.raises(dln.NoReductionError, match=r"(?s)alone: not intrinsic, ") as caught:
         reduce(residual_blocks(), dln.gaussian(residual_blocks(), KEY), time_limit=10.0)
+    assert "law-free: dim L 6" in caught.value.intrinsic.numbers()
     assert "full space" in {one.name: one.answer for one in caught.value.details.attempts}["closed system"]
 
 

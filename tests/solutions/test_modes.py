@@ -270,3 +270,10 @@ def test_unbalanced_modes_have_the_digits_that_their_arguments_have():
         moved = [exact(*(x * (1 + 1e-12 * (i == j)) for j, x in enumerate(point))) for i in range(4)]
         condition = sum(abs(other - right) for other in moved) / abs(right) / 1e-12
         assert abs(value - right) <= 4e-15 * max(1, condition) * abs(right)
+
+
+@pytest.mark.parametrize("s0", [0.3, 1.0, 3.0])
+def test_depth_modes_begin_with_their_speed(s0):
+    ts = np.array([1e-300, 1e-18, 1e-15, 1e-12, 1e-9])
+    found = depth_mode(ts, 2.0, s0, 3.0)
+    assert found == pytest.approx(s0 + 3.0 * s0 ** (4 / 3) * (2.0 - s0) * ts, rel=1e-11)

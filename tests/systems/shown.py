@@ -146,7 +146,7 @@ def trajectory(name):
 def _runs(name):
     run = trajectory(name)
     both = dln.Comparison(run, run, np.full(4, 1e-9), np.full(4, 1e-9), r"\dot z = -z", name)
-    return {"trajectory": run, "comparison": both, "main job": MainJob(both, both)}
+    return {"trajectory": run, "comparison": both, "main job": MainJob(both, both, {100: (1e-3, 2e-3)})}
 
 
 def _reductions(name, factors):

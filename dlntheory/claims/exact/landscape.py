@@ -173,7 +173,7 @@ def critical_points_strict_saddles(hidden: int) -> Evidence:
     statement=r"Random flows of two layers end at $\frac12(\mathrm{tr}\,\Sigma_{yy} - \sum_{i\le h}\lambda_i("
     r"\Sigma_{yx}\Sigma_{xx}^{-1}\Sigma_{xy}))$ (finitely many runs, no proof).",
     source="[baldi1989neural]",
-    tolerance=1e-12,
+    tolerance=6e-16,
     arguments={"at_origin": False},
     control_arguments={"at_origin": True},
     control="the start is the saddle at the origin, which is no random start",

@@ -135,7 +135,7 @@ def infinite_depth_operator(spread: float) -> Evidence:
     statement=r"The weights of a ReLU network with biases are a function of its path products $z$ and its laws $h$, "
     "up to signs of hidden neurons, if no hidden neuron vanishes.",
     source=f"{SOURCE} (path lifting is recoverable); the recovery is derived here",
-    tolerance=1e-14,
+    tolerance=4e-15,
     arguments={"alive": True},
     control_arguments={"alive": False},
     control="one hidden neuron has no outgoing weights, so its incoming ones are in no path product",
@@ -202,7 +202,7 @@ def path_lifting_two_layers(start: str) -> Evidence:
     statement=r"For any depth, $\dot z = -K(z; h)\,\nabla f(z)$ with $K = \partial\varphi\,\partial\varphi^\top$ at "
     r"the weights that have the path products $z$ and the laws $h$ of the start.",
     source=f"{SOURCE} (path lifting is recoverable)",
-    tolerance=1e-10,
+    tolerance=2e-11,
     arguments={"start": "the same"},
     control_arguments={"start": "rescaled"},
     control="the reduction starts at the same path products but at the laws of neurons rescaled by e^0.05",

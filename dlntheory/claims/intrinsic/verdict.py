@@ -13,13 +13,13 @@ import numpy as np
 from ...architecture import Architecture
 from ...exact.linear_algebra import DEFAULT_PRIME
 from ...families import (
-    attention,
     gram_factorisation,
     linear_network,
     low_rank_adapter,
     relu_network,
     residual_blocks,
 )
+from ...families.attention import attention
 from ...initial import gaussian, lambda_balanced
 from ...laws import ConservationLaws, conservation_laws
 from ...reductions.intrinsicity import IntrinsicityResult, fibre_companions, intrinsic, two_layer_table

@@ -294,7 +294,7 @@ def bottleneck_depth(eps: tuple[float, float]) -> Evidence:
     statement=r"For scale-invariant $J(a_1 \odot \cdots \odot a_L)$ every $\|a_l\|_2^2$ is conserved; from a balanced "
     r"start so is $\sum_i |w_i|^{2/L}$.",
     source="[li2026implicit]",
-    tolerance=1e-9,
+    tolerance=5e-13,
     tier="full",
     arguments={"balanced": True},
     control_arguments={"balanced": False},

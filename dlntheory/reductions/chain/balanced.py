@@ -13,7 +13,7 @@ from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...laws.balancedness import imbalances
 from ...training import State, Training
-from ..base import Condition, chain_of, numerical_rank, widths_of
+from ..base import AbstractReduction, Condition, chain_of, numerical_rank, widths_of
 from ..decay_and_rates import rate_of
 from .base import AbstractChainFlow
 from .relaxed_operator import balanced_operator
@@ -79,7 +79,7 @@ class BalancedFlow(AbstractChainFlow):
         chain_of(arch, f"the {self.label}")
         self.rank = np.asarray(checked_rank(arch, rank))
         self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
     def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:

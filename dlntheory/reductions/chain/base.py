@@ -37,7 +37,7 @@ class AbstractChainFlow(AbstractReduction):
     has_law: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def metric(self, z, gradient, law):
+    def metric(self, z, gradient, law) -> Any:
         """$K(z)[G]$ at unit rates, where laws of degree two have `law` times their value at the start. Pure."""
 
     def check_training(self, training: Training) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import State
-from ..base import chain_of, widths_of
+from ..base import AbstractReduction, chain_of, widths_of
 from ..gram_factor import AbstractFactorFlow, Rows
 
 
@@ -61,7 +61,7 @@ class GramFlow(AbstractFactorFlow):
         rates: Mapping[str, float] | None = None,
     ):
         chain_of(arch, "the Gram flow", depth=2)
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     def stacks(self, theta: Mapping[str, Any]) -> State:
         first, second = (jnp.asarray(theta[name]) for name in chain_of(self.architecture, self.label))

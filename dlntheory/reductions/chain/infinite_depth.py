@@ -130,7 +130,7 @@ class InfiniteDepthFlow(AbstractDepthLimit):
                 f"{arch.name} has widths {'-'.join(map(str, widths))}."
             )
         self.tolerance = None if tolerance is None else real_number(tolerance, "tolerance", minimum=0.0)
-        super().__init__(arch, loss, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, rates=rates)
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
@@ -235,7 +235,7 @@ class BalancedLimitFlow(AbstractDepthLimit):
                 f"between for the {self.label}, but {arch.name} has widths {'-'.join(map(str, widths))}."
             )
         self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
-        super().__init__(arch, loss, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, rates=rates)
 
     def condition(self, theta0: Mapping[str, Any]) -> Condition:
         arch, depth = self.architecture, len(self._chain)

@@ -11,7 +11,7 @@ import numpy as np
 from ..._checks import real_number
 from ...architecture import Architecture
 from ...training import Training
-from ..base import Condition, chain_of, widths_of
+from ..base import AbstractReduction, Condition, chain_of, widths_of
 from .base import AbstractChainFlow, rescaled_layers
 from .relaxed_operator import relaxed_operator
 
@@ -104,7 +104,7 @@ class MixedBalancedFlow(AbstractChainFlow):
         # 0 is `BalancedFlow`.
         self.kappa = np.asarray(real_number(kappa, "kappa", above=0.0))
         self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
     def from_start(

@@ -15,7 +15,7 @@ from ..._errors import ConditionError
 from ...architecture import Architecture
 from ...initial.balance import checked_lam
 from ...training import Limit, State, Training
-from ..base import Condition, chain_of, widths_of
+from ..base import AbstractReduction, Condition, chain_of, widths_of
 from .balanced import checked_rank
 from .base import AbstractChainFlow, rescaled_layers
 from .null_values import merged_offsets, null_spread, null_values, product_rank
@@ -108,7 +108,7 @@ class RelaxedBalancedFlow(AbstractChainFlow):
         self.is_stratum = found.is_stratum
         self.rank = np.asarray(_checked_rank(arch, rank, found.multiplicity))
         self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
     def from_start(

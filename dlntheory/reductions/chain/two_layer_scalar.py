@@ -10,7 +10,7 @@ import numpy as np
 from ..._checks import real_number
 from ...architecture import Architecture
 from ...training import Training
-from ..base import Condition, FormError, chain_of, widths_of
+from ..base import AbstractReduction, Condition, FormError, chain_of, widths_of
 from ..guarded import guarded_sqrt
 from .base import AbstractChainFlow, rescaled_layers
 
@@ -70,7 +70,7 @@ class TwoLayerScalarFlow(AbstractChainFlow):
         _check(arch)
         self.level = np.asarray(real_number(level, "level", minimum=0.0))
         self.tolerance = real_number(tolerance, "tolerance", minimum=0.0)
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
     def from_start(

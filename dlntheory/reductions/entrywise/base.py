@@ -31,7 +31,8 @@ class AbstractEntrywiseFlow(AbstractReduction):
     """A reduction whose $z$ falls apart into scalars that only the loss couples.
 
     The state holds what evolves and the laws, so that one object serves every start. A subclass reads its form in
-    `form_of`; `is_product` says that its roles are multiplied, so that each may have a learning rate of its own.
+    `form_of` and says the `degree` of φ; `is_product` says that its roles are multiplied, so that each may have a
+    learning rate of its own.
     """
 
     positions: np.ndarray
@@ -41,6 +42,7 @@ class AbstractEntrywiseFlow(AbstractReduction):
     mix: np.ndarray | None
 
     is_product: ClassVar[bool] = True
+    degree: ClassVar[Any]
 
     def __init__(
         self,
@@ -67,11 +69,6 @@ class AbstractEntrywiseFlow(AbstractReduction):
     @abc.abstractmethod
     def form_of(cls, arch: Architecture) -> EntrywiseForm:
         """The roles of the parameters, or a `FormError`."""
-
-    @property
-    @abc.abstractmethod
-    def degree(self) -> int:
-        """The degree of φ."""
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
@@ -140,7 +137,7 @@ class AbstractLawFlow(AbstractEntrywiseFlow):
     law: ClassVar[str]
 
     @abc.abstractmethod
-    def speed(self, state: State):
+    def speed(self, state: State) -> Any:
         """$K$, in the shape of the bare product. Pure."""
 
     def velocity(self, t, state: State) -> State:

@@ -182,12 +182,12 @@ def difference_form(arch: Architecture, exponent: int | None, label: str) -> Ent
     pairs = _paired(terms)
     if pairs is None:
         raise _form_error(arch, rule, label, 0, polynomials_of(arch)[0])
+    assert found is not None  # every entry has terms
     _check_disjoint(arch, rule, label, pairs)
     rows = [(u,) * found for u, _ in pairs]
     kept = set(rows)
     plus = [{monomial: value for monomial, value in entry.items() if monomial in kept} for entry in terms]
     scale, mix = _mixed(arch, rule, label, plus, rows)
-    assert found is not None
     return EntrywiseForm(np.array(pairs).T, scale, offsets, found, ("u", "v"), mix)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..._checks import real_number
 from ..._errors import NotApplicableError
 from ...architecture import Architecture
-from ...training import AbstractIteration, State, Training
+from ...training import AbstractIteration, State
 from .compressed_flow import CompressedFlow
 
 RULES = ("gradient descent", "heavy ball", "nesterov")
@@ -29,7 +29,7 @@ class CompressedDescent(AbstractIteration):
     """
 
     architecture: Architecture
-    training: Training | None
+    training: Any
     compressed: CompressedFlow
     learning_rate: np.ndarray
     momentum: np.ndarray

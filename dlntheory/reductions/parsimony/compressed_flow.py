@@ -48,6 +48,7 @@ class CompressedFlow(AbstractReduction):
         here.
     """
 
+    training: Any
     core: CompressedFactors
     subspaces: ActiveSubspaces
     start: dict[str, Any]

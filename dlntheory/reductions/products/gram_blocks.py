@@ -11,6 +11,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import State
+from ..base import AbstractReduction
 from ..gram_factor import AbstractFactorFlow, Rows
 from .recognise import ProductForm, check_unchained, product_form
 
@@ -69,7 +70,7 @@ class GramBlocksFlow(AbstractFactorFlow):
         rates: Mapping[str, float] | None = None,
     ):
         self.form = product_form(arch, f"the {self.label}")
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
     def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:
@@ -106,7 +107,7 @@ class GramBlocksFlow(AbstractFactorFlow):
         return super().initial(theta0) | alone
 
     def rows(self) -> Rows:
-        found = {
+        found: Rows = {
             f"factor {name}": ((self.form.factor(name), self.form.letters[name].shape[0]),)
             for name in self._alone
         }

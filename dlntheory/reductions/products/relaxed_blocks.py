@@ -114,7 +114,7 @@ class RelaxedBlocksFlow(AbstractReduction):
         for part in form.components:
             try:
                 speeds = {layer: (rates or {}).get(name, 1.0) for layer, name in _names(form, part).items()}
-                scaled = {} if loss is None else {"rates": speeds}
+                scaled: dict[str, Any] = {} if loss is None else {"rates": speeds}
                 parts.append(
                     RelaxedBalancedFlow.from_start(
                         _two_layers(part),

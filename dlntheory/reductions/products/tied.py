@@ -10,7 +10,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...training import State
-from ..base import CLOSED_FORM, FormError
+from ..base import CLOSED_FORM, AbstractReduction, FormError
 from ..gram_factor import AbstractFactorFlow, Rows
 from .recognise import ProductForm, check_unchained, product_form
 
@@ -68,7 +68,7 @@ class TiedFlow(AbstractFactorFlow):
         self.positions = term.positions
         self.coefficient = np.asarray(term.coefficient)
         self.offset = form.constant
-        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+        AbstractReduction.__init__(self, arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
     def from_start(cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None) -> Self:

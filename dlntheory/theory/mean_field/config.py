@@ -284,7 +284,7 @@ def _entries(value: Any, argument: str, length: int | None = None) -> tuple[floa
 
 def _rates(value: Any, steps: int) -> float | tuple[float, ...]:
     """A positive learning rate, or a schedule of `steps` non-negative ones, not all 0."""
-    if not isinstance(value, Iterable) or isinstance(value, str) or np.ndim(value) == 0:
+    if not isinstance(value, Iterable) or isinstance(value, str) or getattr(value, "ndim", 1) == 0:
         return real_number(value, "eta", above=0)
     found = _entries(value, "eta")
     if len(found) != steps:

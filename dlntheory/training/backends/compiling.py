@@ -49,7 +49,8 @@ class Compiled:
             self._traces.count += 1
             return self.function(*args)
 
-        return eqx.filter_jit(functools.wraps(self.function)(counted), compiler_options=_known_options())
+        options: dict[str, Any] = {"compiler_options": _known_options()}
+        return eqx.filter_jit(functools.wraps(self.function)(counted), **options)
 
 
 @functools.cache

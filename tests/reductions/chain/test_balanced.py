@@ -207,7 +207,7 @@ def test_a_start_of_another_rank_is_refused_with_the_remedy():
     with pytest.raises(dln.ConditionError, match="nothing moves"):
         dln.BalancedFlow(arch).check_start(zero)
     for rank in (0, 4):
-        with pytest.raises(ValueError, match=f"smallest width 3, but is {rank}"):
+        with pytest.raises(ValueError, match=f"`rank` must be .* at most 3, but is {rank}"):
             dln.BalancedFlow(arch, rank=rank)
 
 

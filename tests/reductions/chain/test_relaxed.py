@@ -308,7 +308,7 @@ REFUSALS = [
     (
         lambda: RelaxedBalancedFlow(ARCH, lambdas=0.5, rank=3),
         ValueError,
-        "between 1 and the smallest width 2, but is 3",
+        "`rank` must be a positive integer and at most 2, but is 3",
     ),
     (
         lambda: RelaxedBalancedFlow(ARCH, lambdas=0.5, rank=1),
