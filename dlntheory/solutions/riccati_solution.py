@@ -146,8 +146,8 @@ class RiccatiSolution(AbstractSolution):
     """
 
     target: np.ndarray
-    stacked: np.ndarray
-    lam: np.ndarray
+    stacked: Any
+    lam: Any
     decay: np.ndarray
     speed: float
     scales: tuple[float, float]
@@ -314,7 +314,7 @@ class RiccatiSolution(AbstractSolution):
         )
 
 
-def _narrow(stacked: np.ndarray) -> np.ndarray:
+def _narrow(stacked: Any) -> Any:
     """A start with the same $Q_0 Q_0^\\top$ and at most d + o columns: wider networks cost no more."""
     if stacked.shape[1] <= stacked.shape[0]:
         return stacked
