@@ -189,8 +189,7 @@ def test_a_display_computes_nothing(hostile, monkeypatch):
         "laws.law": "modular_rank",
         "laws.proof.certificate": "lie_rank",
         "reductions.closure.closure_result": "laws_to_build_on",
-        "exact.words": "trace",
-        "exact.symbolic": "trace",
+        "exact.traced": "trace",
     }.items():
         monkeypatch.setattr(f"dlntheory.{module}.{name}", refuse)
     for name in ("entry_relations", "word_relations"):
