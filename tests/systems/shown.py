@@ -194,7 +194,7 @@ def _reductions(name, factors):
         "two-layer level set": dataclasses.replace(two_layer_level_set(2, 2, 2, [1.0, -1.0]), reason=name),
         "level set with a metric": two_layer_level_set(2, 2, 2, [0.0, 0.0]),
         "two-layer table": two_layer_table(1),
-        "solution": _Solution(chain, _NamedLoss(name), name),
+        "solution": _Solution(chain, dln.Training(_NamedLoss(name)), {}, name),
         "limit point": LimitPoint(np.eye(2), (0.5,), 1e-9, (1, -1), 10.0),
         "sensing": solutions.CommutingSensing(np.eye(2)[None], np.ones(1), 0.1),
         "interpolation limit": solutions.InterpolationLimit(np.ones(2), np.ones(1), 1e-3, 1e-9, 5),
@@ -233,14 +233,9 @@ def _relation(name):
 class _Solution(solutions.AbstractSolution):
     """A closed form of the user's own."""
 
-    arch: dln.Architecture
-    loss: _NamedLoss
     words: str
 
     label = property(lambda self: self.words)
-    architecture = property(lambda self: self.arch)
-    training = property(lambda self: dln.Training(self.loss))
-    start = property(lambda self: {})
     statement = property(lambda self: r"z(t) = e^{-t} z_0 \text{ if } t < 1")
     source = property(lambda self: self.words)
     exactness = property(lambda self: self.words)
