@@ -176,7 +176,7 @@ def test_refusals():
         DiagonalSolution(PAIRS, theta, lambda z: jnp.sum(z**2 + z**4))
     with pytest.raises(ValueError, match="`ts` must be at least 0"):
         DiagonalSolution(PAIRS, theta, isotropic).z([-1.0])
-    with pytest.raises(ValueError, match="`weight_decay` must be 0"):
+    with pytest.raises(ValueError, match="`weight_decay` and `rates` must be 0 and 1"):
         DiagonalSolution(PAIRS, theta, Training(isotropic, weight_decay=0.1))
     assert np.isnan(squares_from_dual(0.1, 0.0))
 
