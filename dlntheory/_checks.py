@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 T = TypeVar("T")
@@ -42,12 +43,13 @@ def real_number(
     """
     need = f"a {'finite ' if finite else ''}{'positive ' if above == 0 else ''}number"
     bounds = [
-        (f"of at least {minimum}", minimum is None or (lambda x: x >= minimum)),
-        ("" if above == 0 else f"above {above}", above is None or (lambda x: x > above)),
-        (f"of at most {maximum}", maximum is None or (lambda x: x <= maximum)),
-        (f"below {below}", below is None or (lambda x: x < below)),
+        (f"of at least {minimum}", minimum, lambda x: x >= minimum),
+        ("" if above == 0 else f"above {above}", above, lambda x: x > above),
+        (f"of at most {maximum}", maximum, lambda x: x <= maximum),
+        (f"below {below}", below, lambda x: x < below),
     ]
-    said = " and ".join(text for text, test in bounds if text and test is not True)
+    tests = [(text, holds) for text, bound, holds in bounds if bound is not None]
+    said = " and ".join(text for text, _ in tests if text)
     must = f"{need} {said}" if said else need
     if isinstance(value, (bool, np.bool_, str, bytes)) or value is None or np.ma.isMaskedArray(value):
         raise ValueError(f"Argument `{argument}` must be {must}, but is {value!r}.")
@@ -61,7 +63,7 @@ def real_number(
     except OverflowError:
         number = math.inf
     wrong = math.isnan(number) or (finite and math.isinf(number))
-    if wrong or any(test is not True and not test(number) for _, test in bounds):
+    if wrong or not all(holds(number) for _, holds in tests):
         raise ValueError(f"Argument `{argument}` must be {must}, but is {value}.")
     return number
 
@@ -157,6 +159,31 @@ def real_array(
             f"{array.size} are larger."
         )
     return array
+
+
+def broadcast_numbers(argument_of: Mapping[str, Any], *, unbounded: Sequence[str] = ()) -> list[jax.Array]:
+    """Real numbers or arrays that are broadcast against one another, as float arrays; traced ones are not checked.
+
+    Args:
+        argument_of: the values by the names of their arguments.
+        unbounded: arguments, such as times, that may be infinite or beyond `SQUARABLE`.
+
+    Raises:
+        ValueError: one of them is no array of real numbers, or its shape does not fit the others.
+    """
+    arrays = {}
+    for argument, value in argument_of.items():
+        if not is_traced(value):
+            is_bounded = argument not in unbounded
+            value = real_array(value, argument, finite=is_bounded, largest=SQUARABLE if is_bounded else None)
+            if np.isnan(value).any():
+                raise ValueError(f"Argument `{argument}` must be numbers, but holds NaN.")
+        arrays[argument] = jnp.asarray(value, dtype=float)
+    try:
+        return list(jnp.broadcast_arrays(*arrays.values()))
+    except ValueError as error:
+        names = ", ".join(f"`{argument}` {array.shape}" for argument, array in arrays.items())
+        raise ValueError(f"Arguments {names} must have shapes that broadcast, but have not.") from error
 
 
 def instance_of(value: Any, kind: type[T], argument: str, hint: str = "") -> T:

@@ -79,14 +79,14 @@ def _echelon(rows: np.ndarray, prime: int) -> tuple[np.ndarray, np.ndarray]:
     pivots = _pivots(rows, prime)
     kept = _pivots(rows[:, pivots].T, prime)
     square = rows[np.ix_(kept, pivots)]
-    inverse = flint.nmod_mat(*square.shape, square.ravel().tolist(), prime).inv()
+    inverse = flint.nmod_mat(len(kept), len(pivots), square.ravel().tolist(), prime).inv()
     entries = np.array([int(entry) for entry in inverse.entries()], dtype=np.int64).reshape(square.shape)
     return np.array(pivots), _product(entries, rows[kept], prime)
 
 
 def _pivots(rows: np.ndarray, prime: int) -> list[int]:
     """The columns that are independent of the columns to their left."""
-    reduced, rank = flint.nmod_mat(*rows.shape, rows.ravel().tolist(), prime).rref()
+    reduced, rank = flint.nmod_mat(len(rows), rows.shape[1], rows.ravel().tolist(), prime).rref()
     pivots, column = [], 0
     for row in range(rank):
         while not reduced[row, column]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, real_array
 from .._errors import ConditionError
 from ..display.text import card, key_values
 from .diagonal_networks import checked_alpha
@@ -169,7 +170,9 @@ def largest_commutator(measurements: Any) -> float:
         >>> largest_commutator([[[1.0, 0.0], [0.0, 2.0]], [[0.0, 1.0], [1.0, 0.0]]])
         1.0
     """
-    a = np.asarray(measurements, dtype=np.float64)
+    a = real_array(measurements, "measurements", ndim=3, largest=SQUARABLE)
+    if a.shape[1] != a.shape[2]:
+        raise ValueError(f"Argument `measurements` must have shape (m, n, n), but has shape {a.shape}.")
     products = np.einsum("aij,bjk->abik", a, a)
     return float(np.max(np.abs(products - products.transpose(1, 0, 2, 3)), initial=0.0))
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import SQUARABLE, real_array, real_number
+
 
 def depth_mode_time(s: Any, sigma: float, s0: float, depth: float) -> np.ndarray:
     r"""The time at which $s' = L\, s^{2 - 2/L} (\sigma - s)$ leads from $s_0$ to s.
@@ -39,7 +41,7 @@ def depth_mode_time(s: Any, sigma: float, s0: float, depth: float) -> np.ndarray
         4.661328
     """
     sigma, s0, depth = _checked(sigma, s0, depth)
-    values = np.asarray(s, dtype=np.float64)
+    values = real_array(s, "s")
     low, high = min(s0, sigma), max(s0, sigma)
     if not np.all((values >= low) & (values <= high) & (values != sigma)):
         raise ValueError(
@@ -70,7 +72,7 @@ def depth_mode(t: Any, sigma: float, s0: float, depth: float) -> np.ndarray:
     from scipy.optimize import brentq
 
     sigma, s0, depth = _checked(sigma, s0, depth)
-    times = np.asarray(t, dtype=np.float64)
+    times = real_array(t, "t", finite=False)
     if not np.all(times >= 0):
         raise ValueError(f"Argument `t` must be at least 0, but its smallest value is {np.nanmin(times):g}.")
     if s0 == sigma:
@@ -156,6 +158,8 @@ def next_mode(sigma1: float, sigma2: float, s0: float, depth: float) -> float:
     Raises:
         ValueError: not $0 < \sigma_2 < \sigma_1$, or another value is not positive.
     """
+    real_number(sigma1, "sigma1", above=0, maximum=SQUARABLE)
+    sigma2 = real_number(sigma2, "sigma2")
     sigma1, s0, depth = _checked(sigma1, s0, depth, least=2.0)
     if not 0 < sigma2 < sigma1:
         raise ValueError(
@@ -181,11 +185,11 @@ def _primitive(share, depth: float):
 
 
 def _checked(sigma: Any, s0: Any, depth: Any, least: float | None = None) -> tuple[float, float, float]:
-    for name, value in (("sigma", sigma), ("s0", s0)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"Argument `{name}` must be positive and finite, but is {value:g}.")
-    if least is None and not (math.isfinite(depth) and depth > 2):
-        raise ValueError(f"Argument `depth` must be a finite number above 2, but is {depth:g}.")
-    if least is not None and not (math.isfinite(depth) and depth >= least):
-        raise ValueError(f"Argument `depth` must be a finite number of at least {least:g}, but is {depth:g}.")
-    return float(sigma), float(s0), float(depth)
+    # Powers of these, and quotients of the one by the other, stay within floats.
+    bounds = {"minimum": 1 / SQUARABLE, "maximum": SQUARABLE}
+    sigma, s0 = (
+        real_number(real_number(value, name, above=0), name, **bounds)
+        for name, value in (("sigma", sigma), ("s0", s0))
+    )
+    above, minimum = (2, None) if least is None else (None, least)
+    return sigma, s0, real_number(depth, "depth", above=above, minimum=minimum, maximum=1e6)

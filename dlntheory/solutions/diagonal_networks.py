@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import SQUARABLE, broadcast_numbers, real_array, real_number
 from .._errors import ConditionError, NotApplicableError, UnsupportedPrimitiveError
 from .._precision import require_float64
 from ..architecture import Architecture
@@ -52,7 +53,7 @@ def squares_from_dual(theta: Any, alpha: Any) -> jax.Array:
         >>> print(f"{squares_from_dual(0.25, 0.5):.6f}")
         0.587601
     """
-    theta, alpha = _broadcast("squares_from_dual", theta, alpha)
+    theta, alpha = _broadcast("squares_from_dual", theta=theta, alpha=alpha)
     return jnp.where(alpha > 0, 2.0 * alpha**2 * jnp.sinh(4.0 * theta), jnp.nan)
 
 
@@ -75,11 +76,11 @@ def powers_from_dual(theta: Any, alpha: Any, depth: int) -> jax.Array:
     References:
         [woodworth2020kernel].
     """
-    if not depth > 2:
+    if not real_number(depth, "depth", maximum=1e6) > 2:
         raise ValueError(
             f"Argument `depth` must be above 2 (for 2 see `squares_from_dual`), but is {depth!r}."
         )
-    theta, alpha = _broadcast("powers_from_dual", theta, alpha)
+    theta, alpha = _broadcast("powers_from_dual", theta=theta, alpha=alpha)
     z = alpha ** (depth - 2) * (depth * (depth - 2)) * theta
     is_legal = (alpha > 0) & (jnp.abs(z) < 1.0)
     z = jnp.where(is_legal, z, 0.0)
@@ -102,12 +103,14 @@ def hyperbolic_potential(beta: Any, alpha: Any) -> jax.Array:
         alpha: the start, positive.
 
     Returns:
-        (...), summed over the last axis.
+        (...), summed over the last axis; NaN where `alpha` is 0.
 
     References:
         [woodworth2020kernel].
     """
-    beta, alpha = _broadcast("hyperbolic_potential", beta, alpha)
+    if not np.ndim(beta):
+        raise ValueError(f"Argument `beta` must have shape (..., n), but is the number {beta}.")
+    beta, alpha = _broadcast("hyperbolic_potential", beta=beta, alpha=alpha)
     z = beta / alpha**2
     value = z * jnp.arcsinh(z / 2.0) - z * (z / (2.0 + _hypotenuse(z)))
     return jnp.sum(alpha**2 * value, axis=-1)
@@ -182,14 +185,15 @@ def interpolation_limit(inputs: Any, targets: Any, alpha: float) -> Interpolatio
         >>> print(limit.beta.round(3) + 0.0)
         [0.  1.5]
     """
-    x, y = np.asarray(inputs, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    x, y = (
+        real_array(value, name, largest=SQUARABLE)
+        for name, value in (("inputs", inputs), ("targets", targets))
+    )
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ValueError(
             f"Arguments `inputs` and `targets` must have shapes (samples, n) and (samples,), but have {x.shape} and "
             f"{y.shape}."
         )
-    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
-        raise ValueError("Arguments `inputs` and `targets` must be finite, but are not.")
     alpha = checked_alpha(alpha)
     singular = np.linalg.svd(x, compute_uv=False)
     if len(x) > x.shape[1] or singular[-1] <= 1e-12 * singular[0]:
@@ -315,9 +319,7 @@ def _products(clock, sigma, first, second):
 
 def checked_alpha(alpha: float) -> float:
     """A start that is positive and whose square does not overflow."""
-    if not (math.isfinite(alpha) and 0 < alpha <= 1e75):
-        raise ValueError(f"Argument `alpha` must be positive and at most 1e75, but is {alpha!r}.")
-    return float(alpha)
+    return real_number(alpha, "alpha", above=0, maximum=1e75)
 
 
 def _form(arch: Architecture) -> tuple[DiagonalFlow | SquaresFlow, bool]:
@@ -389,6 +391,6 @@ def _hypotenuse(z):
     return large * jnp.sqrt(1.0 + (small / large) ** 2)
 
 
-def _broadcast(name: str, *values: Any) -> list[jax.Array]:
+def _broadcast(name: str, **values: Any) -> list[jax.Array]:
     require_float64(name)
-    return list(jnp.broadcast_arrays(*(jnp.asarray(value, dtype=float) for value in values)))
+    return broadcast_numbers(values)

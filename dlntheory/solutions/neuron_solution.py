@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import real_array, real_number
 from .._precision import require_float64
 from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of, widths_of
@@ -109,7 +110,15 @@ def neuron_branch(target: Any, first: Any, second: Any) -> float:
         >>> neuron_branch([1.0, 0.0], [0.5, 0.2], -0.1) > 0  # a changes its sign on the way
         True
     """
-    beta, w, a = np.asarray(target, dtype=float), np.asarray(first, dtype=float), float(np.squeeze(second))
+    beta, w = (
+        real_array(value, name, ndim=1, largest=1e75)
+        for name, value in (("target", target), ("first", first))
+    )
+    a = real_number(second, "second", minimum=-1e75, maximum=1e75)
+    if beta.shape != w.shape:
+        raise ValueError(
+            f"Arguments `target` and `first` must have one shape, but have {beta.shape} and {w.shape}."
+        )
     squared = float(beta @ beta)
     if not squared > 0:
         raise ValueError("Argument `target` must not be 0 for a branch, but is.")

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import broadcast_numbers
 from .._precision import require_float64
 from ..reductions.guarded import guarded_sqrt
 
@@ -38,7 +39,7 @@ def balanced_mode(t: Any, sigma: Any, s0: Any) -> jax.Array:
         >>> print(f"{balanced_mode(1e6, 2.0, 1e-300):.3f} {balanced_mode(2.0, 0.0, 1.0):.3f}")
         2.000 0.200
     """
-    t, sigma, s0 = _broadcast("balanced_mode", t, sigma, s0)
+    t, sigma, s0 = _broadcast("balanced_mode", t=t, sigma=sigma, s0=s0)
     rate = jnp.where(sigma > 0, sigma, -sigma)  # not `abs`, whose derivative at 0 is 0
     decay, r = jnp.exp(-2.0 * rate * t), _growth(rate, t)
     rising = s0 / jnp.where(s0 > 0, decay + s0 * r, 1.0)
@@ -58,7 +59,7 @@ def balanced_mode_time(s: Any, sigma: Any, s0: Any) -> jax.Array:
     Returns:
         The time; NaN where s is never reached.
     """
-    s, sigma, s0 = _broadcast("balanced_mode_time", s, sigma, s0)
+    s, sigma, s0 = _broadcast("balanced_mode_time", s=s, sigma=sigma, s0=s0)
     is_reached = (s0 > 0) & (s > 0) & ((s - s0) * (sigma - s) >= 0) & (s != sigma) & (sigma != 0)
     ratio = (s / s0) * ((sigma - s0) / jnp.where(is_reached, sigma - s, 1.0))
     time = jnp.log(jnp.where(is_reached, ratio, 1.0)) / (2.0 * jnp.where(sigma != 0, sigma, 1.0))
@@ -77,7 +78,7 @@ def infinite_depth_mode(tau: Any, sigma: Any, s0: Any) -> jax.Array:
     References:
         [saxe2014exact] for the equation.
     """
-    tau, sigma, s0 = _broadcast("infinite_depth_mode", tau, sigma, s0)
+    tau, sigma, s0 = _broadcast("infinite_depth_mode", tau=tau, sigma=sigma, s0=s0)
     is_legal = (s0 > 0) & (sigma > s0) & (tau >= 0)
     ratio = jnp.where(is_legal, (sigma - s0) / jnp.where(s0 > 0, s0, 1.0), 1.0)
     value = sigma / (1.0 + wright_omega(ratio + jnp.log(ratio) - sigma**2 * tau))
@@ -94,7 +95,7 @@ def wright_omega(x: Any) -> jax.Array:
         >>> print(f"{wright_omega(1.0):.12f}")
         1.000000000000
     """
-    (x,) = _broadcast("wright_omega", x)
+    (x,) = _broadcast("wright_omega", x=x)
     # Below: v = log w solves v + e^v = x, convex; from v = x - log(1 + e^x) Newton converges in a few steps.
     low = jnp.minimum(x, 1.0)
     v = low - jnp.logaddexp(0.0, low)
@@ -132,7 +133,7 @@ def unbalanced_mode(t: Any, sigma: Any, a0: Any, b0: Any) -> tuple[jax.Array, ja
         >>> print(f"{a * b:.12f} {a**2 - b**2:.12f}")
         2.000000000000 8.000000000000
     """
-    t, sigma, a0, b0 = _broadcast("unbalanced_mode", t, sigma, a0, b0)
+    t, sigma, a0, b0 = _broadcast("unbalanced_mode", t=t, sigma=sigma, a0=a0, b0=b0)
     first, second = (a0 + b0) ** 2, (a0 - b0) ** 2
     p, q, product = _modes(t, sigma, first, second, a0 * b0, ((a0 - b0) * (a0 + b0)) ** 2)
     total, gap = jnp.sign(a0 + b0) * guarded_sqrt(p), jnp.sign(a0 - b0) * guarded_sqrt(q)
@@ -169,7 +170,7 @@ def scalar_network(t: Any, sigma: Any, product0: Any, norms0: Any) -> tuple[jax.
         >>> print(f"{w:.9f} {n**2 - 4 * w**2:.9f}")
         1.500000000 0.010000000
     """
-    t, sigma, w0, n0 = _broadcast("scalar_network", t, sigma, product0, norms0)
+    t, sigma, w0, n0 = _broadcast("scalar_network", t=t, sigma=sigma, product0=product0, norms0=norms0)
     p0, q0 = n0 + 2.0 * w0, n0 - 2.0 * w0
     is_legal = (t >= 0) & (p0 >= 0) & (q0 >= 0)
     p0, q0 = jnp.where(is_legal, p0, 1.0), jnp.where(is_legal, q0, 1.0)
@@ -235,6 +236,6 @@ def _growth(rate, t):
     return jnp.where(is_small, series, -jnp.expm1(-2.0 * jnp.where(is_small, 1.0, x)) / safe)
 
 
-def _broadcast(name: str, *values: Any) -> list[jax.Array]:
+def _broadcast(name: str, **values: Any) -> list[jax.Array]:
     require_float64(name)
-    return list(jnp.broadcast_arrays(*(jnp.asarray(value, dtype=float) for value in values)))
+    return broadcast_numbers(values, unbounded=("t", "tau", "x"))

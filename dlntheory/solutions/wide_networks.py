@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import SQUARABLE, broadcast_numbers, is_traced, real_array
 from .._precision import require_float64
 from .two_layer_modes import scalar_network
 
@@ -42,11 +43,14 @@ def wide_product(t: Any, target: Any, first: Any, second: Any) -> jax.Array:
          [0. 1. 0.]]
     """
     require_float64("wide_product")
-    t, target, total = (
-        jnp.asarray(value, dtype=float)
-        for value in (t, target, jnp.asarray(first, dtype=float) + jnp.asarray(second, dtype=float))
-    )
-    return _odd_function(target, t, total)
+    if not is_traced(target):
+        target = real_array(target, "target", ndim=2, largest=SQUARABLE)
+    t, first, second = broadcast_numbers({"t": t, "first": first, "second": second})
+    if t.ndim:
+        raise ValueError(
+            f"Arguments `t`, `first` and `second` must be numbers, but together have shape {t.shape}."
+        )
+    return _odd_function(jnp.asarray(target, dtype=float), t, first + second)
 
 
 def _mode(s, t, total):

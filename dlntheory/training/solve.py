@@ -271,7 +271,7 @@ def default_atol(state0: State, rtol: float, *, is_batched: bool = False) -> flo
 
 
 def _tolerances(state0: State, rtol: Any, atol: Any, float64: bool, is_batched: bool) -> tuple[float, float]:
-    rtol = real_number(rtol, "rtol", above=0)
+    rtol = real_number(real_number(rtol, "rtol", above=0), "rtol", minimum=1e-16)
     atol = (
         default_atol(state0, rtol, is_batched=is_batched)
         if atol is None

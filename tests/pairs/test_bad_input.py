@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import dlntheory as dln
-from dlntheory import data, families, initial, laws, losses, training
+from dlntheory import data, families, initial, laws, losses, solutions, training
 from dlntheory.theory import alignment, geometry, landscape, mean_field, saddles
 
 KEY = jax.random.key(0)
@@ -50,12 +50,14 @@ class Row:
     Attributes:
         call: what is called, with keyword arguments.
         right: right values by argument.
+        nan: the docstring says for which values the result is NaN: a formula under `jax.jit` cannot refuse them.
         named: another name of an argument in messages: that of a quantity which is derived from it.
     """
 
     call: Callable[..., Any]
     right: Mapping[str, Any]
     named: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    nan: bool = False
 
 
 ARCH = families.linear_network((2, 2, 2))
@@ -208,6 +210,39 @@ ROWS |= {
         {"dynamics": FLOW, "theta0": THETA, "t1": 1.0, "t0": 0.0, "ts": 3, "rtol": 1e-6, "max_steps": 1000},
     ),
     "iterate": Row(training.iterate, {"iteration": DESCENT, "theta0": THETA, "steps": 3, "ts": 3}),
+    # --- solutions ---
+    "balanced_mode": Row(solutions.balanced_mode, {"t": 1.0, "sigma": 1.0, "s0": 0.1}, nan=True),
+    "balanced_mode_time": Row(solutions.balanced_mode_time, {"s": 0.5, "sigma": 1.0, "s0": 0.1}, nan=True),
+    "depth_mode": Row(solutions.depth_mode, {"t": 1.0, "sigma": 1.0, "s0": 0.1, "depth": 3}),
+    "depth_mode_time": Row(solutions.depth_mode_time, {"s": 0.5, "sigma": 1.0, "s0": 0.1, "depth": 3}),
+    "learning_time": Row(solutions.learning_time, {"sigma": 1.0, "s0": 0.1, "depth": 3}),
+    "next_mode": Row(
+        solutions.next_mode, {"sigma1": 2.0, "sigma2": 1.0, "s0": 0.01, "depth": 2}, {"sigma1": "sigma"}
+    ),
+    "infinite_depth_mode": Row(
+        solutions.infinite_depth_mode, {"tau": 1.0, "sigma": 2.0, "s0": 1.0}, nan=True
+    ),
+    "unbalanced_mode": Row(
+        solutions.unbalanced_mode, {"t": 1.0, "sigma": 1.0, "a0": 1.0, "b0": 0.5}, nan=True
+    ),
+    "scalar_network": Row(
+        solutions.scalar_network, {"t": 1.0, "sigma": 1.0, "product0": 0.1, "norms0": 1.0}, nan=True
+    ),
+    "neuron_branch": Row(solutions.neuron_branch, {"target": [1.0, 0.0], "first": [1.0, 0.5], "second": 1.0}),
+    "wide_product": Row(
+        solutions.wide_product, {"t": 1.0, "target": np.eye(2), "first": 1.0, "second": 1.0}, nan=True
+    ),
+    "hyperbolic_potential": Row(solutions.hyperbolic_potential, {"beta": [1.0, 2.0], "alpha": 0.1}, nan=True),
+    "squares_from_dual": Row(solutions.squares_from_dual, {"theta": [1.0, 2.0], "alpha": 0.1}, nan=True),
+    "powers_from_dual": Row(
+        solutions.powers_from_dual, {"theta": [0.1, 0.2], "alpha": 0.5, "depth": 3}, nan=True
+    ),
+    "interpolation_limit": Row(
+        solutions.interpolation_limit, {"inputs": [[1.0, 0.5]], "targets": [1.0], "alpha": 0.1}
+    ),
+    "largest_commutator": Row(
+        solutions.largest_commutator, {"measurements": np.stack([np.eye(2), np.eye(2)])}
+    ),
     # --- theory ---
     "bottleneck_law": Row(saddles.bottleneck_law, {"small": 2, "eps": 0.01}),
     "bottleneck_time": Row(saddles.bottleneck_time, {"depth": 3, "small": 1, "eps": 0.01, "level": 0.5}),
@@ -314,7 +349,7 @@ def outcome(row, argument, bad):
         return None
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
-    if any(array.dtype.kind in "fc" and np.isnan(array).any() for array in numbers(result)):
+    if not row.nan and any(array.dtype.kind in "fc" and np.isnan(array).any() for array in numbers(result)):
         return f"NaN in {str(result)[:100]!r}"
     return None
 

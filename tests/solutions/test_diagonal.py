@@ -157,7 +157,7 @@ def test_factors_come_from_the_loss_and_the_formula_is_transformable():
 
 def test_refusals():
     for alpha in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="Argument `alpha` must be positive"):
+        with pytest.raises(ValueError, match="Argument `alpha` must be a finite positive number"):
             interpolation_limit(X, Y, alpha)
     with pytest.raises(ValueError, match="full row rank"):
         interpolation_limit(np.vstack([X[0], X[0]]), Y[:2], 1.0)

@@ -216,13 +216,13 @@ def test_learning_times_and_the_next_mode():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: depth_mode_time(0.5, 1.0, -0.1, 3), "`s0` must be positive"),
+        (lambda: depth_mode_time(0.5, 1.0, -0.1, 3), "`s0` must be a finite positive number"),
         (lambda: depth_mode_time(1.5, 1.0, 0.1, 3), "`s` must lie between s0 = 0.1 and sigma = 1"),
-        (lambda: depth_mode_time(0.5, -1.0, 0.1, 3), "`sigma` must be positive"),
+        (lambda: depth_mode_time(0.5, -1.0, 0.1, 3), "`sigma` must be a finite positive number"),
         (lambda: depth_mode_time(0.5, 1.0, 0.1, 2), "above 2"),
         (lambda: depth_mode(-1.0, 1.0, 0.1, 3), "`t` must be at least 0, but its smallest value is -1"),
         (lambda: learning_time(1.0, 2.0, 3), "the mode is learned"),
-        (lambda: learning_time(-1.0, 0.1, 3), "`sigma` must be positive"),
+        (lambda: learning_time(-1.0, 0.1, 3), "`sigma` must be a finite positive number"),
         (lambda: next_mode(1.0, 2.0, 0.1, 3), "below sigma1 = 1"),
         (lambda: learning_time(1.0, 0.1, 1.5), "at least 2"),
     ],

@@ -51,7 +51,7 @@ def test_refusals():
     assert caught.value.measured == largest_commutator(crossed) > 0.1
     with pytest.raises(ValueError, match="symmetric"):
         CommutingSensing(np.triu(A), Y, 0.3)
-    with pytest.raises(ValueError, match="`alpha` must be positive"):
+    with pytest.raises(ValueError, match="`alpha` must be a finite positive number"):
         CommutingSensing(A, Y, 0.0)
     with pytest.raises(ValueError, match="linearly independent"):
         CommutingSensing(np.stack([A[0], 2 * A[0]]), Y, 0.3)
