@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.core import Tracer
 
+from .._checks import is_traced
 from .._errors import ConditionError
 from ..architecture import Architecture
 from ..display.text import card, key_values
@@ -105,7 +105,7 @@ class WhitenedProblem:
         r"""$V_l = W_l/\sqrt{e_l}$, first layer first; traced arrays stay traced."""
         assert arch.chain is not None  # checked by `of`
         return [
-            (theta[name] if isinstance(theta[name], Tracer) else np.asarray(theta[name])) / math.sqrt(rate)
+            (theta[name] if is_traced(theta[name]) else np.asarray(theta[name])) / math.sqrt(rate)
             for name, rate in zip(arch.chain, self.rates, strict=True)
         ]
 
