@@ -120,8 +120,8 @@ class Trajectory(Displayed):
             >>> slope, kept = jax.jit(jax.grad(lambda p: loss(arch(p)))), []
             >>> for _ in range(3):
             ...     kept.append(theta)
-            ...     theta = jax.tree.map(lambda w, g: w - 0.1 * g, theta, slope(theta))
-            >>> Trajectory.from_arrays([0.0, 0.1, 0.2], kept, arch, loss).max_drift < 0.1
+            ...     theta = jax.tree.map(lambda w, g: w - 0.01 * g, theta, slope(theta))
+            >>> Trajectory.from_arrays([0.0, 0.01, 0.02], kept, arch, loss).max_drift < 0.01
             True
         """
         from .from_arrays import run_of_arrays
