@@ -285,7 +285,7 @@ class TestWrongCalls:
             ("linear 2 3 --metric W9=theta", "`--metric` must name factors of ['W1'], but names 'W9'"),
             ("linear 2 3 --metric W1=thet", "`metric['W1']` must be one of ('theta',), but is 'thet'"),
             ("linear 2 3 --metric W1=mirror", "`metric['W1']` must be one of ('theta',), but is 'mirror'"),
-            ("linear 2 3 --degree 0", "`degree` must be at least 1, but is 0"),
+            ("linear 2 3 --degree 0", "`degree` must be a positive integer, but is 0"),
             ("linear 9 9 9 9 --degree 4", "`degree` must be such that the search has at most"),
             ("linear 2 3 --time-limit 0", "`--time-limit` must be a positive number of seconds, but is 0"),
             ("linear 2 3 --time-limit nan", "but is nan"),

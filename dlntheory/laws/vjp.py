@@ -1,7 +1,8 @@
-r"""Pullbacks $c \mapsto \partial\varphi(\theta)^\top c$ over the ring, for random combinations $c$ of the outputs.
+r"""Vector-Jacobian products $\partial\varphi(\theta)^\top c$ over a ring, for random combinations $c$ of outputs.
 
-One of them reads φ itself; the others are sweeps through the layers that never form the outputs. Combinations of
-rank one span all combinations, and strings of brackets are multilinear in them, so that they lose nothing.
+One of them runs the derivative that JAX has for φ. The others go once forward and once backward through the layers and
+never form the outputs, which may be millions of paths. They have only combinations of rank one; these span all
+combinations, and strings of brackets are multilinear in them, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class InterpretedVjp(AbstractVjp):
 
 
 class ChainVjp(AbstractVjp):
-    r"""The gradient of $u^\top W_L \cdots W_1 v$ by one forward and one backward sweep of vectors: $O(D)$.
+    r"""The gradient of $u^\top W_L \cdots W_1 v$ by one forward and one backward pass of vectors: $O(D)$.
 
     Args:
         arch: an architecture that declares a chain; factors outside it have gradient zero.
@@ -116,7 +117,7 @@ class ChainVjp(AbstractVjp):
 
     @property
     def label(self) -> str:
-        return "chain sweep"
+        return "chain, forward and backward"
 
     @property
     def peak_memory(self) -> int:
@@ -158,7 +159,7 @@ class PathVjp(AbstractVjp):
     """
 
     def __init__(self, arch: Architecture):
-        # A mere declaration is not enough here: a proof rests on the sweep being that of φ.
+        # A mere declaration is not enough here: a proof rests on these being the paths of φ.
         if not isinstance(arch.phi, PathLifting):
             raise ValueError(
                 f"Argument `arch` must be a path lifting (see `relu_network`), but is {arch.name}."
@@ -180,7 +181,7 @@ class PathVjp(AbstractVjp):
 
     @property
     def label(self) -> str:
-        return "path sweep"
+        return "paths, forward and backward"
 
     @property
     def peak_memory(self) -> int:
@@ -216,7 +217,7 @@ class PathVjp(AbstractVjp):
 
 
 def vjp_of(arch: Architecture) -> AbstractVjp:
-    """The cheapest route for an architecture, by what it declares: a sweep if there is one."""
+    """The cheapest route by what φ is: passes through the layers of a chain or a path lifting, else JAX's own."""
     if arch.chain is not None and len(set(arch.chain)) == len(arch.chain):
         return ChainVjp(arch)
     if isinstance(arch.phi, PathLifting):

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._checks import function
 from .._precision import require_float64
 from .base import AbstractLoss, checked_pair
 
@@ -20,6 +21,16 @@ class SampleLoss(AbstractLoss):
         inputs: $X$ (n, d_0), rows are samples.
         targets: $Y$ (n, d_L).
         sample_loss: $\ell(\hat y, y)$ of one prediction and one target; by default $\frac12\|\hat y - y\|^2$.
+
+    Raises:
+        ValueError: shapes that do not match, non-finite entries, or a `sample_loss` that is no function.
+        PrecisionError: JAX is in float32 mode.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> loss = SampleLoss([[1.0, 0.0], [0.0, 2.0]], [1.0, 4.0])
+        >>> float(loss(jnp.zeros((1, 2)))), float(loss.on(jnp.array([0]))(jnp.zeros((1, 2))))
+        (4.25, 0.5)
     """
 
     inputs: jax.Array
@@ -30,7 +41,8 @@ class SampleLoss(AbstractLoss):
         require_float64("SampleLoss")
         x, y = checked_pair(inputs, targets)
         self.inputs, self.targets = jnp.asarray(x), jnp.asarray(y)
-        self.sample_loss = half_squared if sample_loss is None else sample_loss
+        chosen = half_squared if sample_loss is None else sample_loss
+        self.sample_loss = function(chosen, "sample_loss", "of one prediction and one target")
 
     def __call__(self, z: Any) -> jax.Array:
         return jnp.mean(jax.vmap(self.sample_loss)(self.inputs @ jnp.atleast_2d(z).T, self.targets))

@@ -133,6 +133,7 @@ ROWS: dict[str, Row] = {
         losses.CrossEntropyLoss,
         {"inputs": X, "labels": [0, 1, 0], "classes": 2, "reduction": "mean"},
     ),
+    "SampleLoss": Row(losses.SampleLoss, {"inputs": X, "targets": Y, "sample_loss": None}),
     "MatrixCompletionLoss": Row(
         losses.MatrixCompletionLoss,
         {"target": np.eye(2), "mask": np.eye(2) == 1, "reduction": "sum"},

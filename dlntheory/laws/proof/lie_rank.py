@@ -32,6 +32,7 @@ MAX_DEPTH = 10
 _DEPTH_AT_A_POINT = 4
 _WORDS = 2**24
 _SPARE = 4
+_LAST = 64
 _PRIMES_TRIED = 5
 _ROUNDS = 4
 _STOPPED = ("time limit", "interrupted")
@@ -286,6 +287,9 @@ class _Run:
             else:
                 # Lots grow with the rank: fewer calls, and no more strings than are needed.
                 wanted = min(goal - rank + _SPARE, max(64, rank))
+            if deadline.is_over():
+                # Some strings always, for a bound better than none; few, since of large systems each takes long.
+                wanted = min(wanted, _LAST)
             rows = self._strings(depth, wanted, deadline)
             grown = self._span.extend(rows, deadline.is_over)
             yield grown
