@@ -21,7 +21,8 @@ from ._versions import versions as versions
 from .architecture import Architecture as Architecture
 from .citations import cite as cite
 from .claims import verify as verify
-from .compare import Comparison as Comparison, compare as compare
+from .compare import compare as compare
+from .comparison import Comparison as Comparison
 from .families.linear import linear_network as linear_network
 from .families.relu import relu_network as relu_network
 from .from_model import from_model as from_model

@@ -42,7 +42,7 @@ def real_number(
         ValueError: anything else.
     """
     need = f"a {'finite ' if finite else ''}{'positive ' if above == 0 else ''}number"
-    bounds = [
+    bounds: list[tuple[str, float | None, Callable[[Any], bool]]] = [
         (f"of at least {minimum}", minimum, lambda x: x >= minimum),
         ("" if above == 0 else f"above {above}", above, lambda x: x > above),
         (f"of at most {maximum}", maximum, lambda x: x <= maximum),

@@ -25,7 +25,7 @@ PACKAGES = [
     ["reductions"],
     ["solutions"],
     ["theory"],
-    ["compare"],
+    ["compare", "comparison"],
     ["claims"],
     ["report"],
     ["cli"],

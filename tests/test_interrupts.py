@@ -62,7 +62,7 @@ from dlntheory.theory.saddles import (
     greedy_path as greedy,
     path_integration as integration,
 )
-from dlntheory.training.trajectory import INTERRUPTED
+from dlntheory.training.stats import INTERRUPTED
 
 # The package has a function of that name.
 regimes = sys.modules[saddles.PhaseTransition.__module__]

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compare import Comparison, compare
+from ..compare import compare
+from ..comparison import Comparison
 from ..data import digits
 from ..display.text import text_table
 from ..families import linear_network

@@ -59,7 +59,7 @@ def _written_product(traced: TracedMap) -> tuple[str, ...] | None:
     Such a φ needs no arithmetic: deep or wide networks are recognised at once.
     """
     jaxpr = traced.jaxpr.jaxpr
-    factors = {
+    factors: dict[core.Var, tuple[str, ...]] = {
         variable: (name,)
         for variable, (name, shape) in zip(jaxpr.invars, traced.shapes.items(), strict=True)
         if len(shape) == 2

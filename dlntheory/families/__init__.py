@@ -19,7 +19,13 @@ _ordered = sorted(FAMILIES.items())
 FAMILIES.clear()
 FAMILIES.update(_ordered)
 
-__all__ = ["FAMILIES", "Family", "family", *sorted(one.build.__name__ for one in FAMILIES.values())]
+# Known at run time only; a type checker reads the names of families off `__getattr__`.
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    "FAMILIES",
+    "Family",
+    "family",
+    *sorted(one.build.__name__ for one in FAMILIES.values()),
+]
 
 
 def __getattr__(name: str) -> Any:

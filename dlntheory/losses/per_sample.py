@@ -78,8 +78,9 @@ def as_sample_loss(loss: Any) -> Any:
     """
     if isinstance(loss, eqx.Module) and hasattr(loss, "on") and hasattr(loss, "samples"):
         return loss
-    if hasattr(loss, "inputs") and hasattr(loss, "targets"):
-        return SampleLoss(loss.inputs, loss.targets)
+    data = ("inputs", "targets")
+    if all(hasattr(loss, name) for name in data):
+        return SampleLoss(*(getattr(loss, name) for name in data))
     raise ValueError(
         f"Argument `loss` must be a `SampleLoss`, a `Dataset` or a loss module with `samples` and `on(rows)`, but is "
         f"{loss!r}."

@@ -45,4 +45,5 @@ from .save_times import log_times as log_times
 from .settings import Settings as Settings, Training as Training
 from .solve import solve as solve
 from .states_at import states_at as states_at
-from .trajectory import Stats as Stats, Trajectory as Trajectory
+from .stats import Stats as Stats
+from .trajectory import Trajectory as Trajectory

@@ -1,11 +1,10 @@
-"""Trajectories out of arrays that a training loop elsewhere has kept."""
+"""What a trajectory is made of, out of arrays that a training loop elsewhere has kept."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +17,18 @@ from .base import AbstractFlow, State
 from .batches import refuse_traced
 from .recording import LawMonitor, quantities, record
 from .rules.gradient_flow import GradientFlow
-from .trajectory import Stats, Trajectory, trajectory_of
+from .stats import Stats
+
+
+class ArrayRun(NamedTuple):
+    """The arguments of `trajectory_of`, in its order."""
+
+    process: AbstractFlow
+    clock: str
+    ts: np.ndarray
+    rows: dict[str, Any]
+    final: dict[str, Any]
+    stats: Stats
 
 
 @Compiled
@@ -33,16 +43,15 @@ def _rows(flow: AbstractFlow, monitor: LawMonitor | None, ts: Any, states: State
     return jax.lax.map(row, (ts, states))
 
 
-def trajectory_from_arrays(
+def run_of_arrays(
     ts: Any,
     params: Any,
     arch: Architecture,
     loss: Callable[[Any], Any],
     *,
     laws: Callable[[dict[str, Any]], Any] | None,
-    label: str,
-) -> Trajectory:
-    """See `Trajectory.from_arrays`."""
+) -> ArrayRun:
+    """Rows of gradient flow at given parameters; see `Trajectory.from_arrays`."""
     require_float64("Trajectory.from_arrays")
     refuse_traced(ts, params)
     times = real_array(ts, "ts", ndim=1)
@@ -63,8 +72,7 @@ def trajectory_from_arrays(
         compiled=_rows.traces > traces,
     )
     final = {name: leaf[-1] for name, leaf in states.items()}
-    run = trajectory_of(flow, "t", times, {**rows, "state": states}, final, stats)
-    return dataclasses.replace(run, label=str(label))
+    return ArrayRun(flow, "t", times, {**rows, "state": states}, final, stats)
 
 
 def _stacked(arch: Architecture, params: Any, count: int) -> State:

@@ -25,7 +25,8 @@ from .failures import divergence_message
 from .recording import LawMonitor, number_count, quantities, record
 from .save_times import save_grid
 from .solve import MAX_RECORDED, law_monitor
-from .trajectory import INTERRUPTED, Stats, Trajectory, trajectory_of
+from .stats import INTERRUPTED, Stats
+from .trajectory import Trajectory, trajectory_of
 
 #: Save times per compiled call, at most: between calls the host looks at the loss and may stop.
 CHUNK = 16

@@ -13,8 +13,9 @@ from .._checks import integer, real_number
 from .._errors import IntegrationError
 from .._precision import FLOAT32_TOLERANCE_FLOOR, require_float64
 from ..display.progress import progress_bar
-from .backends.diffrax_backend import SOLVERS, RawRun, run_diffrax, solver_of
+from .backends.diffrax_backend import RawRun, run_diffrax
 from .backends.rebased import AbstractRebased, run_rebased
+from .backends.runge_kutta_methods import SOLVERS, solver_of
 from .backends.scipy_backend import run_stiff
 from .base import AbstractFlow, State
 from .batches import Start, check_first_loss, start_of, unbatched
@@ -24,8 +25,9 @@ from .failures import failure_message
 from .recording import LawMonitor, number_count
 from .saddle_starts import warn_of_saddle
 from .save_times import save_grid
+from .stats import INTERRUPTED, Stats
 from .time_reparametrisation import clock_named
-from .trajectory import INTERRUPTED, Stats, Trajectory, trajectory_of
+from .trajectory import Trajectory, trajectory_of
 
 STIFF_METHODS = {"stiff": "LSODA", "radau": "Radau"}
 #: Above this many recorded numbers (0.5 GB) states are kept only if asked for.

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .backends.diffrax_backend import SOLVERS, solver_of, states_along
+from .backends.diffrax_backend import states_along
+from .backends.runge_kutta_methods import SOLVERS, solver_of
 from .base import AbstractFlow, AbstractIteration, AbstractTrainingRule, State
 from .save_times import save_grid
 

@@ -13,36 +13,7 @@ import numpy as np
 from ..architecture import Architecture
 from ..display.displayed import Displayed
 from ..display.text import format_number
-
-#: `Stats.stopped_by` of a run that the user ended with Ctrl-C.
-INTERRUPTED = "interrupted"
-
-
-@dataclasses.dataclass(frozen=True)
-class Stats:
-    """How a run was made.
-
-    Attributes:
-        method: solver or iteration.
-        rtol: relative tolerance per step (`None` for an iteration).
-        atol: absolute tolerance per step, derived from the start unless given (`None` for an iteration).
-        counts: steps accepted and rejected, or evaluations, by name.
-        seconds: wall time of the call.
-        compiled: whether that time includes a compilation.
-        stopped_by: the event that ended the run early, `"interrupted"` if the user did, or `None`.
-        float64: whether JAX computed in float64.
-        warning: how near a reduction came to the edge of its domain, or `None`.
-    """
-
-    method: str
-    rtol: float | None
-    atol: float | None
-    counts: dict[str, int]
-    seconds: float
-    compiled: bool
-    stopped_by: str | None = None
-    float64: bool = True
-    warning: str | None = None
+from .stats import INTERRUPTED, Stats
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,9 +124,10 @@ class Trajectory(Displayed):
             >>> Trajectory.from_arrays([0.0, 0.1, 0.2], kept, arch, loss).max_drift < 0.1
             True
         """
-        from .from_arrays import trajectory_from_arrays
+        from .from_arrays import run_of_arrays
 
-        return trajectory_from_arrays(ts, params, arch, loss, laws=laws, label=label)
+        run = trajectory_of(*run_of_arrays(ts, params, arch, loss, laws=laws))
+        return dataclasses.replace(run, label=str(label))
 
     def plot(self, ax=None):
         """Loss against time on logarithmic axes; returns the axes. See `dlntheory.plotting` for more."""
@@ -189,7 +161,7 @@ class Trajectory(Displayed):
         """
         from .trajectory_storage import read
 
-        return read(path)
+        return Trajectory(**read(path))
 
     def facts(self) -> list[tuple[str, str]]:
         """What a display shows: names and values."""

@@ -2,6 +2,8 @@
 
 A name may hold anything: in a file "/" separates groups, so it is escaped, together with the sign of escape. Dimensions
 of the map are called `out` and `inp` and those of a factor after the factor, so that a factor may be called z.
+
+What is read are the fields of a `Trajectory`, which makes itself from them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..display.files import check_writable, write_beside
-from .trajectory import Stats, Trajectory
+from .stats import Stats
 
 if TYPE_CHECKING:
     import xarray
@@ -25,7 +27,7 @@ _READABLE = ("dlntheory trajectory 1", FORMAT)
 _GROUPS = {"states": "state_", "final": "final_", "drift": "drift_", "monitors": "monitor_"}
 
 
-def to_dataset(trajectory: Trajectory) -> xarray.Dataset:
+def to_dataset(trajectory: Any) -> xarray.Dataset:
     """The trajectory with dimension `time`, that of a batch with `member` (`member0`, …) before it.
 
     Settings and versions stand in the attributes; "/" and "%" in names are written "%2F" and "%25".
@@ -66,7 +68,7 @@ def to_dataset(trajectory: Trajectory) -> xarray.Dataset:
     )
 
 
-def write(trajectory: Trajectory, path: str | os.PathLike[str]) -> None:
+def write(trajectory: Any, path: str | os.PathLike[str]) -> None:
     """Write `to_dataset` as netCDF through h5netcdf, beside an old file and then into its place.
 
     Raises:
@@ -78,8 +80,8 @@ def write(trajectory: Trajectory, path: str | os.PathLike[str]) -> None:
     write_beside(target, lambda beside: beside.write_bytes(content))
 
 
-def read(path: str | os.PathLike[str]) -> Trajectory:
-    """Read what `write` wrote.
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of the trajectory that `write` wrote.
 
     Raises:
         OSError: the file cannot be read.
@@ -103,14 +105,14 @@ def read(path: str | os.PathLike[str]) -> Trajectory:
             f'Argument `path` must be a file with format "{FORMAT}", but {name!r} has {data.attrs.get("format")!r}.'
         )
     try:
-        return _trajectory(data)
+        return _fields(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"Argument `path` must be a whole trajectory, but {name!r} is damaged: {type(error).__name__} {error}."
         ) from error
 
 
-def _trajectory(data: xarray.Dataset) -> Trajectory:
+def _fields(data: xarray.Dataset) -> dict[str, Any]:
     def group(prefix: str) -> dict[str, np.ndarray]:
         return {
             _unescaped(str(name).removeprefix(prefix)): data[name].to_numpy()
@@ -124,9 +126,8 @@ def _trajectory(data: xarray.Dataset) -> Trajectory:
         raise ValueError("its arrays do not fit")
     texts = {name: str(data.attrs[name]) for name in ("label", "architecture", "conventions", "clock")}
     stats = Stats(**json.loads(data.attrs["stats"]))
-    return Trajectory(
-        ts=ts, z=z, loss=loss, stats=stats, **texts, **{**groups, "states": groups["states"] or None}
-    )
+    arrays = {"ts": ts, "z": z, "loss": loss, **groups, "states": groups["states"] or None}
+    return {**arrays, **texts, "stats": stats}
 
 
 def _axes(prefix: str, count: int) -> tuple[str, ...]:

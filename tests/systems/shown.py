@@ -35,7 +35,7 @@ from dlntheory.theory.mean_field.simulation import Simulation
 from dlntheory.theory.mean_field.sweeps import Sweep
 from dlntheory.theory.saddles.greedy_path import GreedyPoint
 from dlntheory.theory.saddles.plateaus import Plateau
-from dlntheory.training.trajectory import Stats
+from dlntheory.training.stats import Stats
 
 TIMES = np.linspace(0.0, 1.0, 4)
 FALL = np.exp(-TIMES)

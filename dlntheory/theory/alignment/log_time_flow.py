@@ -15,7 +15,7 @@ from ..._precision import require_float64
 from ...display.displayed import Displayed
 from ...training import GradientFlow, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
-from ...training.trajectory import INTERRUPTED
+from ...training.stats import INTERRUPTED
 from .admissible_starts import StartWarning, check_not_critical, checked_network, is_admissible, product
 from .observables import AlignmentObservables, observe
 from .problem import SeparableProblem

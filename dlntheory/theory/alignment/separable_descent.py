@@ -16,7 +16,7 @@ from ...display.displayed import Displayed
 from ...display.text import format_number
 from ...training import AbstractIteration, State, Training, Trajectory, iterate
 from ...training.rules.gradient_flow import chain_imbalances
-from ...training.trajectory import INTERRUPTED
+from ...training.stats import INTERRUPTED
 from .admissible_starts import check_not_critical, checked_network, product
 from .problem import SeparableProblem
 from .smoothness import published_smoothness, risk_smoothness, sharper_smoothness

@@ -17,7 +17,7 @@ from ...display.displayed import Displayed
 from ...display.progress import keeps_partial, whole_runs
 from ...training import AbstractEvent, AbstractFlow, GradientFlow, State, Trajectory, solve
 from ...training.backends.scipy_backend import MAX_PARAMETERS
-from ...training.trajectory import INTERRUPTED
+from ...training.stats import INTERRUPTED
 from .chain_inputs import Cost, check_alpha, layers_of, negative_gradient, network_of, scaled
 
 #: The stability limit of an explicit Runge-Kutta step is about 3.3 relaxation times.

@@ -1,4 +1,4 @@
-"""Runge-Kutta integration, explicit or matrix-free implicit, by diffrax; nothing else in the package imports it.
+"""Runge-Kutta integration by diffrax, which nothing outside this folder imports.
 
 `integrate` is the one compiled program of `solve`: a stretch of a run, of one start or of a batch of starts that share
 their steps. `states_along` is the same equation without what belongs to a run on the host (chunks, records, events).
@@ -16,9 +16,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax
 import numpy as np
-import optimistix as optx
 
 from ...display.progress import interruptible
 from ..base import AbstractFlow, State
@@ -36,47 +34,10 @@ from .resumable_stepping import (
     checkpoint_of,
     select,
 )
-
-
-def _matrix_free() -> diffrax.AbstractSolver:
-    """Kvaerno5 whose Newton steps solve by GMRES: Jacobians are only multiplied with, never formed."""
-    linear = lineax.GMRES(rtol=1e-4, atol=1e-12, restart=30, stagnation_iters=60)
-    return diffrax.Kvaerno5(
-        root_finder=diffrax.with_stepsize_controller_tols(optx.Newton)(linear_solver=linear)
-    )
-
+from .runge_kutta_methods import clipped, controller_of
 
 #: Progress callback, called between chunks: the time in units of the clock and the loss.
 ProgressCallback = Callable[[float, float | None], None]
-
-SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {
-    "tsit5": diffrax.Tsit5,
-    "dopri8": diffrax.Dopri8,
-    "krylov": _matrix_free,
-}
-
-
-@functools.cache
-def _named_solver(name: str) -> diffrax.AbstractSolver:
-    return SOLVERS[name]()
-
-
-def solver_of(method: Any) -> diffrax.AbstractSolver | None:
-    """The solver of a name, or the diffrax solver that was given; `None` for anything else.
-
-    Raises:
-        ValueError: a solver without error estimate, which cannot choose its steps.
-    """
-    if isinstance(method, str):
-        return _named_solver(method) if method in SOLVERS else None
-    if not isinstance(method, diffrax.AbstractSolver):
-        return None
-    if not isinstance(method, diffrax.AbstractAdaptiveSolver):
-        raise ValueError(
-            f"Argument `method` must be a solver with an error estimate, which chooses its own steps, but is "
-            f"{type(method).__name__}. For steps of one size use `iterate`."
-        )
-    return method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,39 +99,6 @@ class _Outcome(NamedTuple):
     checkpoint: Checkpoint
 
 
-def _finite_norm(error: Any, is_batched: bool = False) -> Any:
-    """The root mean square, of the worst member of a batch, and large where it is not finite."""
-    if is_batched:
-        leaves = jax.tree.leaves(error)
-        squares = sum(jnp.sum(jnp.square(leaf.reshape(len(leaf), -1)), axis=1) for leaf in leaves)
-        size = jnp.sqrt(jnp.max(squares) / sum(leaf[0].size for leaf in leaves))
-    else:
-        size = optx.rms_norm(error)
-    # A non-finite error estimate would make the next step size nan, and every later step is then rejected.
-    return jnp.where(jnp.isfinite(size), size, 1e10)
-
-
-_member_norm = functools.partial(_finite_norm, is_batched=True)
-
-
-def _controller(solver: Any, is_batched: bool, shortest: Any, rtol: Any, atol: Any) -> Any:
-    # A proportional term keeps an implicit method, whose error estimates jump, from rejecting most of its steps.
-    pcoeff, icoeff = (0.3, 0.4) if isinstance(solver, diffrax.AbstractImplicitSolver) else (0.0, 1.0)
-    return diffrax.PIDController(
-        rtol=rtol,
-        atol=atol,
-        pcoeff=pcoeff,
-        icoeff=icoeff,
-        norm=_member_norm if is_batched else _finite_norm,
-        dtmin=shortest,
-        force_dtmin=False,
-    )
-
-
-def _clipped(controller: Any, grid: Any) -> Any:
-    return diffrax.ClipStepSizeController(controller, step_ts=jnp.where(jnp.isnan(grid), jnp.inf, grid))
-
-
 def for_members(function: Callable[..., Any], is_batched: bool, *, shared: int = 0) -> Callable[..., Any]:
     """A function of a state as one of the states of a batch; its first arguments are shared by the members."""
     if not is_batched:
@@ -205,7 +133,7 @@ def states_along(
         state,
         flow,
         saveat=diffrax.SaveAt(ts=ts),
-        stepsize_controller=_controller(solver, False, None, rtol, atol),
+        stepsize_controller=controller_of(solver, False, None, rtol, atol),
         adjoint=adjoints[derivative](),
         max_steps=max_steps,
     )
@@ -264,8 +192,8 @@ def integrate(
         return jnp.min(event_values(args.events, args.dynamics, clock.time(t), y, is_batched))
 
     # Below the spacing of floats near the end a step no longer moves t: stop there instead of rejecting for ever.
-    inner = _controller(solver, is_batched, 1e-16 * (end - start.t), rtol, atol)
-    inner = _clipped(inner, grid) if settings.step_to_ts else inner
+    inner = controller_of(solver, is_batched, 1e-16 * (end - start.t), rtol, atol)
+    inner = clipped(inner, grid) if settings.step_to_ts else inner
     term = diffrax.ODETerm(field)  # pyright: ignore[reportArgumentType]
     fresh = solver.init(term, here.t, end, here.state, arguments)
     solution = diffrax.diffeqsolve(
@@ -321,8 +249,8 @@ def _zeros(solver: Any, step_to_ts: bool, count: int, shapes: tuple[Any, ...], d
     number = jax.ShapeDtypeStruct((), dtype)
 
     def make(grid: Any, one: Any, state: State) -> Checkpoint:
-        controller = _controller(solver, False, one, one, one)
-        return blank_checkpoint(_clipped(controller, grid) if step_to_ts else controller, solver, state, one)
+        controller = controller_of(solver, False, one, one, one)
+        return blank_checkpoint(clipped(controller, grid) if step_to_ts else controller, solver, state, one)
 
     state = {name: jax.ShapeDtypeStruct(shape, kind) for name, shape, kind in shapes}
     form = eqx.filter_eval_shape(make, jax.ShapeDtypeStruct((count,), dtype), number, state)
