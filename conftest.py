@@ -63,7 +63,11 @@ def enter_page(namespace):
 
 
 def leave_page(namespace):
+    from dlntheory.reductions import base
+
     plt.close("all")
+    for name in [name for name in base._CLASSES if name.startswith("page.")]:
+        del base._CLASSES[name]
     _SURROUNDINGS.pop().close()
     jax.clear_caches()
 

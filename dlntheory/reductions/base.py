@@ -248,12 +248,15 @@ class AbstractReduction(AbstractFlow):
         return {}
 
     def numbers(self) -> int:
-        """How many numbers the state holds."""
-        start = {
-            name: jax.ShapeDtypeStruct(shape, jnp.result_type(float))
-            for name, shape in self.architecture.shapes.items()
-        }
-        return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.initial, start)))
+        """How many numbers the state holds; counted once, by tracing `initial`. Displays show it from then on."""
+        if "_numbers" not in vars(self):
+            start = {
+                name: jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+                for name, shape in self.architecture.shapes.items()
+            }
+            leaves = jax.tree.leaves(jax.eval_shape(self.initial, start))
+            vars(self)["_numbers"] = sum(leaf.size for leaf in leaves)
+        return vars(self)["_numbers"]
 
     def _title(self) -> str:
         return f"{self.label} of {self.architecture.name}"
@@ -262,10 +265,15 @@ class AbstractReduction(AbstractFlow):
         return (self.statement,)
 
     def _facts(self) -> list[tuple[str, Any]]:
-        training = self.training
+        training, numbers = self.training, vars(self).get("_numbers")
+        state = (
+            []
+            if numbers is None
+            else [("state", f"{numbers} numbers, the network has {self.architecture.size}")]
+        )
         return [
             ("validity", self.exactness),
-            ("state", f"{self.numbers()} numbers, the network has {self.architecture.size}"),
+            *state,
             ("loss", "not bound yet" if training is None else training.conventions),
             ("source", in_words(self.source)),
         ]

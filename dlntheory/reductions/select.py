@@ -35,6 +35,7 @@ class ReductionAttempt:
         reduction: the reduction if it applies, else `None`.
         answer: why it applies or not, with the measured number.
         error: the error that says why not, or `None`.
+        numbers: how many numbers the state of the reduction holds, or `None`.
     """
 
     kind: str
@@ -42,6 +43,13 @@ class ReductionAttempt:
     reduction: AbstractReduction | None
     answer: str
     error: NotApplicableError | None = None
+    numbers: int | None = None
+
+    @property
+    def gains(self) -> bool:
+        """Whether the reduction applies and has fewer numbers than the network has parameters."""
+        found, numbers = self.reduction, self.numbers
+        return found is not None and numbers is not None and numbers < found.architecture.size
 
     @property
     def is_of_other_form(self) -> bool:
@@ -66,10 +74,12 @@ class ReductionReport(Displayed):
     @property
     def best(self) -> AbstractReduction | None:
         """The first exact reduction with fewer numbers than the network, else the first exact one, or `None`."""
-        exact = [
-            one.reduction for one in self.attempts if one.reduction is not None and one.kind != ASYMPTOTIC
-        ]
-        return next((found for found in exact if gains(found)), exact[0] if exact else None)
+        return None if self._best is None else self._best.reduction
+
+    @property
+    def _best(self) -> ReductionAttempt | None:
+        exact = [one for one in self.attempts if one.reduction is not None and one.kind != ASYMPTOTIC]
+        return next((one for one in exact if one.gains), exact[0] if exact else None)
 
     def __repr__(self) -> str:
         found = self.best
@@ -83,9 +93,11 @@ class ReductionReport(Displayed):
         return () if self.best is None else (self.best.statement,)
 
     def _facts(self) -> list[tuple[str, str]]:
-        found = self.best
+        found, best = self.best, self._best
         rows = [("found", "none that applies" if found is None else found.label)]
-        return rows if found is None else [*rows, ("state", _saving(found))]
+        if best is not None and best.numbers is not None:
+            rows.append(("state", _saving(best.numbers, self.architecture.size)))
+        return rows
 
     def _tables(self) -> list[tuple[Any, ...]]:
         rows = [
@@ -100,13 +112,7 @@ class ReductionReport(Displayed):
         return [f"For networks of another form: {', '.join(others)}."] if others else []
 
 
-def gains(reduction: AbstractReduction) -> bool:
-    """Whether a reduction has fewer numbers than the network has parameters."""
-    return reduction.numbers() < reduction.architecture.size
-
-
-def _saving(reduction: AbstractReduction) -> str:
-    numbers, size = reduction.numbers(), reduction.architecture.size
+def _saving(numbers: int, size: int) -> str:
     saved = "" if numbers < size else ": nothing is saved by it"
     return f"{numbers} numbers, the network has {size}{saved}"
 
@@ -173,7 +179,7 @@ def try_reductions(
                 return ReductionReport(arch, tuple(attempts), interrupted=True)
             found = attempts[-1].reduction
             applies = applies or found is not None
-            if found is not None and gains(found) and not everything:
+            if attempts[-1].gains and not everything:
                 break
     return ReductionReport(arch, tuple(attempts))
 
@@ -207,9 +213,9 @@ def _attempted(
     found = (
         f"{condition.requirement}: off by {format_number(condition.measured)}" if condition.tolerance else ""
     )
-    return ReductionAttempt(
-        cls.kind, _name(cls), reduction, "; ".join(filter(None, (found, _saving(reduction))))
-    )
+    numbers = reduction.numbers()
+    answer = "; ".join(filter(None, (found, _saving(numbers, arch.size))))
+    return ReductionAttempt(cls.kind, _name(cls), reduction, answer, numbers=numbers)
 
 
 def _reason(error: NotApplicableError) -> str:

@@ -162,39 +162,46 @@ def test_zero_layer_is_no_balanced_start():
         try_reductions(arch, {"W1": jnp.zeros((3, 2))})
 
 
-class CopiedNeuronFlow(dln.AbstractReduction):
+def copied_neuron_flow():
     """A reduction as a reader writes it in a notebook: one class and nothing else."""
 
-    label = "flow of two copies"
-    statement = r"\dot a = -2 f'(2 a^2)\, a"
-    source = "symmetry under exchange"
+    class CopiedNeuronFlow(dln.AbstractReduction):
+        label = "flow of two copies"
+        statement = r"\dot a = -2 f'(2 a^2)\, a"
+        source = "symmetry under exchange"
 
-    def condition(self, theta0):
-        u, v = (np.asarray(theta0[name]) for name in self.architecture.shapes)
-        return dln.Condition(requirement="u = v", measured=float(np.max(np.abs(u - v))), tolerance=1e-12)
+        def condition(self, theta0):
+            u, v = (np.asarray(theta0[name]) for name in self.architecture.shapes)
+            return dln.Condition(requirement="u = v", measured=float(np.max(np.abs(u - v))), tolerance=1e-12)
 
-    @classmethod
-    def from_start(cls, arch, theta0, loss=None):
-        if arch.name != "copied neuron":
-            raise dln.NotApplicableError("Argument `arch` must be the copied neuron.")
-        return super().from_start(arch, theta0, loss)
+        @classmethod
+        def from_start(cls, arch, theta0, loss=None):
+            if arch.name != "copied neuron":
+                raise dln.NotApplicableError("Argument `arch` must be the copied neuron.")
+            return super().from_start(arch, theta0, loss)
 
-    def initial(self, theta0):
-        return {"a": theta0["u"]}
+        def initial(self, theta0):
+            return {"a": theta0["u"]}
 
-    def velocity(self, t, state):
-        return {"a": -jax.grad(self.training.loss)(self.output(state)) * state["a"]}
+        def velocity(self, t, state):
+            return {"a": -jax.grad(self.training.loss)(self.output(state)) * state["a"]}
 
-    def output(self, state):
-        return state["a"] ** 2
+        def output(self, state):
+            return state["a"] ** 2
+
+    return CopiedNeuronFlow
 
 
 def test_a_class_of_a_notebook_is_tried_and_replaced_when_its_cell_runs_again():
     arch = dln.Architecture(lambda p: p["u"] * p["v"], {"u": (), "v": ()}, name="copied neuron")
+    flow = copied_neuron_flow()
     found = reduce(arch, {"u": 0.5, "v": 0.5})
-    assert type(found) is CopiedNeuronFlow
+    assert type(found) is flow
     assert found.numbers() == 1
-    assert type(reduce(arch, {"u": 0.5, "v": 0.6})) is not CopiedNeuronFlow
+    assert "1 numbers, the network has 2" in str(found)
+    assert type(reduce(arch, {"u": 0.5, "v": 0.6})) is not flow
+    again = copied_neuron_flow()
+    assert type(reduce(arch, {"u": 0.5, "v": 0.5})) is again
     names = [cls.__name__ for cls in base.reductions()]
     assert len(names) == len(set(names))
     with pytest.raises(TypeError, match=r"must define \['statement', 'source'\]"):

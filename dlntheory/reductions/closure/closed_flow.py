@@ -15,6 +15,8 @@ from ...families.relu import PathLifting
 from ...training import State, Training
 from ..base import CLOSURE, AbstractReduction, Condition, FormError
 from .closed_system import AbstractClosedSystem
+from .closure_search import search_closure
+from .search_outcome import FULL_SPACE, explanation
 
 
 class ClosedFlow(AbstractReduction):
@@ -67,20 +69,16 @@ class ClosedFlow(AbstractReduction):
     def from_start(
         cls, arch: Architecture, theta0: Mapping[str, Any], loss: Any = None, *, time_limit: float = 20.0
     ) -> Self:
-        # Imported here, since the search makes the flows that it finds.
-        from .closure_result import FULL_SPACE
-        from .closure_search import find_closure
-
         if isinstance(arch.phi, PathLifting):
             raise FormError(f"Argument `arch` must be no path lifting for a closure, but {arch.name} is one.")
-        found = find_closure(arch, time_limit=time_limit, progress=False)
-        if not found.is_closed:
-            raise NoReductionError(f"{found.status}: {found.explanation}")
+        found = search_closure(arch, time_limit=time_limit)
+        if found.system is None:
+            raise NoReductionError(f"{found.status}: {explanation(found.attempts)}")
         if found.status == FULL_SPACE:
             raise NoReductionError(
                 f"{found.status}: the observables determine the {arch.size} parameters up to finitely many choices"
             )
-        return found.dynamics(loss)  # pyright: ignore[reportReturnType]
+        return cls(arch, found.system, loss)
 
     def check_training(self, training: Training) -> None:
         training.check(self.architecture)

@@ -20,11 +20,7 @@ from ...laws.conservation import laws_to_build_on
 from .closed_flow import ClosedFlow
 from .closed_system import AbstractClosedSystem, Observable, ObservableLaw
 from .observable_ranks import Jacobians, Ranks
-
-CLOSED_IN_Z = "closed in z"
-CLOSED = "closed"
-FULL_SPACE = "full space: no reduction"
-OPEN = "open"
+from .search_outcome import ClosureAttempt, explanation
 
 _MAX_LINES = 14
 _UNSTABLE = (
@@ -55,25 +51,6 @@ class Sizes:
     def is_gain(self) -> bool:
         """Whether the closed system has fewer numbers than the network."""
         return min(self.entries, self.integrated) < self.parameters
-
-
-@dataclasses.dataclass(frozen=True)
-class ClosureAttempt:
-    """How a search went.
-
-    Attributes:
-        level: `"words"` or `"entries"`.
-        closed: whether it ended.
-        reason: what stopped it, or what was needed, in words.
-        offending: the degree, in each parameter array, of what could not be added.
-        collected: the observables by then, in plain text.
-    """
-
-    level: str
-    closed: bool
-    reason: str
-    offending: dict[str, int] | None = None
-    collected: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -123,7 +100,7 @@ class Closure(Displayed):
     @property
     def explanation(self) -> str:
         """Why it is open, or what the status means, in words."""
-        return "; ".join(attempt.reason for attempt in self.attempts if attempt.reason)
+        return explanation(self.attempts)
 
     @property
     def offending(self) -> dict[str, int] | None:

@@ -1,4 +1,4 @@
-"""`find_closure`: a closed system of observables that training obeys, found automatically."""
+"""The search behind `find_closure`: words in the matrices of φ first, then single entries."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 
 from ..._errors import NoReductionError
 from ...architecture import Architecture
-from ...display.progress import keeps_partial, waiting
+from ...display.progress import keeps_partial
 from ...exact.reading import read_program
 from ...exact.rings.polynomials import Polynomials, TermCounts
 from ...exact.words.reading import NoWords, WordForm, read_words, word_text
 from .ansatz_observables import Hint, gram_labels, parameter_matrices, proposed_hints, read_hint
 from .closed_system import AbstractClosedSystem
-from .closure_result import CLOSED, CLOSED_IN_Z, FULL_SPACE, OPEN, Closure, ClosureAttempt
 from .observable_ranks import MAX_ENTRIES, Jacobians, entry_jacobians, word_jacobians
 from .scalars.scalar_equations import CoefficientsTooLargeError, Pieces, assembled, pieces_of
 from .scalars.scalar_search import EntrySearch, Grading
 from .scalars.scalar_system import EntrySystem
+from .search_outcome import CLOSED, CLOSED_IN_Z, FULL_SPACE, OPEN, ClosureAttempt, SearchOutcome
 from .words.matrix_system import WordSystem
 from .words.scalar_law_rewriting import Rule
 from .words.word_search import OpenWords, close_words, powers_text, scalar_rules
@@ -37,7 +37,7 @@ _MAX_DENOMINATOR = 10**6
 INTERRUPTED = "interrupted"
 
 
-def find_closure(
+def search_closure(
     arch: Architecture,
     hints: Sequence[Any] = (),
     *,
@@ -48,67 +48,9 @@ def find_closure(
     level: Level = "auto",
     propose: bool = True,
     seed: int = 0,
-    progress: bool | None = None,
-) -> Closure:
-    r"""Observables $o$ of the parameters with $\dot o = -T(o)[\nabla f(z)]$ and $z = z(o)$, for every loss $f$.
-
-    First φ is read as words in its matrices, and the words are closed: matrix equations that hold for all widths, in
-    milliseconds. Where φ has no such reading, or its words do not close, single entries are closed: exactly, modulo a
-    prime, with coefficients found over the rationals and verified at fresh points.
-
-    Args:
-        arch: the architecture; φ must be polynomial.
-        hints: further observables to start from: texts such as `"tr(W2 W2^T)"`, `"det(W2)"`, `"W3 W2 W2^T W3^T"`,
-            polynomial JAX functions of the parameters, or SymPy expressions in the symbols of `arch.symbolic()`.
-        max_degree: the largest degree of an observable that is not part of $z$.
-        max_generators: the largest number of observables.
-        time_limit: seconds, for all attempts together.
-        balanced: scalar laws to use, $D_l = W_{l+1}^\top W_{l+1} - W_l W_l^\top = \lambda_l I$, as `{l: lambda}`, or
-            one λ for all; the result then holds only for starts that meet them, which its dynamics measures.
-        level: `"words"` or `"entries"` to try only one.
-        propose: add traces and determinants of the factors where entries do not close by themselves.
-        seed: determines all random points.
-        progress: count the seconds on a line; by default on a terminal and in a notebook.
-
-    Returns:
-        A `Closure`. A search that meets a bound is no error: its status is `"open"`. So it is after Ctrl-C, with
-        `interrupted` set and the attempts so far, the last with the observables that it had collected.
-
-    Raises:
-        ValueError: φ divides by parameters, a malformed argument, a hint that names no factor, a λ for an interface
-            that φ does not have.
-        UnsupportedPrimitiveError: φ is not polynomial; the message names the operation and its line.
-        NoReductionError: `balanced` is given, but φ is not one word in its matrices.
-
-    Validity:
-        Exact for gradient flow with equal layer rates, for every differentiable loss of $z$. The observables are a
-        closed set, not proven to be the smallest one.
-
-    References:
-        Derived for dlntheory, in the setting of [marcotte2026intrinsic].
-
-    Example:
-        >>> import dlntheory as dln, jax.numpy as jnp
-        >>> arch = dln.Architecture(lambda p: p["U"] @ p["U"].T, {"U": (4, 9)}, name="tied")
-        >>> find_closure(arch)
-        Closure(tied: closed in z, 36 parameters -> 16 numbers)
-    """
+) -> SearchOutcome:
+    """The search of `find_closure`, with the same arguments, without what displays of its result show."""
     _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
-    with waiting(f"closing the dynamics of {arch.name}", progress):
-        return _search(arch, hints, max_degree, max_generators, time_limit, balanced, level, propose, seed)
-
-
-def _search(
-    arch: Architecture,
-    hints: Sequence[Any],
-    max_degree: int,
-    max_generators: int,
-    time_limit: float,
-    balanced: Mapping[int, float] | float | None,
-    level: Level,
-    propose: bool,
-    seed: int,
-) -> Closure:
     started = time.perf_counter()
     deadline = started + time_limit
     named = [read_hint(arch, hint) for hint in hints]
@@ -129,8 +71,8 @@ def _search(
         used: Sequence[str] = (),
         jacobians: Any = lambda: None,
         interrupted: bool = False,
-    ) -> Closure:
-        return Closure(
+    ) -> SearchOutcome:
+        return SearchOutcome(
             architecture=arch,
             status=status,
             level=attempts[-1].level,
@@ -141,7 +83,7 @@ def _search(
             system=system,
             jacobians=jacobians,
             interrupted=interrupted,
-        ).prepare(deadline)
+        )
 
     rules: tuple[Rule, ...] = ()
     if isinstance(form, NoWords):

@@ -32,7 +32,7 @@ class AbstractEntrywiseFlow(AbstractReduction):
 
     The state holds what evolves and the laws, so that one object serves every start. A subclass reads its form in
     `form_of` and says the `degree` of φ; `is_product` says that its roles are multiplied, so that each may have a
-    learning rate of its own.
+    learning rate of its own. It declares the constructor again: to type checkers a module without one takes its fields.
     """
 
     positions: np.ndarray
@@ -135,6 +135,16 @@ class AbstractLawFlow(AbstractEntrywiseFlow):
     r"""$\dot p = -K(p, h)\, T^\top \nabla f$ entry by entry, with a law $h$ of degree two of the same entry."""
 
     law: ClassVar[str]
+
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @abc.abstractmethod
     def speed(self, state: State) -> Any:

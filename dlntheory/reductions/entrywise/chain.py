@@ -47,6 +47,16 @@ class ScalarChainFlow(AbstractLawFlow):
     order = 115.0
     law = "c"
 
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
     @classmethod
     def form_of(cls, arch: Architecture) -> EntrywiseForm:
         return product_form(arch, "the flow of scalar chains")

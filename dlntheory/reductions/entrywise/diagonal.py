@@ -48,6 +48,16 @@ class DiagonalFlow(AbstractLawFlow):
     law = "lambda"
     degree = 2
 
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
     @classmethod
     def form_of(cls, arch: Architecture) -> EntrywiseForm:
         return product_form(arch, "the diagonal flow", depth=2)

@@ -55,6 +55,16 @@ class PowersFlow(AbstractEntrywiseFlow):
     order = 130.0
     is_product = False
 
+    def __init__(
+        self,
+        arch: Architecture,
+        loss: Any = None,
+        *,
+        weight_decay: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+    ):
+        super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
+
     @classmethod
     def form_of(cls, arch: Architecture) -> EntrywiseForm:
         return difference_form(arch, None, "the flow of a difference of powers")

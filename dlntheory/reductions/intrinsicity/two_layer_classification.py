@@ -173,11 +173,8 @@ def _classified(
     if count == own or count <= other:
         return False, case, "relaxed balanced"
     sign, unseen = ("positive", "Z") if p else ("negative", "Z^T")
-    return (
-        False,
-        "",
-        f"{' < '.join(names)}: the {sign} directions that {unseen} does not see are not determined",
-    )
+    reason = f"{' < '.join(names)}: the {sign} directions that {unseen} does not see are not determined"
+    return False, "", reason
 
 
 @dataclasses.dataclass(frozen=True)

@@ -312,7 +312,7 @@ def test_flow_describes_itself():
     closure = find_closure(dln.linear_network((3, 6, 2)))
     flow = closure.dynamics()
     assert "every start" in flow.exactness
-    assert "2508.07370" in str(flow)
+    assert "Marcotte" in str(flow)
     assert flow.condition({}).holds
     large = find_closure(dln.Architecture(residual, BLOCKS, name="a"), level="entries")
     assert "T(o)" in large.dynamics().statement

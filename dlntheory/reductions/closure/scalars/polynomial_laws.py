@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,24 +14,34 @@ from ....exact.linear_algebra import DEFAULT_PRIME, combined, modular_nullspace,
 from ....exact.polynomial_span import Samples
 from ....exact.rings.polynomials import SparsePolynomial, sum_of_products
 from ..closed_system import ObservableLaw
-from .scalar_system import EntrySystem, combination_expression, table
+from .monomial_sums import combination_expression, table
+from .scalar_equations import EntryClosure
 
 _MAX_PRODUCTS = 400
 _ONE = SparsePolynomial({(): 1})
 
 
-def polynomial_laws(system: EntrySystem, seed: int = 0) -> tuple[ObservableLaw, ...]:
-    """Functionally independent combinations of the observables, then of products of two, that are conserved."""
-    closure, size = system.closure, system.numbers
+def polynomial_laws(
+    closure: EntryClosure, dimension: int, symbols: Sequence[sympy.Symbol], seed: int = 0
+) -> tuple[ObservableLaw, ...]:
+    """Functionally independent combinations of the observables, then of products of two, that are conserved.
+
+    Args:
+        closure: the observables and their equations.
+        dimension: the number of parameters.
+        symbols: what the observables are called.
+        seed: determines the points.
+    """
+    size = len(closure.generators)
     singles = [(n,) for n in range(size)]
     pairs = list(itertools.combinations_with_replacement(range(size), 2))
     polynomials = [generator.polynomial for generator in closure.generators]
     directions = len(closure.pieces)
     count = (size + len(pairs)) // max(1, directions) + 10
-    samples = Samples(system.dimension, count, DEFAULT_PRIME, np.random.default_rng(seed))
+    samples = Samples(dimension, count, DEFAULT_PRIME, np.random.default_rng(seed))
     values = np.array([samples.values(p) for p in polynomials])
-    rates = _rates(system, samples, values)
-    found, gradients = [], np.zeros((0, system.dimension), dtype=np.int64)
+    rates = _rates(closure, samples, values)
+    found, gradients = [], np.zeros((0, dimension), dtype=np.int64)
     for monomials in (singles, singles + pairs):
         if len(monomials) > _MAX_PRODUCTS:
             break
@@ -48,14 +58,13 @@ def polynomial_laws(system: EntrySystem, seed: int = 0) -> tuple[ObservableLaw, 
             grown = np.concatenate([gradients, samples.gradient(polynomial)[:, 0][None]])
             if modular_rank(grown, samples.prime) > len(gradients):
                 gradients = grown
-                found.append(_entry_law(system, terms))
+                found.append(_entry_law(symbols, terms))
     return tuple(found)
 
 
-def _rates(system: EntrySystem, samples: Samples, values: np.ndarray) -> np.ndarray:
+def _rates(closure: EntryClosure, samples: Samples, values: np.ndarray) -> np.ndarray:
     """(pieces, observables, points) derivatives of the observables along the pieces of $z$."""
-    closure = system.closure
-    rates = np.zeros((len(closure.pieces), system.numbers, samples.count), dtype=np.int64)
+    rates = np.zeros((len(closure.pieces), len(closure.generators), samples.count), dtype=np.int64)
     for (generator, piece), entry in closure.table.items():
         for monomial, value in entry.items():
             scale = value.numerator * pow(value.denominator, -1, samples.prime) % samples.prime
@@ -72,11 +81,11 @@ def _rate(samples: Samples, values: np.ndarray, rates: np.ndarray, monomial: tup
     return total
 
 
-def _entry_law(system: EntrySystem, terms: Mapping[tuple[int, ...], Fraction]) -> ObservableLaw:
-    one = table([terms], system.numbers)
+def _entry_law(symbols: Sequence[sympy.Symbol], terms: Mapping[tuple[int, ...], Fraction]) -> ObservableLaw:
+    one = table([terms], len(symbols))
 
     def value(state: Mapping[str, Any]) -> Any:
         return one(state["o"])[0]
 
-    expression = combination_expression(dict(terms), system.symbols)
+    expression = combination_expression(dict(terms), symbols)
     return ObservableLaw(str(expression), sympy.latex(expression), value)

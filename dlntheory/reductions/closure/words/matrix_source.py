@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ....exact.words.reading import Word
 from .observable_names import identifiers
 from .scalar_law_rewriting import Product, Scalars
+from .word_notation import WordNotation
 from .word_search import MatrixTerm
 
-if TYPE_CHECKING:
-    from .matrix_system import WordSystem
 
-
-def word_source(system: WordSystem) -> str:
+def word_source(notation: WordNotation) -> str:
     """The functions `initial`, `output`, `velocity` and the constants that they need."""
-    return _Writer(system).text()
+    return _Writer(notation).text()
 
 
 class _Writer:
     """Collects the lines; one identifier for each observable, letter, gradient and constant."""
 
-    def __init__(self, system: WordSystem):
-        self.system, self.form = system, system.closure.form
-        states = list(system.names.values())
-        gradients = [system.gradient_name(number) for number in range(len(self.form.blocks))]
+    def __init__(self, notation: WordNotation):
+        self.notation, self.form = notation, notation.closure.form
+        states = list(notation.names.values())
+        gradients = [notation.gradient_name(number) for number in range(len(self.form.blocks))]
         self.letters = identifiers(list(self.form.letters), [*states, *gradients])
-        self.lambdas = {rule.number: f"lambda_{rule.number}" for rule in system.closure.rules}
+        self.lambdas = {rule.number: f"lambda_{rule.number}" for rule in notation.closure.rules}
         self.constants = [name for name, source in self.form.letters.items() if source.factor is None]
 
     def text(self) -> str:
@@ -41,7 +39,7 @@ class _Writer:
 
     def _header(self) -> list[str]:
         lines = ["import jax.numpy as jnp"]
-        values = {rule.number: rule.value for rule in self.system.closure.rules}
+        values = {rule.number: rule.value for rule in self.notation.closure.rules}
         constants = [f"{self.lambdas[number]} = {value!r}" for number, value in values.items()]
         constants += [
             f"{self.letters[name]} = {array_literal(self.form.letters[name].value)}"
@@ -58,14 +56,14 @@ class _Writer:
             array = f"theta[{source.factor!r}]" + (f"[{index}]" if index else "")
             lines.append(f"    {self.letters[name]} = jnp.reshape(jnp.asarray({array}), {source.shape})")
         lines.append("    return {")
-        for word, name in self.system.names.items():
+        for word, name in self.notation.names.items():
             product = " @ ".join(self.letters[letter] + (".T" if flipped else "") for letter, flipped in word)
             lines.append(f"        {name!r}: {product},")
         return "\n".join([*lines, "    }"])
 
     def _observe(self) -> str:
         lines = ["def output(state):", '    """z of the observables."""', *self._unpacked()]
-        blocks = zip(self.form.blocks, self.system.closure.blocks, strict=True)
+        blocks = zip(self.form.blocks, self.notation.closure.blocks, strict=True)
         values = [
             self._sum(
                 [
@@ -99,11 +97,11 @@ class _Writer:
             "    g = jnp.ravel(grad_f(output(state)))",
         ]
         for number, block in enumerate(self.form.blocks):
-            name, index = self.system.gradient_name(number), _index(block.positions.ravel())
+            name, index = self.notation.gradient_name(number), _index(block.positions.ravel())
             lines.append(f"    {name} = jnp.reshape(g[{index}], {block.shape})")
         lines.append("    return {")
-        for word, name in self.system.names.items():
-            terms = self.system.closure.equations[word]
+        for word, name in self.notation.names.items():
+            terms = self.notation.closure.equations[word]
             shape = self.form.shape_of(word)
             value = self._sum([(t.scalars, t.coefficient, self._term(t)) for t in terms]) if terms else ""
             lines.append(
@@ -112,11 +110,11 @@ class _Writer:
         return "\n".join([*lines, "    }"])
 
     def _unpacked(self) -> list[str]:
-        names = list(self.system.names.values())
+        names = list(self.notation.names.values())
         return [f"    {name} = state[{name!r}]" for name in names]
 
     def _term(self, term: MatrixTerm) -> str:
-        gradient = self.system.gradient_name(term.block) + (".T" if term.flipped else "")
+        gradient = self.notation.gradient_name(term.block) + (".T" if term.flipped else "")
         parts = [*map(self._factor, term.left), gradient, *map(self._factor, term.right)]
         return " @ ".join(parts)
 
@@ -124,7 +122,7 @@ class _Writer:
         return " @ ".join(map(self._factor, product)) or f"jnp.eye({size})"
 
     def _factor(self, word: Word) -> str:
-        name, flipped = self.system.factor_name(word)
+        name, flipped = self.notation.factor_name(word)
         return self.letters.get(name, name) + (".T" if flipped else "")
 
     def _sum(self, terms: Sequence[tuple[Scalars, Fraction, str]]) -> str:

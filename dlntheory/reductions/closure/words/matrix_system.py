@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -18,8 +18,10 @@ from ....exact.words.terms import transpose
 from ....training import State, Training
 from ..closed_system import AbstractClosedSystem, Observable, ObservableLaw
 from .factor_form import FactorForm
-from .observable_names import observable_names
+from .matrix_source import word_source
 from .scalar_law_rewriting import Product, Scalars, scalar_value
+from .trace_laws import trace_laws
+from .word_notation import WordNotation, joined, signed
 from .word_search import MatrixTerm, WordClosure, powers_text
 
 
@@ -32,18 +34,12 @@ class WordSystem(AbstractClosedSystem):
     Attributes:
         closure: the same.
         names: the name of each word in the equations.
+        notation: how products of observables are written.
     """
 
     def __init__(self, closure: WordClosure):
-        self.closure = closure
-        given = {canonical(word) for word in closure.form.words}
-        of_z = [canonical(word) in given for word in closure.observables]
-        names = observable_names(sum(of_z), len(of_z) - sum(of_z), closure.form.letters)
-        first, others = iter(names[: sum(of_z)]), iter(names[sum(of_z) :])
-        self.names = {
-            word: next(first if belongs else others)
-            for word, belongs in zip(closure.observables, of_z, strict=True)
-        }
+        self.closure, self.notation = closure, WordNotation(closure)
+        self.names = self.notation.names
         self._rules = {rule.number: rule for rule in closure.rules}
 
     @functools.cached_property
@@ -103,9 +99,7 @@ class WordSystem(AbstractClosedSystem):
 
     @functools.cached_property
     def laws(self) -> tuple[ObservableLaw, ...]:
-        from .trace_laws import trace_laws
-
-        return trace_laws(self)
+        return trace_laws(self.notation)
 
     def degrees(self, word: Word) -> dict[str, int]:
         """The degree of a word in each parameter array."""
@@ -137,7 +131,9 @@ class WordSystem(AbstractClosedSystem):
         flat = jnp.asarray(np.asarray(form.constant, dtype=np.float64).ravel())
         for block, expression in zip(form.blocks, self.closure.blocks, strict=True):
             for (scalars, product), coefficient in expression.items():
-                value = self._scale(coefficient, scalars) * self.multiplied(product, state, block.shape[0])
+                value = self._scale(coefficient, scalars) * self.notation.multiplied(
+                    product, state, block.shape[0]
+                )
                 flat = flat.at[block.positions].add(value)
         return flat.reshape(form.shape)
 
@@ -198,28 +194,7 @@ class WordSystem(AbstractClosedSystem):
         return found
 
     def python(self) -> str:
-        from .matrix_source import word_source
-
-        return word_source(self)
-
-    def factor_name(self, word: Word) -> tuple[str, bool]:
-        """The name of an observable or constant letter that stands in a product, and whether it is transposed."""
-        if word in self.names:
-            return self.names[word], False
-        if transpose(word) in self.names:
-            return self.names[transpose(word)], True
-        return word[0]
-
-    def gradient_name(self, block: int) -> str:
-        """`G`, or `G1`, `G2`, … where $z$ has several blocks; `grad` where a factor is called so."""
-        names = (
-            ["G"]
-            if len(self.closure.form.blocks) == 1
-            else [f"G{n + 1}" for n in range(len(self.closure.form.blocks))]
-        )
-        if set(names) & set(self.closure.form.letters):
-            names = [name.replace("G", "grad") for name in names]
-        return names[block]
+        return word_source(self.notation)
 
     def _values(self, matrices: Mapping[str, Any]) -> State:
         arrays = {name: jnp.asarray(value) for name, value in matrices.items()}
@@ -228,30 +203,17 @@ class WordSystem(AbstractClosedSystem):
     def _scale(self, coefficient: Fraction, scalars: Scalars) -> float:
         return float(coefficient) * scalar_value(scalars, self._rules)
 
-    def multiplied(self, product: Product, state: Mapping[str, Any], size: int = 1) -> Any:
-        """The value of a product of observables; the identity of this size if there is no factor."""
-        value = None
-        for word in product:
-            name, flipped = self.factor_name(word)
-            source = self.closure.form.letters.get(name) if name not in state else None
-            matrix = (
-                state[name] if source is None else jnp.asarray(np.asarray(source.value, dtype=np.float64))
-            )
-            matrix = matrix.T if flipped else matrix
-            value = matrix if value is None else value @ matrix
-        return jnp.eye(size) if value is None else value
-
     def _sided(self, term: MatrixTerm, gradient: Any, state: State) -> Any:
         value = gradient.T if term.flipped else gradient
         if term.left:
-            value = self.multiplied(term.left, state) @ value
-        return value @ self.multiplied(term.right, state) if term.right else value
+            value = self.notation.multiplied(term.left, state) @ value
+        return value @ self.notation.multiplied(term.right, state) if term.right else value
 
     def _derivative(self, terms: tuple[MatrixTerm, ...], shape: tuple[int, int]) -> sympy.Expr:
         total: Any = sympy.ZeroMatrix(*shape)
         for term in terms:
             block = self.closure.form.blocks[term.block]
-            gradient = sympy.MatrixSymbol(self.gradient_name(term.block), *block.shape)
+            gradient = sympy.MatrixSymbol(self.notation.gradient_name(term.block), *block.shape)
             value = self._symbolic(term.left, gradient.T if term.flipped else gradient, term.right)
             scale = sympy.Rational(term.coefficient.numerator, term.coefficient.denominator)
             for number in term.scalars:
@@ -268,35 +230,25 @@ class WordSystem(AbstractClosedSystem):
         return value
 
     def _symbol(self, word: Word) -> Any:
-        name, flipped = self.factor_name(word)
+        name, flipped = self.notation.factor_name(word)
         shape = self.closure.form.shape_of(transpose(word) if flipped else word)
         symbol = sympy.MatrixSymbol(name, *shape)
         return symbol.T if flipped else symbol
 
-    def product_text(self, product: Product) -> str:
-        """A product of observables in plain text."""
-        factors = (self.factor_name(word) for word in product)
-        return " ".join(name + ("^T" if flipped else "") for name, flipped in factors) or "I"
-
     def _term_text(self, term: MatrixTerm) -> str:
         parts = [f"λ{number}" for number in term.scalars]
-        parts += [self.product_text(term.left)] if term.left else []
-        parts += [self.gradient_name(term.block) + ("^T" if term.flipped else "")]
-        parts += [self.product_text(term.right)] if term.right else []
-        return _signed(term.coefficient, " ".join(parts))
-
-    def product_latex(self, product: Product) -> str:
-        """A product of observables in LaTeX."""
-        factors = (self.factor_name(word) for word in product)
-        return " ".join(
-            _powers([latex_name(name) + (r"^{\top}" if flipped else "") for name, flipped in factors])
-        )
+        parts += [self.notation.product_text(term.left)] if term.left else []
+        parts += [self.notation.gradient_name(term.block) + ("^T" if term.flipped else "")]
+        parts += [self.notation.product_text(term.right)] if term.right else []
+        return signed(term.coefficient, " ".join(parts))
 
     def _term_latex(self, term: MatrixTerm) -> str:
-        gradient = _gradient_latex(self.gradient_name(term.block)) + (r"^{\top}" if term.flipped else "")
+        gradient = _gradient_latex(self.notation.gradient_name(term.block)) + (
+            r"^{\top}" if term.flipped else ""
+        )
         parts = [rf"\lambda_{{{number}}}" for number in term.scalars]
-        parts += [self.product_latex(term.left), gradient, self.product_latex(term.right)]
-        return _signed(term.coefficient, " ".join(part for part in parts if part), latex=True)
+        parts += [self.notation.product_latex(term.left), gradient, self.notation.product_latex(term.right)]
+        return signed(term.coefficient, " ".join(part for part in parts if part), latex=True)
 
 
 def _content(array: Any) -> Any:
@@ -308,46 +260,9 @@ def _gradient_latex(name: str) -> str:
     return latex_name(name).replace(r"\mathrm{grad}", r"\nabla f")
 
 
-def _powers(factors: list[str]) -> list[str]:
-    """Equal neighbours as powers."""
-    found: list[tuple[str, int]] = []
-    for factor in factors:
-        if found and found[-1][0] == factor:
-            found[-1] = (factor, found[-1][1] + 1)
-        else:
-            found.append((factor, 1))
-    return [
-        factor if count == 1 else f"({factor})^{{{count}}}" if "^" in factor else f"{factor}^{{{count}}}"
-        for factor, count in found
-    ]
-
-
-def _signed(coefficient: Fraction, text: str, *, latex: bool = False) -> str:
-    size = abs(coefficient)
-    if size == 1:
-        shown = ""
-    elif latex and size.denominator != 1:
-        shown = rf"\tfrac{{{size.numerator}}}{{{size.denominator}}} "
-    else:
-        shown = f"{size} "
-    return ("-" if coefficient < 0 else "") + shown + text
-
-
-def _joined(terms: list[str]) -> str:
-    text = terms[0] if terms else "0"
-    for term in terms[1:]:
-        text += f" - {term[1:]}" if term.startswith("-") else f" + {term}"
-    return text
-
-
 def _negated(terms: list[str], *, latex: bool = False) -> str:
     if not terms:
         return "0"
     if len(terms) == 1 and not terms[0].startswith("-"):
         return f"-{terms[0]}"
-    return rf"-\left({_joined(terms)}\right)" if latex else f"-({_joined(terms)})"
-
-
-def weighted_text(terms: Sequence[tuple[Fraction, str]], *, latex: bool = False) -> str:
-    """A combination of named things in plain text or LaTeX."""
-    return _joined([_signed(weight, text, latex=latex) for weight, text in terms])
+    return rf"-\left({joined(terms)}\right)" if latex else f"-({joined(terms)})"

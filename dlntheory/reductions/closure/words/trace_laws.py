@@ -15,28 +15,28 @@ from ....exact.linear_algebra import DEFAULT_PRIME, combined, modular_nullspace
 from ....exact.words.reading import Word
 from ....exact.words.terms import transpose
 from ..closed_system import ObservableLaw
-from .matrix_system import WordSystem, weighted_text
 from .scalar_law_rewriting import Product, Rule, normal_form
+from .word_notation import WordNotation, weighted_text
 from .word_search import WordFlow
 
 _MAX_LETTERS = 8
 _MAX_CANDIDATES = 150
 
 
-def trace_laws(system: WordSystem) -> tuple[ObservableLaw, ...]:
+def trace_laws(notation: WordNotation) -> tuple[ObservableLaw, ...]:
     """Combinations of traces of products of observables that are conserved, whatever the widths.
 
     Exact over the rationals: the derivative of each trace is written in words, and the kernel is taken.
     """
-    rules = system.closure.rules
+    rules = notation.closure.rules
     candidates: dict[Any, Product] = {}
-    for product in _closed_products(system):
+    for product in _closed_products(notation):
         key = frozenset(trace_form(_joined(product), rules).items())
         candidates.setdefault(key, product)
     products = list(candidates.values())[:_MAX_CANDIDATES]
     if not products:
         return ()
-    flow = WordFlow(system.closure.form)
+    flow = WordFlow(notation.closure.form)
     columns = []
     for product in products:
         column: dict[Any, Fraction] = {}
@@ -55,7 +55,7 @@ def trace_laws(system: WordSystem) -> tuple[ObservableLaw, ...]:
         # What the rules alone make constant is no law.
         if any(value and word for word, value in total.items()):
             terms = [(weight, product) for weight, product in zip(vector, products, strict=True) if weight]
-            found.append(_trace_law(system, terms))
+            found.append(_trace_law(notation, terms))
     return tuple(found)
 
 
@@ -87,11 +87,11 @@ def _numeric_form(word: Word, rules: Sequence[Rule]) -> dict[Word, Fraction]:
     return total
 
 
-def _closed_products(system: WordSystem) -> list[Product]:
+def _closed_products(notation: WordNotation) -> list[Product]:
     """Products of observables whose trace exists, short ones first."""
-    words = list(system.names)
+    words = list(notation.names)
     pieces = list(dict.fromkeys([*words, *(transpose(word) for word in words)]))
-    shape = system.closure.form.shape_of
+    shape = notation.closure.form.shape_of
     found = []
     for count in range(1, 4 if len(words) <= 4 else 3):
         for product in itertools.product(pieces, repeat=count):
@@ -130,12 +130,14 @@ def _rational_kernel(columns: Sequence[Mapping[Any, Fraction]]) -> list[list[Fra
     return found
 
 
-def _trace_law(system: WordSystem, terms: Sequence[tuple[Fraction, Product]]) -> ObservableLaw:
+def _trace_law(notation: WordNotation, terms: Sequence[tuple[Fraction, Product]]) -> ObservableLaw:
     def value(state: Mapping[str, Any]) -> Any:
-        return sum(float(weight) * jnp.trace(system.multiplied(product, state)) for weight, product in terms)
+        return sum(
+            float(weight) * jnp.trace(notation.multiplied(product, state)) for weight, product in terms
+        )
 
-    texts = [(weight, f"tr({system.product_text(product)})") for weight, product in terms]
+    texts = [(weight, f"tr({notation.product_text(product)})") for weight, product in terms]
     formulas = [
-        (weight, rf"\operatorname{{tr}}({system.product_latex(product)})") for weight, product in terms
+        (weight, rf"\operatorname{{tr}}({notation.product_latex(product)})") for weight, product in terms
     ]
     return ObservableLaw(weighted_text(texts), weighted_text(formulas, latex=True), value)
