@@ -18,7 +18,6 @@ from .diagonal_networks import (
 )
 from .limit_points import (
     LimitPoint as LimitPoint,
-    SaddleWarning as SaddleWarning,
     limit_point as limit_point,
 )
 from .neuron_limit import neuron_interpolation as neuron_interpolation, neuron_potential as neuron_potential

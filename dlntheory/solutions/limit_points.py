@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import SaddleWarning as SaddleWarning
 from ..display.text import card, format_number, key_values
 from .riccati_frame import eigensystem
 from .scaled_range import numerical_null_space

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._errors import ConditionError
+from .._errors import ConditionError, SaddleWarning
 from .._precision import require_float64
 from ..architecture import Architecture
 from ..reductions.base import Condition, chain_of
 from ..training import Training
 from .base import AbstractSolution
-from .limit_points import LimitPoint, SaddleWarning, limit_point, rounding
+from .limit_points import LimitPoint, limit_point, rounding
 from .riccati_frame import eigensystem, frame, generator
 from .scaled_range import scaled_range
 from .time_checks import checked_times

@@ -47,7 +47,7 @@ BAD = {
     ),
     "adapter, nan": (
         lambda: c.low_rank_adapter((1, 1), 1, frozen=[[[np.nan]]]),
-        "`frozen\\[0\\]` must be finite real numbers, but is",
+        "`frozen\\[0\\]` must be finite, but 1 of 1 entries",
     ),
     "attention": (lambda: c.attention(2, 0), f"`head` {POSITIVE} 0"),
     "linear attention": (lambda: c.linear_attention(0, 1), f"`dimension` {POSITIVE} 0"),

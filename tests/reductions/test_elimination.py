@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 import dlntheory as dln
-from dlntheory.reductions.entrywise import FormError
+from dlntheory.reductions.base import FormError
 from dlntheory.reductions.intrinsicity.parameter_elimination import eliminate_parameters
 from dlntheory.reductions.mirror import mirror_potential
 

@@ -10,7 +10,8 @@ from systems.reference import chain_flow
 from systems.riccati import exact_gram
 
 import dlntheory as dln
-from dlntheory.solutions.limit_points import SaddleWarning, limit_point
+from dlntheory._errors import SaddleWarning
+from dlntheory.solutions.limit_points import limit_point
 from dlntheory.solutions.riccati_frame import eigensystem, generator
 from dlntheory.solutions.riccati_solution import RiccatiSolution, riccati_gram
 from dlntheory.solutions.scaled_range import scaled_range

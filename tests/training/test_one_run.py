@@ -147,4 +147,4 @@ def test_a_start_on_the_stable_manifold_of_a_saddle_is_told_where_it_is_made(wid
         dln.solve(dln.GradientFlow(arch, dln.SquaredLoss.from_target(right)), start, 0.1, ts=2)
         nudged = {name: leaf + 1e-6 * np.ones(leaf.shape) for name, leaf in start.items()}
         dln.solve(dln.GradientFlow(arch, dln.SquaredLoss.from_target(wrong)), nudged, 0.1, ts=2)
-    assert dln.solutions.SaddleWarning is SaddleWarning, "one class for all"
+    assert dln.SaddleWarning is SaddleWarning

@@ -173,7 +173,7 @@ def test_bad_calls_name_argument_rule_and_value(scalar_flow, general):
         (dict(t1=1.0, ts=[0.5, 0.2]), "strictly increasing"),
         (dict(t1=1.0, ts=[0.5, 2.0]), "lie in"),
         (dict(t1=1.0, method="euler"), "`method` must be one of.*'euler'"),
-        (dict(t1=1.0, rtol=0.0), "`rtol` must be a finite number above 0"),
+        (dict(t1=1.0, rtol=0.0), "`rtol` must be a finite positive number"),
         (dict(t1=1.0, atol=-1.0), "`atol` must be"),
         (dict(t1=1.0, clock="tau"), "`clock` must be one of"),
         (dict(t1=800.0, clock="log_t"), "at most 709"),

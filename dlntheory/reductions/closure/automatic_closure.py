@@ -9,7 +9,7 @@ from typing import Any
 from ...architecture import Architecture
 from ...display.progress import waiting
 from .closure_result import Closure
-from .closure_search import Level, search_closure
+from .closure_search import Level, check_arguments, search_closure
 
 
 def find_closure(
@@ -68,6 +68,7 @@ def find_closure(
         >>> find_closure(arch)
         Closure(tied: closed in z, 36 parameters -> 16 numbers)
     """
+    check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
     deadline = time.perf_counter() + time_limit
     with waiting(f"closing the dynamics of {arch.name}", progress):
         found = search_closure(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from ..._checks import real_number
 from ..._errors import NoReductionError
 from ...architecture import Architecture
 from ...display.progress import keeps_partial
@@ -50,7 +51,7 @@ def search_closure(
     seed: int = 0,
 ) -> SearchOutcome:
     """The search of `find_closure`, with the same arguments, without what displays of its result show."""
-    _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
+    check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
     started = time.perf_counter()
     deadline = started + time_limit
     named = [read_hint(arch, hint) for hint in hints]
@@ -128,7 +129,8 @@ def search_closure(
     return result(OPEN)
 
 
-def _check_arguments(arch, hints, max_degree, max_generators, time_limit, level) -> None:
+def check_arguments(arch, hints, max_degree, max_generators, time_limit, level) -> None:
+    """Raise a `ValueError` that names the argument unless all are what `find_closure` takes."""
     if not isinstance(arch, Architecture):
         raise ValueError(
             f"Argument `arch` must be an `Architecture`, but is {type(arch).__name__}: wrap a function of named arrays "
@@ -139,8 +141,7 @@ def _check_arguments(arch, hints, max_degree, max_generators, time_limit, level)
     for name, value in (("max_degree", max_degree), ("max_generators", max_generators)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
-    if not time_limit > 0:
-        raise ValueError(f"Argument `time_limit` must be positive, but is {time_limit!r}.")
+    real_number(time_limit, "time_limit", above=0.0, finite=False)
     if level not in ("auto", "words", "entries"):
         raise ValueError(f'Argument `level` must be "auto", "words" or "entries", but is {level!r}.')
 

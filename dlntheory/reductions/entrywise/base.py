@@ -155,7 +155,8 @@ class AbstractLawFlow(AbstractEntrywiseFlow):
         assert training is not None  # `solve` refuses an unbound reduction
         moved = {
             "p": -self.speed(state) * self.bare_gradient(state["p"]) - self.degree * decay * state["p"],
-            self.law: jnp.broadcast_to(-2.0 * decay * state[self.law], state[self.law].shape),
+            # One decay a bare product, along the last axis of laws by layer.
+            self.law: -2.0 * jnp.broadcast_to(decay, state[self.law].shape) * state[self.law],
         }
         return scheduled(training, t, moved)
 

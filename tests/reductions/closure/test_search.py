@@ -190,7 +190,7 @@ def test_names_of_users_are_escaped():
     assert "<script>" not in page
     assert html.escape("<script>") in page
     assert "<b>" not in page
-    assert r"\mathrm{W\_}_{1}" in find_closure(arch).latex()
+    assert r"\mathrm{<b>} W_{1}^{\top}" in find_closure(arch).latex()
 
 
 def test_dictionary_is_json():
