@@ -31,7 +31,7 @@ THREE = _arch(chain, CHAIN)
         ({"level": "matrices"}, "`level` must be"),
         ({"max_degree": 0}, "`max_degree` must be a positive integer, but is 0"),
         ({"max_generators": 2.5}, "`max_generators`"),
-        ({"time_limit": 0}, "`time_limit` must be positive"),
+        ({"time_limit": 0}, "`time_limit` must be a positive number"),
         ({"hints": "tr(U U^T)"}, "`hints` must be a list"),
         ({"hints": [3]}, "but holds 3"),
         ({"hints": ["tr(U X)"]}, "holds 'X'"),
