@@ -186,9 +186,8 @@ def _primitive(share, depth: float):
 
 def _checked(sigma: Any, s0: Any, depth: Any, least: float | None = None) -> tuple[float, float, float]:
     # Powers of these, and quotients of the one by the other, stay within floats.
-    bounds = {"minimum": 1 / SQUARABLE, "maximum": SQUARABLE}
     sigma, s0 = (
-        real_number(real_number(value, name, above=0), name, **bounds)
+        real_number(real_number(value, name, above=0), name, minimum=1 / SQUARABLE, maximum=SQUARABLE)
         for name, value in (("sigma", sigma), ("s0", s0))
     )
     above, minimum = (2, None) if least is None else (None, least)
