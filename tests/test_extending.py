@@ -237,7 +237,7 @@ def test_theorem(put):
     [
         (("predicted = -(both", "predicted = (both"), "failed"),
         (("gradient + gradient.T", "2 * gradient"), "failed"),
-        (("np.tanh(z - target)", "2 * np.tanh(z - target)"), "failed"),
+        (("gradient = loss.gradient(z)", "gradient = 2 * loss.gradient(z)"), "failed"),
         (('control_arguments={"gap": 0.1}', 'control_arguments={"gap": 1e-16}'), "vacuous"),
     ],
     ids=["sign", "transpose", "factor", "control"],

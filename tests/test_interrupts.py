@@ -49,7 +49,6 @@ from dlntheory.reductions.intrinsicity import (
 from dlntheory.reductions.parsimony import complete, matrix_completion as completion
 from dlntheory.theory import alignment, mean_field, saddles
 from dlntheory.theory.alignment import (
-    log_time_flow as alignment_flow,
     risk_time as risk_clock,
     separable_descent as alignment_descent,
 )
@@ -64,7 +63,8 @@ from dlntheory.theory.saddles import (
 )
 from dlntheory.training.stats import INTERRUPTED
 
-# The package has a function of that name.
+# The packages have functions of the names of these modules.
+alignment_flow = sys.modules[alignment.AlignmentRun.__module__]
 regimes = sys.modules[saddles.PhaseTransition.__module__]
 
 

@@ -87,7 +87,7 @@ def test_compare_binds_it(laws, relaxed):
         full, ImplicitFlow(ARCH, relaxed, laws=laws), relaxed, 1.0, rtol=1e-11, ts=6, timing=False
     )
     assert both.max_error < 1e-10
-    assert "instrument" in str(ImplicitFlow(ARCH, relaxed, laws=laws))
+    assert "a diagnostic, not an accelerator" in str(ImplicitFlow(ARCH, relaxed, laws=laws))
     assert r"\varphi(\theta) = z" in both.statement
     with pytest.raises(ValueError, match="weight_decay"):
         ImplicitFlow(ARCH, relaxed, laws=laws).bind(Training(LOSS, weight_decay=0.1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,8 @@ class NeuronFlow(AbstractReduction):
     scale: np.ndarray
     offset: np.ndarray
     owners: tuple[np.ndarray, np.ndarray]
+    #: The factors that hold u and v. Static: a velocity that is traced cannot read names off arrays.
+    used: tuple[str, ...] = eqx.field(static=True)
 
     label = "flow of one neuron"
     statement = (
@@ -81,6 +84,8 @@ class NeuronFlow(AbstractReduction):
         self.offset = form.offset.reshape(arch.output_shape)
         owners = owners_of(arch)
         self.owners = owners[form.left], owners[form.right]
+        names = list(arch.shapes)
+        self.used = tuple(names[owner] for owner in sorted({*owners[form.left], *owners[form.right]}))
         super().__init__(arch, loss, weight_decay=weight_decay, rates=rates)
 
     @classmethod
@@ -90,17 +95,12 @@ class NeuronFlow(AbstractReduction):
 
     def check_training(self, training: Training) -> None:
         super().check_training(training)
-        check_common_decay(training, self._used, f"the {self.label}")
+        check_common_decay(training, self.used, f"the {self.label}")
 
     @property
     def size(self) -> tuple[int, int]:
         """The sizes of $u$ and $v$."""
         return len(self.left), len(self.right)
-
-    @property
-    def _used(self) -> tuple[str, ...]:
-        names = list(self.architecture.shapes)
-        return tuple(names[owner] for owner in sorted({*self.owners[0].tolist(), *self.owners[1].tolist()}))
 
     def _roots(self) -> tuple[jax.Array, jax.Array]:
         r"""$\sqrt e$ of the entries of $u$ and of $v$, by which the flow of unit rates is smaller."""
@@ -145,7 +145,7 @@ class NeuronFlow(AbstractReduction):
         gradient = jnp.ravel(jax.grad(training.loss)(self.output(state)))
         inner = jnp.zeros(self.size, gradient.dtype).at[self.places[:, 0], self.places[:, 1]].set(gradient)
         change = neuron_operator(state["Z"], self._scales() * inner, state["lambda"])
-        decay = 2.0 * jnp.asarray(common_decay(training, self._used, t))
+        decay = 2.0 * jnp.asarray(common_decay(training, self.used, t))
         return scheduled(training, t, {"Z": -change - decay * state["Z"], "lambda": -decay * state["lambda"]})
 
     def output(self, state: State):

@@ -91,7 +91,8 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
 
     Noise of the gradient is measured by its second differences and, where its peaks would count as plateaus, averaged
     away over neighbouring times. The start counts where the gradient first grows. Minima at the level of the final
-    loss are rounding noise and dropped; neighbours of equal loss are one plateau, at its deepest point.
+    loss are rounding noise and dropped, and what the gradient does there is no measure of noise on the way; neighbours
+    of equal loss are one plateau, at its deepest point.
 
     Args:
         run: from `follow_path`.
@@ -117,10 +118,14 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
             f"Argument `run` must be recorded closely enough to follow its jumps, but between two of its {len(loss)} "
             'times the loss falls by more than half of the total: take `ts="steps"` or more save times.'
         )
-    depth = _smoothed(-np.log10(np.maximum(norms, 1e-300)), prominence)
+    depth = -np.log10(np.maximum(norms, 1e-300))
+    # A run may stay at its end for most of its times: the gradient there is rounding, or a limit of the step size.
+    is_on_the_way = np.abs(loss - loss[-1]) > SAME_AS_END * drop
+    arrival = int(np.flatnonzero(is_on_the_way)[-1]) + 1
+    depth[:arrival] = _smoothed(depth[:arrival], prominence)
     padded = np.concatenate([[depth.min()], depth, [depth.min()]])
     minima = find_peaks(padded, prominence=prominence)[0] - 1
-    minima = [int(i) for i in minima if abs(loss[i] - loss[-1]) > SAME_AS_END * drop]
+    minima = [int(i) for i in minima if is_on_the_way[i]]
     merged: list[int] = []
     for index in minima:
         if merged and abs(loss[merged[-1]] - loss[index]) <= SAME_PLATEAU * drop:
@@ -133,6 +138,8 @@ def plateaus(run: PathRun, prominence: float = 0.3) -> Plateaus:
 
 def _smoothed(values: np.ndarray, prominence: float) -> np.ndarray:
     """A moving average just wide enough that noise has no peaks of the prominence; clean curves stay as they are."""
+    if len(values) < 3:
+        return values
     # Half of the second differences of a smooth curve are small, even where it jumps.
     noise = float(np.median(np.abs(np.diff(values, 2)))) / (0.6745 * np.sqrt(6.0))
     if NOISE_PEAKS * noise <= prominence:

@@ -117,12 +117,8 @@ def test_a_vanishing_neuron_gives_zeros_and_no_nan():
 def test_rates_weigh_the_laws():
     theta = random_weights(np.random.default_rng(5))
     rates = {"W1": 2.0, "b2": 0.5, "W3": 3.0}
-
-    class Rates:
-        def rate(self, name):
-            return rates.get(name, 1.0)
-
-    laws = jnp.concatenate(neuron_laws(ARCH.phi, theta, Rates()))
+    training = dln.Training.of(ARCH, jnp.sum, rates=rates)
+    laws = jnp.concatenate(neuron_laws(ARCH.phi, theta, training))
     found = jax.jit(lambda z, h: weights_from_paths_and_laws(ARCH, z, h, rates))(ARCH(theta), laws)
     assert distance_up_to_signs(found, theta) < 2e-13
 

@@ -15,8 +15,8 @@ from dlntheory.theory.saddles import (
     bottleneck_law,
     bottleneck_slope,
     bottleneck_time,
-    completion as completion_study,
     completion_problem,
+    completion_study,
     discriminant_flow,
     imbalance_rates,
 )

@@ -136,6 +136,15 @@ def test_detector_on_a_made_up_run():
     noisy[190::2] *= 1e-3
     settled = np.where(ts > 9.4, loss[-1], loss)
     assert plateaus(_made_up(ts, z, noisy, settled)).ranks == (0, 1)
+    # Nor do they hide what was before, however long the run stays at its end: there is noise of the gradient there.
+    rest = np.random.default_rng(0).standard_normal(4000)
+    long = _made_up(
+        np.concatenate([ts, 10.0 + np.arange(1.0, 4001.0)]),
+        np.concatenate([z, np.repeat(z[-1:], 4000, axis=0)]),
+        np.concatenate([norms, 1e-6 * 10.0**rest]),
+        np.concatenate([loss, np.full(4000, loss[-1])]),
+    )
+    assert [(one.index, one.rank) for one in plateaus(long)] == [(one.index, one.rank) for one in found]
     with pytest.raises(ValueError, match="recorded closely enough"):
         plateaus(_made_up(ts[::50], z[::50], norms[::50], loss[::50]))
     with pytest.raises(ValueError, match="`prominence` must be a finite positive number"):
