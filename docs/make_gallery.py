@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ HEADER = ("network", "$\\varphi$", "laws", "$z$ alone", "closure", "size", "rank
 #: A space and a hyphen at which browsers do not break a line.
 SPACE, HYPHEN = "\u00a0", "\u2011"
 ON_LEVEL_SETS = "intrinsic on level sets"
+
+State = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,20 +120,30 @@ def _error(entry: Entry, arch: dln.Architecture, closure: dln.Closure) -> float:
     def loss(z):
         return jnp.sum(jnp.logaddexp(z - target, target - z))
 
-    full = _integrated(dln.GradientFlow(arch, loss), theta0)
-    closed = _integrated(closure.dynamics(loss), theta0)
+    flow = dln.GradientFlow(arch, loss)
+    start = flow.check_start(theta0)
+    # `Closure.dynamics` checks the assumptions; it may integrate factors, and here the equations themselves are wanted.
+    closure.dynamics(loss).check_start(theta0)
+    system = closure.system
+    assert system is not None
+    gradient = jax.grad(loss)
+    full = _integrated(flow.initial(start), lambda state: flow.velocity(0.0, state), flow.output)
+    closed = _integrated(
+        system.initial(start),
+        lambda state: system.velocity(state, gradient(system.output(state))),
+        system.output,
+    )
     return float(np.max(np.abs(full - closed)) / np.max(np.abs(full)))
 
 
-def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
+def _integrated(
+    initial: State, velocity: Callable[[State], State], output: Callable[[State], Any]
+) -> np.ndarray:
     """z at six times, by SciPy's DOP853: an integrator that knows nothing of the library."""
-    state = {
-        n: np.asarray(x)
-        for n, x in jax.jit(lambda theta: dynamics.initial(theta))(dynamics.check_start(theta0)).items()
-    }
+    state = {name: np.asarray(value) for name, value in initial.items()}
     cuts = np.cumsum([value.size for value in state.values()])[:-1]
 
-    def unpack(y: Any) -> dict[str, Any]:
+    def unpack(y: Any) -> State:
         parts = jnp.split(y, cuts)
         return {
             name: jnp.reshape(part, np.shape(state[name])) for name, part in zip(state, parts, strict=True)
@@ -139,7 +151,7 @@ def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
 
     @jax.jit
     def field(y):
-        change = dynamics.velocity(0.0, unpack(y))
+        change = velocity(unpack(y))
         return jnp.concatenate([jnp.ravel(change[name]) for name in state])
 
     y0 = np.concatenate([np.ravel(value) for value in state.values()])
@@ -153,7 +165,7 @@ def _integrated(dynamics: Any, theta0: dict[str, Any]) -> np.ndarray:
         rtol=1e-12,
         atol=1e-14,
     )
-    seen = jax.jit(jax.vmap(lambda y: dynamics.output(unpack(y))))
+    seen = jax.jit(jax.vmap(lambda y: output(unpack(y))))
     return np.asarray(seen(run.y.T))
 
 
@@ -239,20 +251,23 @@ How to read the tables:
 - **laws**: the number of independent conservation laws of gradient flow, proved by a
   [certificate](concepts/certificates.md); a range where only bounds are proved.
 - **z alone**: the verdict of [`intrinsic`](theory/intrinsic.md). *Recoverable*: the parameters are locally functions of
-  $z$ and the laws. *Intrinsic*: $z$ has equations of its own on each level set of the laws; *on h = …*: only on those,
-  $D_l = h_l I$. Empty: not tested above {limit} parameters.
+  $z$ and the laws, and at one random start no other ones with another equation were found (at others there may be
+  some, as for the cube); *several branches*: others were found, so an equation in $z$ alone holds until two branches
+  meet. *Intrinsic*: $z$ has equations of its own on each level set of the laws; *on h = …*: only on those,
+  $D_l = h_l I$. *Not intrinsic*: not on generic ones, and on no special one that could be decided. Empty: not tested
+  above {limit} parameters.
 - **closure**: the status, and whether whole matrices (words) or single entries were [closed](theory/closure.md). *Full
   space* means that the observables determine the parameters up to finitely many choices: the equations hold, but
   reduce nothing. *Scalar laws* and *hints* are assumptions and observables that were given.
 - **size**: parameters of the network → numbers in the closed system.
 - **ranks**: how many observables are independent, how many of them are left where the laws are fixed, and how many of
   those $z$ accounts for. Where the last two agree, $z$ and the laws determine all observables locally.
-- **error**: $\max_t \lvert z_\mathrm{closed} - z_\mathrm{full}\rvert / \max \lvert z\rvert$ for $t \le 1$, both by
-  SciPy's DOP853 at a relative tolerance of $10^{-12}$, for the loss $\sum \log(2\cosh(z - S))$ and random starts (on
-  the assumed laws where there are any).
+- **error**: $\max_t \lvert z_\mathrm{closed} - z_\mathrm{full}\rvert / \max \lvert z\rvert$ for $t \le 1$. The
+  equations below the table are integrated as they stand; both flows by SciPy's DOP853 at a relative tolerance of
+  $10^{-12}$, for the loss $\sum \log(2\cosh(z - S))$ and random starts (on the assumed laws where there are any).
 
 In the equations below each table, $G = \nabla f(z)$ with the shape of $z$; $G_1, G_2, …$ are its blocks where $z$ has
-several. Entries count from one.
+several. Entries count from one; $Q_{[0]}$, $Q_{[1]}$, … are the slices of an array, from zero.
 
 """.replace("{limit}", str(MAX_VERDICT))
 

@@ -31,6 +31,8 @@ ROOT = Path(dlntheory.__file__).parent
 #: What stands behind the public rooms: the command line, formulas as MathML, argument checks, and the checks of each
 #: paper, which `dlntheory verify --list` lists.
 INTERNAL = re.compile(r"dlntheory\.(cli|display\.typesetting|claims\.\w+|plotting\.checks)(\.|$)|\._")
+#: The mixin of all displays, which says nothing of what a result is.
+MIXINS = ("dlntheory.display.displayed",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,11 +212,11 @@ def _named_types(value: Any) -> Iterator[type]:
 
 
 def _is_ours(value: Any) -> bool:
-    return (
-        isinstance(value, type)
-        and value.__module__.startswith("dlntheory.")
-        and not value.__name__.startswith("_")
-    )
+    return isinstance(value, type) and value.__module__.startswith("dlntheory.") and not _is_internal(value)
+
+
+def _is_internal(kind: type) -> bool:
+    return kind.__name__.startswith("_") or kind.__module__ in MIXINS
 
 
 def _value(module: str, name: str) -> Any:
@@ -281,10 +283,14 @@ class Public(SphinxDirective):
 
 
 def _modules(places: list[str]) -> Iterator[str]:
-    """Declares the packages of a page, so that their names lead to it."""
+    """Declares the packages of a page, so that their names lead to it.
+
+    Where a function has the name of its package, as `dlntheory.from_model` has, the name leads to the function.
+    """
+    functions = {public.name for group in surface().values() for public in group}
     yield "````{eval-rst}"
     for place in places:
-        if module_file(place).name == "__init__.py":
+        if module_file(place).name == "__init__.py" and place not in functions:
             yield f".. py:module:: {place}\n"
     yield "````\n\n"
 
@@ -311,12 +317,18 @@ def _entry(public: PublicObject) -> Iterator[str]:
     elif public.directive != "autofunction":
         yield "   :members:"
         yield "   :special-members: __call__"
-        if any(base.__module__.startswith("dlntheory") for base in public.value.__bases__):
+        if any(_is_ours(base) for base in public.value.__bases__):
             yield "   :show-inheritance:"
     yield "````"
     yield ""
 
 
+def leave_out_internal_bases(app: Sphinx, name: str, value: Any, options: Any, bases: list[type]) -> None:
+    """Show only bases that a reader can look up."""
+    bases[:] = [base for base in bases if not (isinstance(base, type) and _is_internal(base))]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public", Public)
+    app.connect("autodoc-process-bases", leave_out_internal_bases)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

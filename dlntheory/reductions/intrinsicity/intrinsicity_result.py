@@ -12,7 +12,6 @@ from .lie_criterion import LieTest
 
 RECOVERABLE = "recoverable"
 BRANCHES = "locally recoverable, several branches"
-BRANCHES = "locally recoverable, several branches"
 INTRINSIC = "intrinsic"
 ON_LEVEL_SETS = "intrinsic on level sets"
 NOT_INTRINSIC = "not intrinsic"
