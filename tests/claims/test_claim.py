@@ -42,7 +42,7 @@ class TestEvidence:
         [(-1.0, 1.0, 0.5, 0.0), (-1.0, 1.0, 1.5, 0.5), (-1.0, 1.0, -3.0, 2.0), (0.0, float("inf"), 1e9, 0.0)],
     )
     def test_a_bound_is_an_interval(self, low, high, measured, error):
-        assert Evidence(Interval(low, high), measured).error == error
+        assert Evidence(Interval(low, high), measured).error == pytest.approx(error, rel=1e-14, abs=1e-15)
 
     def test_a_bound_that_is_far_off_fails(self):
         bound = 2.0
